@@ -1,0 +1,217 @@
+r"""Activation functions f and the z-block of a hidden layer.
+
+Every ADMM variant of the papers asks the same scalar question of f, entry by entry:
+
+.. math:: \operatorname{argmin}_z \; a\,(z - c)^2 + (f(z) - q)^2
+
+pdADMM-G (TNNLS 2022, eq. 8) has :math:`a = 2,\; c = (m + z^k)/2`; dlADMM (KDD 2019, eq. 6) has
+:math:`a = 1,\; c = m`. Piecewise-linear f have a closed form, smooth f a safeguarded Newton iteration;
+both return the global minimiser.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gamlp_admm.errors import unknown
+
+
+class Activation(ABC):
+    """An activation f and the exact minimiser of the hidden z-block.
+
+    Attributes:
+        name: The name by which :func:`activation` finds it.
+        lipschitz: Lipschitz constant S of f (enters the convergence condition on ρ and ν).
+        idempotent: Whether f(f(z)) = f(z), so that an inserted identity layer leaves the network unchanged.
+    """
+
+    name: str
+    lipschitz: float
+    idempotent: bool
+
+    @abstractmethod
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return f(z), entry by entry."""
+
+    @abstractmethod
+    def argmin(self, c: Tensor, q: Tensor, a: float) -> Tensor:
+        """Return the global minimiser of a (z − c)² + (f(z) − q)², entry by entry.
+
+        Args:
+            c: Centre of the quadratic term, any shape.
+            q: Value that f(z) should have, same shape.
+            a: Weight of the quadratic term, positive.
+        """
+
+    def __repr__(self) -> str:
+        return f"activation({self.name!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class PiecewiseLinear(Activation):
+    """f made of linear pieces: on [low, high], f(z) = slope·z + offset. One candidate a piece, clipped to it."""
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    pieces: tuple[tuple[float, float, float, float], ...]  # (low, high, slope, offset)
+    idempotent: bool
+
+    @property
+    def lipschitz(self) -> float:  # type: ignore[override]
+        """The steepest slope."""
+        return max(abs(slope) for _, _, slope, _ in self.pieces)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.function(z)
+
+    def argmin(self, c: Tensor, q: Tensor, a: float) -> Tensor:
+        best = best_value = None
+        for low, high, slope, offset in self.pieces:
+            z = ((a * c + slope * (q - offset)) / (a + slope**2)).clamp_(low, high)
+            value = a * (z - c).square_() + (slope * z + offset - q).square_()
+            if best is None or best_value is None:
+                best, best_value = z, value
+            else:
+                better = value < best_value
+                best, best_value = torch.where(better, z, best), torch.where(better, value, best_value)
+        assert best is not None
+        return best
+
+
+class ReLU(PiecewiseLinear):
+    """ReLU: comparing the values of its two candidates comes down to the sign of a weighted mean of c and q."""
+
+    def __init__(self) -> None:
+        pieces = ((-math.inf, 0.0, 0.0, 0.0), (0.0, math.inf, 1.0, 0.0))
+        super().__init__("relu", torch.relu, pieces, idempotent=True)
+
+    def argmin(self, c: Tensor, q: Tensor, a: float) -> Tensor:
+        # z⁺ = max((a c + q)/(a + 1), 0) beats z⁻ = min(c, 0) where κ(q − c) < q, κ = √(a/(a+1)): for c ≤ 0
+        # this compares the two values a/(a+1)·(q − c)² and q²; for c > 0 both candidates agree where it fails.
+        kappa = math.sqrt(a / (a + 1))
+        active = torch.lerp(c, q, 1 - kappa) > 0
+        return torch.where(active, torch.lerp(c, q, 1 / (a + 1)).clamp_(min=0), c.clamp(max=0))
+
+
+@dataclass(frozen=True, repr=False)
+class Smooth(Activation):
+    """A twice differentiable f. The minimiser is bracketed, sampled, then polished by safeguarded Newton.
+
+    ``derivatives(z)`` returns (f, f′, f″). The minimiser z* of a (z − c)² + (f(z) − q)² satisfies
+    |z* − c| ≤ |f(c) − q|/√a, because its value cannot exceed the one at c. The problem may have several
+    local minima (f saturates), so the best of some samples in that bracket decides where Newton starts.
+    """
+
+    name: str
+    derivatives: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    function: Callable[[Tensor], Tensor]
+    lipschitz: float
+    idempotent: bool = False
+    bend: float = 5.0  # f is all but piecewise linear outside [−bend, bend]
+    samples: int = 24
+    steps: int = 30
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.function(z)
+
+    def argmin(self, c: Tensor, q: Tensor, a: float) -> Tensor:
+        def value(z: Tensor) -> Tensor:
+            return a * (z - c).square() + (self.function(z) - q).square()
+
+        radius = (self.function(c) - q).abs() / math.sqrt(a)
+        low, high = c - radius, c + radius
+        bend_low, bend_high = low.clamp(-self.bend, self.bend), high.clamp(-self.bend, self.bend)
+        z, best, step = c, value(c), (bend_high - bend_low) / self.samples
+        for i in range(self.samples + 1):
+            sample = bend_low + i * step
+            sampled = value(sample)
+            better = sampled < best
+            z, best = torch.where(better, sample, z), torch.where(better, sampled, best)
+        # Within the bend the samples bracket the minimum; outside it f is flat or straight and one bracket does.
+        inside = (z > -self.bend) & (z < self.bend)
+        low = torch.where(inside, torch.maximum(low, z - step), low)
+        high = torch.where(inside, torch.minimum(high, z + step), high)
+
+        start = z
+        for _ in range(self.steps):
+            f, d1, d2 = self.derivatives(z)
+            slope = 2 * a * (z - c) + 2 * (f - q) * d1
+            curvature = 2 * a + 2 * d1.square() + 2 * (f - q) * d2
+            low, high = torch.where(slope < 0, z, low), torch.where(slope < 0, high, z)
+            newton = z - slope / curvature
+            usable = (curvature > 0) & (newton >= low) & (newton <= high)
+            z_new = torch.where(usable, newton, (low + high) / 2)
+            moved = (z_new - z).abs().amax() if z.numel() else z.new_zeros(())
+            z = z_new
+            if moved <= 4 * torch.finfo(z.dtype).eps * (1 + z.abs().amax() if z.numel() else 1):
+                break
+        return torch.where(value(z) <= best, z, start)
+
+
+def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    f = torch.tanh(z)
+    d1 = 1 - f.square()
+    return f, d1, -2 * f * d1
+
+
+def _sigmoid(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    f = torch.sigmoid(z)
+    d1 = f * (1 - f)
+    return f, d1, d1 * (1 - 2 * f)
+
+
+def _gelu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    cdf = torch.special.ndtr(z)
+    pdf = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
+    return z * cdf, cdf + z * pdf, (2 - z.square()) * pdf
+
+
+def _silu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    s = torch.sigmoid(z)
+    d1 = s * (1 - s)
+    return z * s, s + z * d1, d1 * (2 + z * (1 - 2 * s))
+
+
+_INF = math.inf
+ACTIVATIONS: dict[str, Activation] = {
+    f.name: f
+    for f in (
+        ReLU(),
+        PiecewiseLinear(
+            "leaky_relu", F.leaky_relu, ((-_INF, 0.0, 0.01, 0.0), (0.0, _INF, 1.0, 0.0)), idempotent=False
+        ),
+        PiecewiseLinear(
+            "hardtanh",
+            F.hardtanh,
+            ((-_INF, -1.0, 0.0, -1.0), (-1.0, 1.0, 1.0, 0.0), (1.0, _INF, 0.0, 1.0)),
+            idempotent=True,
+        ),
+        Smooth("tanh", _tanh, torch.tanh, lipschitz=1.0),
+        Smooth("sigmoid", _sigmoid, torch.sigmoid, lipschitz=0.25, bend=10.0),
+        Smooth("gelu", _gelu, F.gelu, lipschitz=1.13),
+        Smooth("silu", _silu, F.silu, lipschitz=1.1, bend=10.0),
+    )
+}
+
+
+def activation(name: str | Activation) -> Activation:
+    """Return the activation of that name.
+
+    Args:
+        name: One of ``relu``, ``leaky_relu``, ``hardtanh``, ``tanh``, ``sigmoid``, ``gelu``, ``silu``.
+
+    Raises:
+        InputError: The name is not known.
+    """
+    if isinstance(name, Activation):
+        return name
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]

@@ -1,0 +1,118 @@
+"""pdADMM and pdADMM-G: every layer updates at the same time; neighbours exchange p and q.
+
+Source: pdADMM, ICDM 2020, arXiv 2009.02868, Algorithm 1; pdADMM-G, TNNLS 2022, arXiv 2105.09837, Algorithm 1. They are
+the same algorithm, on plain and on graph-augmented features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gamlp_admm import blocks
+from gamlp_admm.blocks import all_rows_here
+from gamlp_admm.engine import Phase
+from gamlp_admm.problem import Problem
+from gamlp_admm.state import Block
+
+
+def update_p(block: Block, problem: Problem) -> Block:
+    """Update the inputs p of all layers but the first."""
+    if block.is_first:
+        return block
+    s, nu, rho = block, problem.nu, problem.rho
+    r = blocks.residual(s.M, s.b, s.z)
+    g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho)
+    if problem.rule.name == "exact":
+        p, M = blocks.p_exact(g, s.p, s.W, nu, rho)
+    else:
+        p, M = blocks.p_step(g, s.p, s.W, s.M, nu, rho, problem.rule, problem.row_sum)
+    return replace(block, p=p, M=M)
+
+
+def update_W_b_z(block: Block, problem: Problem) -> Block:
+    """Update weights, biases and pre-activations, for which a layer needs no neighbour."""
+    s, nu, mu, row_sum = block, problem.nu, problem.mu, problem.row_sum
+    gram = problem.gram if block.is_first else None
+    if problem.rule.name == "exact" and gram is None and s.p.shape[-2] < s.p.shape[-1] and row_sum is all_rows_here:
+        W, M = blocks.W_exact_dual(s.p, s.b, s.z, nu, mu)
+    else:
+        G = blocks.W_gradient(blocks.residual(s.M, s.b, s.z), s.p, s.W, nu, mu, row_sum)
+        if problem.rule.name == "exact":
+            W, M = blocks.W_exact(G, s.p, s.W, nu, mu, gram, row_sum)
+        else:
+            W, M = blocks.W_step(G, s.p, s.W, s.M, nu, mu, problem.rule, row_sum)
+    b = blocks.b_update(M, s.z, problem.num_rows, row_sum)
+    if s.q is None:
+        z = problem.risk.prox((M + b[:, None])[0], problem.y, nu, problem.weight, s.z[0])[None]
+    else:
+        z = blocks.z_hidden(M, b, s.z, s.q, problem.f)
+    return replace(block, W=W, M=M, b=b, z=z)
+
+
+def update_q_u(block: Block, problem: Problem) -> Block:
+    """Update outputs q and multipliers u of all layers but the last, once the next layer's p is here."""
+    if block.q is None or block.u is None:
+        return block
+    p_next = block.above("p")
+    q = blocks.q_update(p_next, problem.f(block.z), block.u, problem.nu, problem.rho)
+    return replace(block, q=q, u=blocks.u_update(block.u, p_next, q, problem.rho))
+
+
+def update_u_prev(block: Block, problem: Problem) -> Block:
+    """Repeat the previous layer's update of u from the q that it sent, so that u need not travel."""
+    if block.u_prev is None or block.q_prev is None:
+        return block
+    return replace(block, u_prev=blocks.u_update(block.u_prev, block.p[:1], block.q_prev, problem.rho))
+
+
+PHASES = (
+    Phase(update_p, sends="p", to="previous"),
+    Phase(update_W_b_z),
+    Phase(update_q_u, needs="p_next", sends="q", to="next"),
+    Phase(update_u_prev, needs="q_prev"),
+)
+
+
+def lagrangian(state: Sequence[Block], problem: Problem) -> tuple[Tensor, Tensor]:
+    """Return L_ρ and the primal residual Σ ‖p_{l+1} − q_l‖² of a state, layer by layer, in float64.
+
+    Args:
+        state: Consecutive blocks.
+        problem: What is minimised.
+
+    Returns:
+        Two tensors ``[number of layers]``; their sums are L_ρ and the primal residual.
+    """
+    objective, primal = [], []
+    for s in state:
+        terms = blocks.decay_terms(s.W, problem.mu) + blocks.fit_terms(s.M, s.b, s.z, problem.nu)
+        gap = torch.zeros_like(terms)
+        if s.q is None or s.u is None:
+            terms = terms + problem.risk.value(s.z[0], problem.y, problem.weight)
+        else:
+            coupling, gap = blocks.coupling_terms(s.above("p"), s.q, s.u, problem.rho)
+            terms = terms + blocks.activation_terms(s.q, problem.f(s.z), problem.nu) + coupling
+        objective.append(terms.double())
+        primal.append(gap.double())
+    return torch.cat(objective), torch.cat(primal)
+
+
+def dual_residual(before: Sequence[Block], after: Sequence[Block], rho: float) -> Tensor:
+    """Return ρ² ‖q^{k+1} − q^k‖² layer by layer; ρ ‖q^{k+1} − q^k‖ is the square root of their sum."""
+    changes = [blocks.squared_norms(s.q - t.q) for s, t in zip(after, before, strict=True) if s.q is not None and t.q is not None]
+    return rho**2 * torch.cat(changes).double() if changes else torch.zeros(1, dtype=torch.float64)
+
+
+def converges(rho: float, nu: float, lipschitz: float) -> bool:
+    """Whether ρ > max(4νS², (√17 + 1)/2·ν), the condition under which L_ρ never increases (TNNLS 2022, Theorem 1).
+
+    Args:
+        rho: Penalty ρ.
+        nu: Penalty ν.
+        lipschitz: Lipschitz constant S of the activation.
+    """
+    return rho > max(4 * nu * lipschitz**2, (17**0.5 + 1) / 2 * nu)

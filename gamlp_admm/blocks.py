@@ -1,0 +1,272 @@
+r"""The block updates: pure functions on tensors, in the papers' letters, each equation written once.
+
+Layers of equal shape are stacked: ``P`` is ``[S, N, n_in]``, ``W`` ``[S, n_out, n_in]``, ``b`` ``[S, n_out]``,
+``Z``, ``Q``, ``U``, ``M`` are ``[S, N, n_out]``; S = 1 for a single layer. ``M = P Wᵀ`` is kept up to date instead
+of recomputed, and the residual is ``r = M + 1bᵀ − Z``. Rows are nodes. No tensor given is modified.
+
+The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the transpose) is
+
+.. math::
+    L_ρ = R(Z_L, Y) + \tfrac μ2 \sum_l \|W_l\|^2 + \tfrac ν2 \sum_l \|Z_l - P_l W_l^T - 1 b_l^T\|^2
+        + \tfrac ν2 \sum_{l<L} \|Q_l - f(Z_l)\|^2
+        + \sum_{l<L} \big[ \langle U_l, P_{l+1} - Q_l \rangle + \tfrac ρ2 \|P_{l+1} - Q_l\|^2 \big]
+
+``p`` and ``W`` are quadratic blocks φ. Their gradient step g/τ needs τ with φ(new) ≤ majoriser, i.e.
+τ ≥ τ* = ⟨g, ∇²φ g⟩/‖g‖², the Rayleigh quotient along g. Three rules are offered:
+
+- ``linesearch``: τ = τ*, the best step along g. No loop and no start value.
+- ``backtracking``: the papers' rule: a start value, doubled until the condition holds. Since φ is quadratic the
+  condition is τ ≥ τ*, so the number of doublings is known without trying them.
+- ``exact``: the minimiser of the whole block, by Cholesky.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.activations import Activation
+
+RowSum = Callable[[Tensor], Tensor]
+"""Sums a tensor over all shards of the rows (nodes). The identity where one process holds them all."""
+
+
+def all_rows_here(x: Tensor) -> Tensor:
+    """Return ``x``: the row sum of a process that holds all rows."""
+    return x
+
+
+def squared_norms(X: Tensor) -> Tensor:
+    """Return ‖X_s‖² for each layer s of a stack ``[S, …]``, as ``[S]``.
+
+    Layer by layer, so that the bits do not depend on how layers are stacked.
+    """
+    flat = X.flatten(1)
+    return torch.stack([torch.dot(x, x) for x in flat])
+
+
+def products(P: Tensor, W: Tensor) -> Tensor:
+    """Return M = P Wᵀ, ``[S, N, n_out]``."""
+    return torch.bmm(P, W.mT)
+
+
+def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
+    """Return r = P Wᵀ + 1bᵀ − Z, ``[S, N, n_out]``."""
+    return (M + b[:, None]).sub_(Z)
+
+
+# --- the step length of the quadratic blocks ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the quadratic blocks p and W are solved.
+
+    Attributes:
+        name: ``linesearch``, ``backtracking`` or ``exact``.
+        start: First τ that ``backtracking`` tries (the released code: 20).
+    """
+
+    name: str = "linesearch"
+    start: float = 20.0
+
+    def step(self, curvature: Tensor) -> Tensor:
+        """Return 1/τ, ``[S, 1, 1]``, for Rayleigh quotients τ* ``[S]`` (0 where τ* = 0: there the gradient is 0)."""
+        tau = curvature
+        if self.name == "backtracking":
+            doublings = torch.log2(curvature / self.start).ceil().clamp(min=0)
+            tau = self.start * torch.exp2(doublings)
+        return torch.where(curvature > 0, 1 / tau, 0)[:, None, None]
+
+
+RULES = ("linesearch", "backtracking", "exact")
+
+
+def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
+    """Return τ* = base + ν ‖image‖²/‖gradient‖², ``[S]``, from the squared norms ``[S]`` (``base`` if both are 0)."""
+    return base + nu * torch.where(gradient > 0, image / gradient, 0)
+
+
+# --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ⟨U₋, P⟩ + ρ/2 ‖P − Q₋‖²   (U₋, Q₋ of the layer below) ------- eq. 4
+
+
+def p_gradient(r: Tensor, W: Tensor, P: Tensor, Q: Tensor, U: Tensor, nu: float, rho: float) -> Tensor:
+    """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``."""
+    return torch.sub(P, Q).mul_(rho).add_(U).baddbmm_(r, W, alpha=nu)
+
+
+def p_step(
+    g: Tensor,
+    P: Tensor,
+    W: Tensor,
+    M: Tensor,
+    nu: float,
+    rho: float,
+    rule: Rule,
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ."""
+    gWt = products(g, W)
+    norms = row_sum(torch.stack([squared_norms(g), squared_norms(gWt)]))
+    step = rule.step(rayleigh(rho, nu, norms[0], norms[1]))
+    return torch.addcmul(P, g, step, value=-1), torch.addcmul(M, gWt, step, value=-1)
+
+
+def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Tensor, Tensor]:
+    """Return the minimiser P − g (ν WᵀW + ρI)⁻¹ and its product with Wᵀ. One small SPD matrix serves all rows."""
+    n = W.shape[-1]
+    H = torch.baddbmm(rho * torch.eye(n, dtype=W.dtype, device=W.device), W.mT, W, alpha=nu)
+    P = P - torch.cholesky_solve(g.mT, torch.linalg.cholesky(H)).mT
+    return P, products(P, W)
+
+
+# --- W: argmin_W ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + μ/2 ‖W‖² ------------------------------------------------- eq. 5
+
+
+def W_gradient(r: Tensor, P: Tensor, W: Tensor, nu: float, mu: float, row_sum: RowSum = all_rows_here) -> Tensor:
+    """Return G = ν rᵀ P + μ W, ``[S, n_out, n_in]``."""
+    return row_sum(torch.bmm(r.mT, P)).mul(nu).add_(W, alpha=mu)
+
+
+def W_step(
+    G: Tensor,
+    P: Tensor,
+    W: Tensor,
+    M: Tensor,
+    nu: float,
+    mu: float,
+    rule: Rule,
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return W − G/θ and the product P Wᵀ that follows, M − (P Gᵀ)/θ."""
+    PGt = products(P, G)
+    step = rule.step(rayleigh(mu, nu, squared_norms(G), row_sum(squared_norms(PGt))))
+    return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step, value=-1)
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Eigendecomposition PᵀP = V diag(λ) Vᵀ of a P that never changes: serves (PᵀP + cI)⁻¹ for every c."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+    @classmethod
+    def of(cls, P: Tensor) -> Gram:
+        """Decompose PᵀP for a stack ``P`` ``[S, N, n_in]``, in float64."""
+        P64 = P.double()
+        eigenvalues, V = torch.linalg.eigh(torch.bmm(P64.mT, P64))
+        return cls(eigenvalues.clamp(min=0).to(P.dtype), V.to(P.dtype))
+
+    def solve(self, G: Tensor, c: float) -> Tensor:
+        """Return G (PᵀP + cI)⁻¹ for ``G`` ``[S, n_out, n_in]``."""
+        V, scale = self.eigenvectors, self.eigenvalues.amax(-1, keepdim=True)
+        return torch.bmm(torch.bmm(G, V) / (self.eigenvalues + c + _rounding(scale, V.shape[-1]))[:, None], V.mT)
+
+
+def _rounding(scale: Tensor, n: int) -> Tensor:
+    # What rounding may add to an n × n Gram matrix of that scale. Added to its diagonal it keeps a singular one
+    # (μ = 0) solvable; the step remains a descent step, since PᵀP + δI majorises PᵀP.
+    limits = torch.finfo(scale.dtype)
+    return (n * limits.eps * scale).clamp(min=limits.tiny)
+
+
+def _ridge_factor(H: Tensor, c: float) -> Tensor:
+    # Cholesky factor of H + cI, H a stack of Gram matrices [S, n, n]; H is overwritten.
+    diagonal = H.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(c + _rounding(diagonal.amax(-1, keepdim=True), H.shape[-1]))
+    return torch.linalg.cholesky(H)
+
+
+def W_exact(
+    G: Tensor,
+    P: Tensor,
+    W: Tensor,
+    nu: float,
+    mu: float,
+    gram: Gram | None = None,
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return the minimiser W − G (PᵀP + μ/ν I)⁻¹/ν and the product P Wᵀ that follows.
+
+    Args:
+        G: Gradient at ``W``, ``[S, n_out, n_in]``.
+        P: Layer inputs, ``[S, N, n_in]``.
+        W: Weights, ``[S, n_out, n_in]``.
+        nu: Penalty ν.
+        mu: Weight decay μ.
+        gram: The decomposition of PᵀP where P is constant (first layer).
+        row_sum: Sum over the shards of the rows.
+    """
+    if gram is not None:
+        W = W - gram.solve(G, mu / nu) / nu
+    else:
+        factor = _ridge_factor(row_sum(torch.bmm(P.mT, P)), mu / nu)
+        W = W - torch.cholesky_solve(G.mT, factor).mT / nu
+    return W, products(P, W)
+
+
+def W_exact_dual(P: Tensor, b: Tensor, Z: Tensor, nu: float, mu: float) -> tuple[Tensor, Tensor]:
+    """Return the same minimiser as :func:`W_exact` by its N × N dual, Tᵀ(PPᵀ + μ/ν I)⁻¹P with T = Z − 1bᵀ.
+
+    Cheaper than the primal form where there are fewer rows than columns.
+    """
+    K = torch.bmm(P, P.mT)
+    dual = torch.cholesky_solve(Z - b[:, None], _ridge_factor(K, mu / nu))
+    W = torch.bmm(dual.mT, P)
+    return W, products(P, W)
+
+
+# --- b, z, q, u ---------------------------------------------------------------------------------------------
+
+
+def b_update(M: Tensor, Z: Tensor, num_rows: int, row_sum: RowSum = all_rows_here) -> Tensor:
+    """Return argmin_b ν/2 ‖Z − P Wᵀ − 1bᵀ‖², the mean over rows of Z − P Wᵀ, ``[S, n_out]`` (eq. 6).
+
+    The papers step with the summed gradient over ν, which overshoots: its Lipschitz constant is νN.
+    """
+    return row_sum((Z - M).sum(1)) / num_rows
+
+
+def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:
+    """Return argmin_z ν/2 [(z − m)² + (q − f(z))² + (z − z_old)²], m = M + 1bᵀ, entry by entry (eq. 7–8)."""
+    return f.argmin((M + b[:, None]).add_(Z).mul_(0.5), Q, 2.0)
+
+
+def q_update(P_next: Tensor, fZ: Tensor, U: Tensor, nu: float, rho: float) -> Tensor:
+    """Return argmin_Q ν/2 ‖Q − f(Z)‖² + ρ/2 ‖P₊ − Q‖² − ⟨U, Q⟩ = (ρ P₊ + U + ν f(Z))/(ρ + ν) (eq. 10)."""
+    return (fZ * nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+
+
+def u_update(U: Tensor, P_next: Tensor, Q: Tensor, rho: float) -> Tensor:
+    """Return U + ρ (P₊ − Q) (eq. 11). Both ends of a boundary compute it, so U never travels."""
+    return torch.sub(P_next, Q).mul_(rho).add_(U)
+
+
+# --- what is measured, a layer: terms of L_ρ and the residuals ----------------------------------------------
+
+
+def decay_terms(W: Tensor, mu: float) -> Tensor:
+    """Return μ/2 ‖W‖², ``[S]``."""
+    return mu / 2 * squared_norms(W)
+
+
+def fit_terms(M: Tensor, b: Tensor, Z: Tensor, nu: float) -> Tensor:
+    """Return ν/2 ‖Z − P Wᵀ − 1bᵀ‖², ``[S]``."""
+    return nu / 2 * squared_norms(residual(M, b, Z))
+
+
+def activation_terms(Q: Tensor, fZ: Tensor, nu: float) -> Tensor:
+    """Return ν/2 ‖Q − f(Z)‖², ``[S]``."""
+    return nu / 2 * squared_norms(Q - fZ)
+
+
+def coupling_terms(P_next: Tensor, Q: Tensor, U: Tensor, rho: float) -> tuple[Tensor, Tensor]:
+    """Return ⟨U, P₊ − Q⟩ + ρ/2 ‖P₊ − Q‖² and the primal residual ‖P₊ − Q‖², each ``[S]``."""
+    gap = P_next - Q
+    primal = squared_norms(gap)
+    inner = torch.stack([torch.dot(u, d) for u, d in zip(U.flatten(1), gap.flatten(1), strict=True)])
+    return inner + rho / 2 * primal, primal

@@ -1,0 +1,235 @@
+r"""Risks R(z, y) of the last layer: value, score of a prediction, and prox.
+
+The last z-block of every ADMM variant is, row by row (pdADMM-G, TNNLS 2022, eq. 9),
+
+.. math:: \operatorname{prox}(m) = \operatorname{argmin}_z \; w\,R(z, y) + \nu/2\,\|z - m\|^2
+
+with a weight w a row. Risks are sums over rows, as in the papers, so that ν and ρ keep their scale.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gamlp_admm.errors import unknown
+
+
+class Risk(ABC):
+    """A separable risk R(z, y), convex in each row of z.
+
+    Attributes:
+        name: The name by which :func:`risk` finds it.
+        smoothness: Lipschitz constant H of the gradient of a row's risk (dlADMM converges for ρ > 2H).
+    """
+
+    name: str
+    smoothness: float
+
+    @abstractmethod
+    def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+        """Return labels ``y`` in the form that the other methods take: ``[N, C]`` floats."""
+
+    @abstractmethod
+    def rows(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return the risk of each row, ``[N]``, of outputs ``z`` ``[N, C]`` and targets ``y`` ``[N, C]``."""
+
+    @abstractmethod
+    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
+        """Return argmin_z w R(z, y) + ν/2 ‖z − m‖², row by row.
+
+        Args:
+            m: Centre, ``[N, C]``.
+            y: Targets, ``[N, C]``.
+            nu: Penalty ν > 0.
+            weight: Weights w ≥ 0 of the rows, ``[N]``, or ``None`` for ones.
+            start: Where an iterative prox begins, ``[N, C]`` (the previous z).
+        """
+
+    def value(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the weighted sum of the rows' risks, a scalar."""
+        rows = self.rows(z, y)
+        return rows.sum() if weight is None else rows @ weight
+
+    def score(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return how well ``z`` predicts ``y``, a scalar, 1 is perfect: accuracy unless the risk says otherwise."""
+        return (z.argmax(-1) == y.argmax(-1)).to(torch.float64).mean()
+
+    def probabilities(self, z: Tensor) -> Tensor:
+        """Return class probabilities ``[N, C]`` for outputs ``z``."""
+        return torch.softmax(z, -1)
+
+    def __repr__(self) -> str:
+        return f"risk({self.name!r})"
+
+
+def _column(weight: Tensor | None) -> Tensor | float:
+    return 1.0 if weight is None else weight[:, None]
+
+
+class CrossEntropy(Risk):
+    """Softmax cross-entropy. Its prox is Newton's method a row, with the Hessian inverted by Sherman–Morrison.
+
+    The papers run up to 50 FISTA steps here. The Hessian w(diag π − ππᵀ) + νI is diagonal minus rank one, so a
+    Newton step costs no more than a gradient step; halving the step until the value falls makes it safe for
+    any ν, and a handful of steps reach rounding error.
+    """
+
+    name = "cross_entropy"
+    smoothness = 0.5
+    steps = 50
+
+    def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+        return F.one_hot(y, num_classes).to(dtype)
+
+    def rows(self, z: Tensor, y: Tensor) -> Tensor:
+        return torch.logsumexp(z, -1) - (z * y).sum(-1)
+
+    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
+        if not m.numel():
+            return m
+        w = _column(weight)
+
+        def value(z: Tensor) -> Tensor:
+            fit = self.rows(z, y) if weight is None else weight * self.rows(z, y)
+            return fit + nu / 2 * (z - m).square().sum(-1)
+
+        eps = torch.finfo(m.dtype).eps
+        z, v = start, value(start)
+        for _ in range(self.steps):
+            pi = torch.softmax(z, -1)
+            gradient = w * (pi - y) + nu * (z - m)
+            d = w * pi + nu
+            a, c = gradient / d, pi / d
+            # The denominator 1 − w π·c of Sherman–Morrison is ν Σc, which does not cancel.
+            step = a + c * (w * (pi * a).sum(-1, keepdim=True) / (nu * c.sum(-1, keepdim=True)))
+            decrease = (gradient * step).sum(-1)  # Newton decrement, twice the expected decrease
+            open_rows = decrease > 8 * eps * (1 + v.abs())
+            if not open_rows.any():
+                return z - step  # one full step from within rounding of the minimum squares what error is left
+            t = torch.ones_like(v)
+            for _ in range(self.steps):
+                z_new = z - t[:, None] * step
+                v_new = value(z_new)
+                short = open_rows & ~(v_new <= v - 0.1 * t * decrease + 4 * eps * v.abs())
+                if not short.any():
+                    break
+                t = torch.where(short, t / 2, t)
+            z = torch.where(open_rows[:, None], z_new, z)
+            v = torch.where(open_rows, v_new, v)
+        return z
+
+
+class SquaredError(Risk):
+    """½ ‖z − y‖², for regression (float ``y`` ``[N, C]``) or one-hot classes."""
+
+    name = "squared_error"
+    smoothness = 1.0
+
+    def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+        if not y.is_floating_point():
+            return F.one_hot(y, num_classes).to(dtype)
+        return y.reshape(len(y), -1).to(dtype)
+
+    def rows(self, z: Tensor, y: Tensor) -> Tensor:
+        return (z - y).square().sum(-1) / 2
+
+    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
+        w = _column(weight)
+        return (w * y + nu * m) / (w + nu)
+
+    def score(self, z: Tensor, y: Tensor) -> Tensor:
+        """Accuracy for one-hot targets, else the coefficient of determination R²."""
+        if y.shape[-1] > 1 and bool(((y == 0) | (y == 1)).all() and (y.sum(-1) == 1).all()):
+            return super().score(z, y)
+        error = (z - y).square().sum().double()
+        return 1 - error / (y - y.mean(0)).square().sum().double()
+
+    def probabilities(self, z: Tensor) -> Tensor:
+        clipped = z.clamp(min=0)
+        total = clipped.sum(-1, keepdim=True)
+        return torch.where(total > 0, clipped / total, torch.full_like(z, 1 / z.shape[-1]))
+
+
+class BinaryCrossEntropy(Risk):
+    """Sigmoid cross-entropy summed over labels, for multi-label targets ``[N, C]`` of zeros and ones."""
+
+    name = "binary_cross_entropy"
+    smoothness = 0.25
+    steps = 60
+
+    def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+        if y.ndim == 1:
+            return F.one_hot(y, num_classes).to(dtype)
+        return y.to(dtype)
+
+    def rows(self, z: Tensor, y: Tensor) -> Tensor:
+        return (F.softplus(z) - z * y).sum(-1)
+
+    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
+        if not m.numel():
+            return m
+        w = _column(weight)
+        # The minimiser solves w(σ(z) − y) + ν(z − m) = 0, whose left side rises in z: Newton within a bracket.
+        low, high = m - w * (1 - y) / nu, m + w * y / nu
+        z = start.clamp(low, high)
+        eps = torch.finfo(m.dtype).eps
+        for _ in range(self.steps):
+            s = torch.sigmoid(z)
+            slope = w * (s - y) + nu * (z - m)
+            low, high = torch.where(slope < 0, z, low), torch.where(slope < 0, high, z)
+            newton = z - slope / (w * s * (1 - s) + nu)
+            z_new = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+            moved = ((z_new - z).abs() / (1 + z.abs())).amax()
+            z = z_new
+            if moved <= 4 * eps:
+                break
+        return z
+
+    def score(self, z: Tensor, y: Tensor) -> Tensor:
+        """Share of labels, over all nodes and classes, on the right side of one half."""
+        return ((z > 0) == (y > 0.5)).to(torch.float64).mean()
+
+    def probabilities(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z)
+
+
+class SquaredHinge(Risk):
+    """Σ_j max(0, 1 − t_j z_j)², t = ±1: one against the rest, with a closed-form prox."""
+
+    name = "squared_hinge"
+    smoothness = 2.0
+
+    def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+        return F.one_hot(y, num_classes).to(dtype) * 2 - 1
+
+    def rows(self, z: Tensor, y: Tensor) -> Tensor:
+        return (1 - y * z).clamp(min=0).square().sum(-1)
+
+    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
+        w = _column(weight)
+        return torch.where(y * m >= 1, m, (2 * w * y + nu * m) / (2 * w + nu))
+
+
+RISKS: dict[str, Risk] = {
+    r.name: r for r in (CrossEntropy(), SquaredError(), BinaryCrossEntropy(), SquaredHinge())
+}
+
+
+def risk(name: str | Risk) -> Risk:
+    """Return the risk of that name.
+
+    Args:
+        name: One of ``cross_entropy``, ``squared_error``, ``binary_cross_entropy``, ``squared_hinge``.
+
+    Raises:
+        InputError: The name is not known.
+    """
+    if isinstance(name, Risk):
+        return name
+    if name not in RISKS:
+        raise unknown("loss", name, RISKS)
+    return RISKS[name]

@@ -1,0 +1,164 @@
+"""GAMLP: the multi-layer perceptron that runs on augmented node features."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gamlp_admm.activations import Activation, activation
+from gamlp_admm.errors import InputError, unknown
+
+Weights = list[tuple[Tensor, Tensor]]
+"""(W ``[n_out, n_in]``, b ``[n_out]``) of each layer, first to last."""
+
+INITS = ("normal", "kaiming", "identity")
+
+
+class GAMLP(nn.Module):
+    """Graph-augmented MLP: ``z_l = p_l W_lᵀ + b_l``, ``p_{l+1} = f(z_l)``, applied to each node's row.
+
+    A plain ``torch.nn.Module``: it knows nothing of how it is trained, and ``state_dict``, ``torch.export`` and any
+    torch optimiser work on it.
+
+    Source: GA-MLP, Chen, Chen, Bruna, ICLR 2021, arXiv 2010.15116.
+
+    Args:
+        in_channels: Columns of the augmented features, e.g. ``(hops + 1) * F``.
+        hidden_channels: Neurons of each hidden layer.
+        out_channels: Classes, labels or regression targets.
+        num_layers: Linear layers L ≥ 1.
+        activation: ``relu``, ``leaky_relu``, ``hardtanh``, ``tanh``, ``sigmoid``, ``gelu`` or ``silu``.
+        init: ``normal`` (the papers': N(0, 0.1²)), ``kaiming`` (N(0, 2/n_in)), or ``identity`` (``kaiming`` first and
+            last layers, identity hidden layers). Biases start at zero.
+
+    Shape:
+        ``[N, in_channels] → [N, out_channels]``.
+
+    Raises:
+        InputError: A size is not a positive integer, or a name is not known.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        num_layers: int,
+        activation: str = "relu",
+        init: str = "normal",
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "in_channels": in_channels,
+            "hidden_channels": hidden_channels,
+            "out_channels": out_channels,
+            "num_layers": num_layers,
+        }
+        for name, size in sizes.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise InputError(f"{name} must be a positive integer, not {size!r}")
+        if init not in INITS:
+            raise unknown("init", init, INITS)
+        self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init}
+        self.f: Activation = _activation(activation)
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights anew.
+
+        Args:
+            generator: Source of randomness on the CPU; torch's global one if ``None``.
+        """
+        init, last = self.config["init"], len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            n_out, n_in = layer.weight.shape
+            if init == "identity" and 0 < i < last:
+                layer.weight.copy_(torch.eye(n_out))
+            else:
+                std = 0.1 if init == "normal" else math.sqrt(2 / n_in)
+                draw = torch.randn(n_out, n_in, generator=generator, dtype=torch.float64)
+                layer.weight.copy_(std * draw)
+            layer.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs (logits for classification) ``[N, out_channels]`` of features ``x`` ``[N, in_channels]``."""
+        for layer in self.layers[:-1]:
+            x = self.f(layer(x))
+        out: Tensor = self.layers[-1](x)
+        return out
+
+    @property
+    def num_layers(self) -> int:
+        """Number of linear layers L."""
+        return len(self.layers)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(p.numel() for p in self.parameters())
+
+    def weights(self) -> Weights:
+        """Return copies of (W, b) of each layer."""
+        return [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in self.layers]
+
+    @torch.no_grad()
+    def set_weights(self, weights: Weights) -> None:
+        """Copy (W, b) of each layer into the model.
+
+        Raises:
+            InputError: The number of layers differs.
+        """
+        if len(weights) != len(self.layers):
+            raise InputError(f"weights of {len(weights)} layers do not fit a model of {len(self.layers)} layers")
+        for layer, (W, b) in zip(self.layers, weights, strict=True):
+            layer.weight.copy_(W)
+            layer.bias.copy_(b)
+
+    def save(self, path: str | Path, **metadata: Any) -> None:
+        """Write the model to one safetensors file (no pickle).
+
+        Args:
+            path: The file.
+            metadata: What else to keep with it, JSON values, e.g. the augmentation that the model expects.
+        """
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
+        header = {"gamlp": json.dumps(self.config), "metadata": json.dumps(metadata)}
+        save_file(tensors, str(path), metadata=header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> tuple[GAMLP, dict[str, Any]]:
+        """Read a model that :meth:`save` wrote.
+
+        Returns:
+            The model, and the metadata that was saved with it.
+
+        Raises:
+            InputError: The file is missing or is not such a model.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            model = cls(**json.loads(header["gamlp"]))
+            model.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+            return model, json.loads(header["metadata"])
+        except FileNotFoundError:
+            raise InputError(f"no model file {path}") from None
+        except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+            raise InputError(f"{path} is not a model saved by gamlp_admm ({str(error).splitlines()[0]})") from None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items())})"
+
+
+_activation = activation  # the argument of __init__ hides the function's name

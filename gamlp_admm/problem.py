@@ -1,0 +1,46 @@
+"""What an algorithm minimises: targets, risk, activation, penalties and the solving rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from gamlp_admm.activations import Activation
+from gamlp_admm.blocks import Gram, RowSum, Rule, all_rows_here
+from gamlp_admm.losses import Risk
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The constants of a run's iterations. ρ and ν may change between iterations, by a schedule.
+
+    Attributes:
+        y: Targets of the training rows in the risk's form, ``[N, C]``.
+        risk: R(z, y).
+        f: The activation.
+        rho: Penalty ρ of ``p_{l+1} = q_l``.
+        nu: Penalty ν of ``z = p Wᵀ + b`` and ``q = f(z)``.
+        mu: Weight decay μ.
+        rule: How the p and W blocks are solved.
+        weight: Weights of the rows in the risk, ``[N]``, or ``None`` for ones.
+        gram: Decomposition of the first layer's Gram matrix; needed by ``exact`` only.
+        num_rows: Rows over all shards.
+        row_sum: Sum over the shards of the rows.
+    """
+
+    y: Tensor
+    risk: Risk
+    f: Activation
+    rho: float
+    nu: float
+    mu: float
+    rule: Rule
+    weight: Tensor | None = None
+    gram: Gram | None = field(default=None, repr=False)
+    num_rows: int = 0
+    row_sum: RowSum = all_rows_here
+
+    def __post_init__(self) -> None:
+        if not self.num_rows:
+            object.__setattr__(self, "num_rows", len(self.y))

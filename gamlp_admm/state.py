@@ -1,0 +1,147 @@
+"""The state of a layer-parallel run: blocks of consecutive, equally shaped layers, as plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from gamlp_admm import blocks
+from gamlp_admm.activations import Activation
+from gamlp_admm.nn import Weights
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers ``first … first + S − 1`` (counted from 0), which have equal shapes, as one stack.
+
+    What the next iteration needs, and nothing else. The last layer of the network has no ``q`` and ``u``. The
+    fields at the bottom are this block's copies of what its neighbours hold; they are ``None`` at the network's ends.
+
+    Attributes:
+        first: Number of the stack's first layer.
+        p: Layer inputs, ``[S, N, n_in]`` (of layer 0: the features, constant).
+        W: Weights, ``[S, n_out, n_in]``.
+        b: Biases, ``[S, n_out]``.
+        z: Pre-activations, ``[S, N, n_out]``.
+        M: The product ``p Wᵀ``, kept up to date, ``[S, N, n_out]``.
+        q: Layer outputs, ``[S, N, n_out]``.
+        u: Multipliers of ``p_{l+1} = q_l``, ``[S, N, n_out]``.
+        q_prev: ``q`` of the layer before the stack, ``[1, N, n_in]``.
+        u_prev: ``u`` of the layer before the stack, ``[1, N, n_in]``.
+        p_next: ``p`` of the layer after the stack, ``[1, N, n_out]``.
+    """
+
+    first: int
+    p: Tensor
+    W: Tensor
+    b: Tensor
+    z: Tensor
+    M: Tensor
+    q: Tensor | None = None
+    u: Tensor | None = None
+    q_prev: Tensor | None = None
+    u_prev: Tensor | None = None
+    p_next: Tensor | None = None
+
+    @property
+    def num_layers(self) -> int:
+        """Number S of layers in the stack."""
+        return len(self.W)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the stack holds the network's first layer, whose ``p`` is the features."""
+        return self.first == 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the stack holds the network's last layer, whose ``z`` meets the risk."""
+        return self.q is None
+
+    def below(self, field: str) -> Tensor:
+        """Return ``q`` or ``u`` of the layer below each layer, ``[S, N, n_in]``: the stack's own, shifted along S."""
+        return _shift(getattr(self, f"{field}_prev"), getattr(self, field), down=False)
+
+    def above(self, field: str) -> Tensor:
+        """Return ``p`` of the layer above each layer, ``[S, N, n_out]``: the stack's own, shifted along S."""
+        return _shift(getattr(self, f"{field}_next"), getattr(self, field), down=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that are not ``None``, by field name."""
+        return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+
+
+def _shift(neighbour: Tensor, own: Tensor | None, down: bool) -> Tensor:
+    if own is None or len(own) == 1:
+        return neighbour
+    return torch.cat([own[1:], neighbour] if down else [neighbour, own[:-1]])
+
+
+def stacks(weights: Weights) -> list[range]:
+    """Group layers into stacks: runs of equal shape, with the first and the last layer each on its own.
+
+    Args:
+        weights: (W, b) of each layer.
+
+    Returns:
+        The layers of each stack, in order.
+    """
+    groups: list[range] = []
+    last = len(weights) - 1
+    for l, (W, _) in enumerate(weights):
+        extends = 1 < l < last and W.shape == weights[l - 1][0].shape
+        if extends:
+            groups[-1] = range(groups[-1].start, l + 1)
+        else:
+            groups.append(range(l, l + 1))
+    return groups
+
+
+def initial_blocks(x: Tensor, weights: Weights, f: Activation, groups: Sequence[range]) -> list[Block]:
+    """Return the state that a forward pass gives: all constraints hold and u = 0.
+
+    Args:
+        x: Features of the training rows, ``[N, n_in]``.
+        weights: (W, b) of each layer.
+        f: The activation.
+        groups: The layers of each stack, from :func:`stacks`.
+    """
+    last = len(weights) - 1
+    result: list[Block] = []
+    p, q_prev = x[None], None
+    for layers in groups:
+        inputs, products, outputs = [], [], []
+        for l in layers:
+            W, b = weights[l]
+            M = blocks.products(p, W[None])
+            inputs.append(p)
+            products.append(M)
+            p = f(M + b)
+            outputs.append(p)
+        b = torch.stack([weights[l][1] for l in layers])
+        M, q = torch.cat(products), None if layers[-1] == last else torch.cat(outputs)
+        result.append(
+            Block(
+                first=layers[0],
+                p=torch.cat(inputs) if len(layers) > 1 else inputs[0],
+                W=torch.stack([weights[l][0] for l in layers]),
+                b=b,
+                z=M + b[:, None],
+                M=M,
+                q=q,
+                u=None if q is None else torch.zeros_like(q),
+                q_prev=q_prev,
+                u_prev=None if q_prev is None else torch.zeros_like(q_prev),
+                p_next=None if q is None else q[-1:],
+            )
+        )
+        q_prev = None if q is None else q[-1:]
+    return result
+
+
+def block_weights(state: Sequence[Block]) -> Weights:
+    """Return (W, b) of each layer of consecutive blocks."""
+    return [(W, b) for block in state for W, b in zip(block.W, block.b, strict=True)]
