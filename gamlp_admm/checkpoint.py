@@ -1,0 +1,65 @@
+"""Checkpoints: one safetensors file a run, replaced atomically. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gamlp_admm.errors import InputError
+
+FILE = "checkpoint.safetensors"
+
+
+def save(directory: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write a checkpoint; an interrupted write leaves the previous one.
+
+    Args:
+        directory: Made if absent.
+        tensors: The state.
+        header: JSON values: what is not a tensor.
+
+    Raises:
+        InputError: The directory cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=directory, suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise InputError(f"checkpoint directory {directory} cannot be written ({error.strerror})") from None
+    try:
+        plain = {key: t.detach().cpu().clone().contiguous() for key, t in tensors.items()}
+        save_file(plain, name, metadata={"run": json.dumps(header)})
+        os.replace(name, directory / FILE)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def load(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint.
+
+    Args:
+        directory: The directory given to :func:`save`.
+
+    Returns:
+        The tensors and the header.
+
+    Raises:
+        InputError: There is no readable checkpoint.
+    """
+    path = directory / FILE
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads(file.metadata()["run"])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise InputError(f"no checkpoint to resume from: {path} does not exist") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(f"{path} is not a readable checkpoint ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,166 @@
+"""From a PyG ``Data`` (or anything with its attributes) to checked training data."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.errors import InputError, InputWarning
+from gamlp_admm.losses import Risk
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class NodeData:
+    """Checked features and targets.
+
+    Attributes:
+        x: Features, ``[N, F]``.
+        y: Targets in the risk's form, ``[N, C]``.
+        rows: Row numbers of ``train``, ``val`` and ``test``; the last two may be empty.
+        weight: Weights of the training rows, or ``None``.
+    """
+
+    x: Tensor
+    y: Tensor
+    rows: dict[str, Tensor]
+    weight: Tensor | None
+
+
+def node_data(
+    data: Any,
+    num_features: int,
+    num_classes: int,
+    risk: Risk,
+    like: Tensor,
+    node_weight: Tensor | None = None,
+    class_weight: Tensor | str | None = None,
+) -> NodeData:
+    """Check a data set and bring it to a model's device and dtype.
+
+    Args:
+        data: Has ``x`` ``[N, F]``, ``y`` (classes ``[N]``, labels or targets ``[N, C]``) and boolean ``train_mask``;
+            ``val_mask`` and ``test_mask`` are optional.
+        num_features: Columns that the model takes.
+        num_classes: Columns that the model gives.
+        risk: Decides the form of the targets.
+        like: A tensor of the device and dtype to bring the data to.
+        node_weight: Weight of each node in the risk, ``[N]``, or ``None`` for ones.
+        class_weight: Weight of each class, ``[C]``; ``"balanced"`` for N/(C · count); or ``None`` for ones.
+
+    Raises:
+        InputError: The data does not fit the model, has NaN or infinite features, labels outside the classes,
+            or no training node.
+    """
+    x, y = _required(data, "x"), _required(data, "y")
+    if x.ndim != 2 or x.shape[1] != num_features:
+        raise InputError(f"data.x has shape {tuple(x.shape)}; the model takes [N, {num_features}]")
+    if len(x) != len(y):
+        raise InputError(f"data.x has {len(x)} rows but data.y has {len(y)}; allowed: one label a node")
+    if y.ndim == 2 and y.shape[1] == 1 and not y.is_floating_point():
+        y = y[:, 0]
+    rows = {split: _rows(data, split, len(x)) for split in SPLITS}
+    if not len(rows["train"]):
+        raise InputError("data.train_mask selects no node; training needs at least one")
+    used = torch.cat(list(rows.values()))
+    finite = torch.isfinite(x).all(1)
+    if not finite[used].all():
+        bad = int((~finite).nonzero()[0])
+        count = int((~finite).sum())
+        raise InputError(f"data.x has NaN or infinite values in {count} rows, first in row {bad}; allowed: finite")
+    _check_labels(y, rows, used, num_classes)
+    _warn_overlaps(rows, len(x))
+    target = torch.zeros(len(x), num_classes, dtype=like.dtype)
+    target[used] = risk.target(y.cpu()[used], num_classes, like.dtype)
+    weight = _weights(node_weight, class_weight, y, rows["train"], len(x), num_classes)
+    return NodeData(
+        x=x.to(like),
+        y=target.to(like.device),
+        rows={split: r.to(like.device) for split, r in rows.items()},
+        weight=None if weight is None else weight.to(like),
+    )
+
+
+def _required(data: Any, name: str) -> Tensor:
+    value = getattr(data, name, None)
+    if not isinstance(value, Tensor):
+        raise InputError(f"data.{name} is missing; data needs x, y and train_mask")
+    return value
+
+
+def _rows(data: Any, split: str, num_nodes: int) -> Tensor:
+    mask = getattr(data, f"{split}_mask", None)
+    if mask is None:
+        if split == "train":
+            raise InputError("data.train_mask is missing; data needs x, y and train_mask")
+        return torch.empty(0, dtype=torch.long)
+    if mask.dtype != torch.bool or mask.shape != (num_nodes,):
+        raise InputError(
+            f"data.{split}_mask has dtype {mask.dtype} and shape {tuple(mask.shape)}; allowed: bool [{num_nodes}]"
+        )
+    return mask.cpu().nonzero()[:, 0]
+
+
+def _check_labels(y: Tensor, rows: dict[str, Tensor], used: Tensor, num_classes: int) -> None:
+    y = y.cpu()
+    if y.ndim == 2 or y.is_floating_point():
+        width = y.shape[1] if y.ndim == 2 else 1
+        if width != num_classes:
+            raise InputError(f"data.y has {width} columns; the model gives {num_classes}")
+        if not torch.isfinite(y[used].double()).all():
+            raise InputError("data.y has NaN or infinite values; allowed: finite")
+        return
+    wrong = (y[used] < 0) | (y[used] >= num_classes)
+    if wrong.any():
+        node = int(used[wrong][0])
+        raise InputError(f"data.y has label {int(y[node])} at node {node}; allowed: 0 to {num_classes - 1}")
+    absent = sorted(set(range(num_classes)) - set(y[rows["train"]].tolist()))
+    if absent:
+        warnings.warn(
+            f"no training node has class {', '.join(map(str, absent))}; the model cannot learn it",
+            InputWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_overlaps(rows: dict[str, Tensor], num_nodes: int) -> None:
+    member = {split: torch.zeros(num_nodes, dtype=torch.bool).index_fill_(0, r, True) for split, r in rows.items()}
+    for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
+        shared = int((member[a] & member[b]).sum())
+        if shared:
+            warnings.warn(f"{a}_mask and {b}_mask share {shared} nodes", InputWarning, stacklevel=4)
+
+
+def _weights(
+    node_weight: Tensor | None,
+    class_weight: Tensor | str | None,
+    y: Tensor,
+    train: Tensor,
+    num_nodes: int,
+    num_classes: int,
+) -> Tensor | None:
+    if node_weight is None and class_weight is None:
+        return None
+    weight = torch.ones(len(train), dtype=torch.float64)
+    if node_weight is not None:
+        if node_weight.shape != (num_nodes,) or not (node_weight >= 0).all():
+            raise InputError(f"node_weight must be {num_nodes} non-negative numbers, one a node")
+        weight *= node_weight.cpu()[train]
+    if class_weight is not None:
+        if y.ndim != 1 or y.is_floating_point():
+            raise InputError("class_weight needs one class a node; data.y has several labels or real targets")
+        labels = y.cpu()[train]
+        if isinstance(class_weight, str):
+            if class_weight != "balanced":
+                raise InputError(f"class_weight {class_weight!r} is unknown; allowed: 'balanced', a tensor or None")
+            counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
+            class_weight = len(labels) / (num_classes * counts.double())
+        if class_weight.shape != (num_classes,) or not (class_weight >= 0).all():
+            raise InputError(f"class_weight must be {num_classes} non-negative numbers, one a class")
+        weight *= class_weight.cpu()[labels]
+    return weight

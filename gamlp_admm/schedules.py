@@ -1,0 +1,78 @@
+"""Penalty schedules: how ρ and ν change while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gamlp_admm.errors import InputError, unknown
+
+Record = dict[str, Any]
+Schedule = Callable[[Sequence[Record]], float]
+"""From a stage's records so far to the factor by which ρ and ν exceed their start values in the next iteration."""
+
+
+def constant(records: Sequence[Record]) -> float:
+    """Keep ρ and ν."""
+    return 1.0
+
+
+def every(iterations: int = 100, factor: float = 10.0, limit: float = 1e4) -> Schedule:
+    """Multiply ρ and ν by ``factor`` every so many iterations, up to ``limit`` times the start (dlADMM, KDD 2019)."""
+
+    def schedule(records: Sequence[Record]) -> float:
+        elapsed = records[-1]["iteration"] - records[0]["iteration"] + 1 if records else 0
+        return float(min(factor ** (elapsed // iterations), limit))
+
+    return schedule
+
+
+def stall(patience: int = 10, factor: float = 10.0, limit: float = 1e4, tolerance: float = 1e-3) -> Schedule:
+    """Multiply ρ and ν by ``factor`` when the training loss stalls, up to ``limit`` times the start.
+
+    It stalls when the loss of the forward pass has not fallen by the relative ``tolerance`` below its best since the
+    last change for ``patience`` evaluations. The released pdADMM-G code does the like.
+    """
+
+    def schedule(records: Sequence[Record]) -> float:
+        scale, best, since = 1.0, float("inf"), 0
+        for record in records:
+            loss = record["train_loss"]
+            if loss < best * (1 - tolerance):
+                best, since = loss, 0
+            else:
+                since += 1
+            if since >= patience:
+                scale, best, since = scale * factor, float("inf"), 0
+        return min(scale, limit)
+
+    return schedule
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {"constant": lambda: constant, "every": every, "stall": stall}
+
+
+def schedule(spec: str | Schedule) -> Schedule:
+    """Return the schedule that ``spec`` names.
+
+    Args:
+        spec: ``constant``, ``every[:iterations[:factor[:limit]]]``, ``stall[:patience[:factor[:limit]]]``, or a
+            callable.
+
+    Raises:
+        InputError: The name is not known, or a number cannot be read.
+    """
+    if callable(spec):
+        return spec
+    name, *numbers = spec.split(":")
+    if name not in SCHEDULES:
+        raise unknown("schedule", name, SCHEDULES)
+    try:
+        values = [int(numbers[0]), *map(float, numbers[1:])] if numbers else []
+        if any(v <= 0 for v in values):
+            raise ValueError
+        return SCHEDULES[name](*values)
+    except (ValueError, TypeError):
+        raise InputError(
+            f"schedule {spec!r}: allowed: constant, every:ITERATIONS:FACTOR:LIMIT, stall:PATIENCE:FACTOR:LIMIT"
+        ) from None
