@@ -68,11 +68,7 @@ def node_data(
     if not len(rows["train"]):
         raise InputError("data.train_mask selects no node; training needs at least one")
     used = torch.cat(list(rows.values()))
-    finite = torch.isfinite(x).all(1)
-    if not finite[used].all():
-        bad = int((~finite).nonzero()[0])
-        count = int((~finite).sum())
-        raise InputError(f"data.x has NaN or infinite values in {count} rows, first in row {bad}; allowed: finite")
+    _check_finite(x[used.to(x.device)], used)
     _check_labels(y, rows, used, num_classes)
     _warn_overlaps(rows, len(x))
     target = torch.zeros(len(x), num_classes, dtype=like.dtype)
@@ -104,6 +100,17 @@ def _rows(data: Any, split: str, num_nodes: int) -> Tensor:
             f"data.{split}_mask has dtype {mask.dtype} and shape {tuple(mask.shape)}; allowed: bool [{num_nodes}]"
         )
     return mask.cpu().nonzero()[:, 0]
+
+
+def _check_finite(x: Tensor, rows: Tensor) -> None:
+    if torch.isfinite(x.sum()):  # one pass without a temporary; a sum that overflows is looked at closely
+        return
+    wrong = ~torch.isfinite(x).all(1)
+    if wrong.any():
+        raise InputError(
+            f"data.x has NaN or infinite values in {int(wrong.sum())} of the nodes used, first in row "
+            f"{int(rows[wrong.cpu()][0])}; allowed: finite numbers"
+        )
 
 
 def _check_labels(y: Tensor, rows: dict[str, Tensor], used: Tensor, num_classes: int) -> None:
