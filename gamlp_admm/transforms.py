@@ -46,8 +46,8 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
     the output has ``len(states)·F`` columns.
 
     **The graph.** A is made from ``data.edge_index`` and, where present, ``data.edge_weight``. Repeated edges
-    add up and self-loops that are present keep their weight, as in PyG's ``gcn_norm``; a self-loop of weight 1
-    is added to every other node. That sum is A + I in the table, and D + I is the diagonal of its row sums.
+    add up and self-loops that are present keep their weight, as in PyG's ``gcn_norm``; every other node gets
+    a self-loop of weight 1. This sum is A + I in the table, and D + I is the diagonal of its row sums.
 
     **A callable** receives A as a SciPy CSR array ``[N, N]``, row i holding the nodes from which node i
     gathers, without added self-loops; it returns a SciPy or torch sparse matrix ``[N, N]``. The functions
@@ -60,8 +60,8 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
         alpha: The teleport probability α of ``"ppr"``, in (0, 1].
         t: The diffusion time of ``"heat"``, positive; 1 to 10 is usual.
         direction: How a directed edge is used. ``"along"``: features flow from source to target, as in PyG;
-            ``"against"``: from target to source; ``"both"``: both ways, with the larger of the two weights, so
-            that graphs that store each edge in both directions stay exactly as they are.
+            ``"against"``: from target to source; ``"both"``: both ways, with the larger of the two weights,
+            so that graphs that store each edge in both directions stay exactly as they are.
         normalize_features: Divide each row of H by the sum of its absolute values before propagation; rows of
             zeros stay zero. For counts this is :class:`torch_geometric.transforms.NormalizeFeatures`.
         keep_original: Keep the features as they were in ``data.x_original``.
@@ -69,7 +69,7 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
             torch's default). The computation is in float32 at least; matrix entries are computed in float64.
 
     Raises:
-        InputError: An option, the features or the edges are not allowed; here or when the transform is called.
+        InputError: An option is not allowed.
 
     Source:
         GA-MLP, arXiv 2010.15116; SIGN, arXiv 2004.11198; APPNP, arXiv 1810.05997; GDC, arXiv 1911.05485.
@@ -82,7 +82,7 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
     def __init__(
         self,
         hops: int | Iterable[int] | None = None,
-        operator: str | Callable[[sparse.csr_array], Any] | Any = "sym",
+        operator: str | Callable[[sparse.csr_array], Any] | Tensor | sparse.sparray | sparse.spmatrix = "sym",
         *,
         alpha: float = 0.1,
         t: float = 3.0,

@@ -1,0 +1,172 @@
+"""Sparse propagation operators of a graph: pure functions from edges to a SciPy CSR matrix in float64.
+
+Row i of a matrix says from which nodes node i gathers: ``(A @ H)[i] = Σ_j A[i, j] H[j]``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from gamlp_admm.errors import InputError, unknown
+
+DIRECTIONS = ("both", "along", "against")
+
+
+def adjacency(
+    edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, direction: str = "both"
+) -> sparse.csr_array:
+    """Return the adjacency matrix A of a graph, as given: no self-loops added, not normalised.
+
+    Repeated edges add up, as in PyG's ``gcn_norm``. Only a self-loop that is repeated in a graph without
+    weights counts once, also as there. An edge of weight 0 is no edge.
+
+    Args:
+        edge_index: ``[2, E]`` integers, sources in row 0 and targets in row 1.
+        edge_weight: ``[E]``, finite and not negative; ``None`` for 1 each.
+        num_nodes: N.
+        direction: ``"along"``: features flow from source to target, ``A[target, source] = weight``;
+            ``"against"``: the transpose of that; ``"both"``: the larger of the two, entry by entry,
+            which leaves a graph whose edges are stored in both directions exactly as it is.
+
+    Returns:
+        ``[N, N]`` float64, sorted indices, no duplicates.
+
+    Raises:
+        InputError: An edge, a weight or the direction is not allowed.
+    """
+    if direction not in DIRECTIONS:
+        raise unknown("direction", direction, DIRECTIONS)
+    source, target = _checked_edges(edge_index, num_nodes)
+    weight = np.ones(len(source)) if edge_weight is None else _checked_weight(edge_weight, len(source))
+    A = sparse.coo_array((weight, (target, source)), shape=(num_nodes, num_nodes)).tocsr()
+    if edge_weight is None:
+        A.data[_rows(A) == A.indices] = 1.0
+    if direction == "against":
+        return A.T.tocsr()
+    return A.maximum(A.T).tocsr() if direction == "both" else A
+
+
+def add_self_loops(A: sparse.csr_array) -> sparse.csr_array:
+    """Return A with a self-loop of weight 1 on every node that has none; those present keep their weight.
+
+    Without self-loops in A this is A + I. The rule is that of PyG's ``add_remaining_self_loops``.
+
+    Args:
+        A: ``[N, N]`` adjacency matrix.
+
+    Returns:
+        ``[N, N]``, a new matrix with a positive diagonal.
+    """
+    N = A.shape[0]
+    missing = (A.diagonal() == 0).astype(A.dtype)
+    return A + sparse.csr_array((missing, np.arange(N), np.arange(N + 1)), shape=A.shape)
+
+
+def sym(A: sparse.csr_array) -> sparse.csr_array:
+    """Return ``(D+I)^-1/2 (A+I) (D+I)^-1/2``, D the diagonal of A's row sums (weighted in-degrees).
+
+    Args:
+        A: ``[N, N]`` adjacency matrix, not negative.
+
+    Returns:
+        ``[N, N]``; symmetric if A is. An isolated node keeps its features: its row is that of I.
+
+    Source:
+        Kipf and Welling, arXiv 1609.02907, equation 2 (the renormalisation trick).
+    """
+    P = add_self_loops(A)
+    root = np.sqrt(P.sum(axis=1))
+    P.data /= root[_rows(P)] * root[P.indices]
+    return P
+
+
+def row(A: sparse.csr_array) -> sparse.csr_array:
+    """Return ``(D+I)^-1 (A+I)``, the mean over a node and its neighbours; D as in :func:`sym`.
+
+    Args:
+        A: ``[N, N]`` adjacency matrix, not negative.
+
+    Returns:
+        ``[N, N]``, every row sums to 1.
+    """
+    P = add_self_loops(A)
+    P.data /= P.sum(axis=1)[_rows(P)]
+    return P
+
+
+def as_operator(matrix: object, num_nodes: int) -> sparse.csr_array:
+    """Return a user's sparse matrix as a float64 CSR matrix; the matrix given is not modified.
+
+    Args:
+        matrix: ``[N, N]``, real and finite; a torch sparse tensor of any layout, or a SciPy sparse matrix.
+        num_nodes: N.
+
+    Returns:
+        ``[N, N]`` float64, sorted indices, no duplicates.
+
+    Raises:
+        InputError: It is not sparse, not real, not finite, or not ``[N, N]``.
+    """
+    if not is_sparse(matrix):
+        raise InputError(f"operator gave a {type(matrix).__name__}: expected a torch or SciPy sparse matrix")
+    shape = tuple(matrix.shape)  # type: ignore[attr-defined]
+    if shape != (num_nodes, num_nodes):
+        raise InputError(
+            f"operator has shape {list(shape)}: expected {[num_nodes, num_nodes]}, the number of nodes"
+        )
+    if isinstance(matrix, Tensor):
+        coo = matrix.detach().cpu().to_sparse(layout=torch.sparse_coo).coalesce()
+        values = coo.values() if coo.is_complex() else coo.values().double()
+        matrix = sparse.coo_array((values.numpy(), tuple(coo.indices().numpy())), shape=shape)
+    P = sparse.csr_array(matrix, copy=True)
+    if np.iscomplexobj(P.data) or not np.isfinite(P.data).all():
+        raise InputError("operator has complex, NaN or infinite entries: expected real, finite numbers")
+    P = P.astype(np.float64)
+    P.sum_duplicates()
+    return P
+
+
+def is_sparse(matrix: object) -> bool:
+    """Return whether this is a SciPy sparse matrix or a torch tensor of a sparse layout."""
+    if isinstance(matrix, Tensor):
+        return matrix.layout is not torch.strided
+    return bool(sparse.issparse(matrix))
+
+
+def _rows(A: sparse.csr_array) -> np.ndarray:
+    """Return the row index of every stored entry, in the order of ``A.data``."""
+    return np.repeat(np.arange(A.shape[0]), np.diff(A.indptr))
+
+
+def _checked_edges(edge_index: Tensor, num_nodes: int) -> np.ndarray:
+    if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.size(0) != 2:
+        given = list(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index).__name__
+        raise InputError(f"edge_index must be a tensor of shape [2, E], got {given}")
+    if edge_index.dtype not in (torch.int64, torch.int32):
+        raise InputError(f"edge_index must hold integers (torch.int64), got {edge_index.dtype}")
+    edges: np.ndarray = edge_index.detach().cpu().numpy()
+    outside = (edges < 0) | (edges >= num_nodes)
+    if outside.any():
+        line, column = np.argwhere(outside)[0]
+        raise InputError(
+            f"edge_index[{line}, {column}] is {edges[line, column]}: "
+            f"a graph of {num_nodes} nodes allows 0 to {num_nodes - 1}"
+        )
+    return edges
+
+
+def _checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
+    if not isinstance(edge_weight, Tensor) or edge_weight.shape != (num_edges,) or edge_weight.is_complex():
+        given = list(edge_weight.shape) if isinstance(edge_weight, Tensor) else type(edge_weight).__name__
+        raise InputError(
+            f"edge_weight must be a real tensor of shape [{num_edges}], one weight an edge, got {given}"
+        )
+    weight: np.ndarray = edge_weight.detach().to("cpu", torch.float64).numpy()
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise InputError(f"edge_weight[{first}] is {weight[first]}: weights must be finite and not negative")
+    return weight

@@ -1,0 +1,347 @@
+"""Operators against dense linear algebra and PyG's gcn_norm; schemes against their closed forms."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from torch import Tensor
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+
+from gamlp_admm import propagation
+from gamlp_admm.errors import InputError
+
+Graph = tuple[Tensor, Tensor, int]
+
+table = settings(max_examples=60, derandomize=True, deadline=None)
+schemes = {
+    "powers": propagation.powers,
+    "pagerank": lambda *args: propagation.pagerank(*args, alpha=0.5),
+    "heat": lambda *args: propagation.heat(*args, t=1.5),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """In thousands of tiny products, threads on a busy machine mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@st.composite
+def graphs(draw: st.DrawFn, smallest_weight: float = 0.0) -> Graph:
+    """Directed weighted graphs with isolated nodes, repeated edges and self-loops (never repeated)."""
+    nodes = draw(st.integers(1, 7))
+    node = st.integers(0, nodes - 1)
+    pairs = draw(st.lists(st.tuples(node, node), max_size=20))
+    edges = [(s, d) for s, d in pairs if s != d] + [(s, s) for s in sorted(draw(st.sets(node)))]
+    weights = draw(
+        st.lists(
+            st.floats(smallest_weight, 10, allow_subnormal=False), min_size=len(edges), max_size=len(edges)
+        )
+    )
+    index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).t().contiguous()
+    return index, torch.tensor(weights, dtype=torch.float64), nodes
+
+
+def dense_adjacency(graph: Graph, direction: str) -> Tensor:
+    index, weight, nodes = graph
+    A = torch.zeros(nodes, nodes, dtype=torch.float64)
+    for (source, target), w in zip(index.t().tolist(), weight.tolist(), strict=True):
+        A[target, source] += w
+    return {"along": A, "against": A.t(), "both": torch.maximum(A, A.t())}[direction]
+
+
+def dense_loops(A: Tensor) -> Tensor:
+    return A + torch.diag((A.diagonal() == 0).to(A.dtype))
+
+
+def dense(matrix: sparse.csr_array) -> Tensor:
+    assert matrix.dtype == np.float64
+    assert matrix.has_canonical_format
+    return torch.from_numpy(matrix.toarray())
+
+
+def features(rows: int, columns: int = 3) -> Tensor:
+    return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(rows))
+
+
+def run(scheme: str, matrix: Tensor, H: Tensor, steps: tuple[int, ...]) -> dict[int, Tensor]:
+    wide = torch.full((len(H), len(steps) * H.size(1)), math.nan, dtype=H.dtype)
+    blocks = dict(zip(steps, torch.split(wide, H.size(1), dim=1), strict=True))
+    before = H.clone()
+    schemes[scheme](propagation.to_torch(sparse.csr_array(matrix.numpy()), H.dtype), H, blocks)
+    torch.testing.assert_close(H, before, rtol=0, atol=0)
+    return blocks
+
+
+@table
+@given(graphs(), st.sampled_from(propagation.DIRECTIONS))
+def test_operators_equal_dense_algebra(graph: Graph, direction: str) -> None:
+    A = propagation.adjacency(*graph, direction)
+    reference = dense_adjacency(graph, direction)
+    torch.testing.assert_close(dense(A), reference)
+    looped = dense_loops(reference)
+    torch.testing.assert_close(dense(propagation.add_self_loops(A)), looped)
+    degree = looped.sum(1)
+    root = degree.rsqrt()
+    torch.testing.assert_close(dense(propagation.sym(A)), root[:, None] * looped * root)
+    torch.testing.assert_close(dense(propagation.row(A)), looped / degree[:, None])
+    torch.testing.assert_close(dense(A), reference)
+
+
+@table
+@given(graphs(smallest_weight=0.01), st.booleans(), st.sampled_from(["along", "against"]))
+def test_sym_equals_gcn_norm(graph: Graph, weighted: bool, direction: str) -> None:
+    index, weight, nodes = graph
+    given_weight = weight if weighted else None
+    edges = index if direction == "along" else index.flip(0)
+    norm_index, norm = gcn_norm(edges, given_weight, nodes, dtype=torch.float64)
+    reference = dense_adjacency((norm_index, norm, nodes), "along")
+    P = propagation.sym(propagation.adjacency(index, given_weight, nodes, direction))
+    torch.testing.assert_close(dense(P), reference)
+
+
+@table
+@given(graphs())
+def test_both_directions_leave_an_undirected_graph_as_it_is(graph: Graph) -> None:
+    index, weight, nodes = graph
+    once = index[0] <= index[1]
+    index, weight = index[:, once], weight[once]
+    loops = index[0] == index[1]
+    stored_twice = torch.cat([index, index[:, ~loops].flip(0)], dim=1)
+    stored_once = propagation.adjacency(index, weight, nodes, "both")
+    weights = torch.cat([weight, weight[~loops]])
+    for direction in propagation.DIRECTIONS:
+        A = propagation.adjacency(stored_twice, weights, nodes, direction)
+        torch.testing.assert_close(dense(A), dense(stored_once), rtol=1e-12, atol=0)
+
+
+def test_sym_of_a_symmetric_graph_is_exactly_symmetric() -> None:
+    index = torch.randint(30, (2, 200), generator=torch.Generator().manual_seed(0))
+    P = dense(propagation.sym(propagation.adjacency(index, None, 30)))
+    assert torch.equal(P, P.t())
+
+
+def test_operators_by_hand() -> None:
+    A = propagation.adjacency(torch.tensor([[0, 1, 1], [1, 0, 2]]), None, 4)
+    assert dense(A).tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    r = 6**-0.5
+    expected = torch.tensor([[1 / 2, r, 0, 0], [r, 1 / 3, r, 0], [0, r, 1 / 2, 0], [0, 0, 0, 1]])
+    torch.testing.assert_close(dense(propagation.sym(A)), expected.double(), rtol=1e-7, atol=0)
+    third = 1 / 3
+    mean = torch.tensor([[0.5, 0.5, 0, 0], [third, third, third, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1]])
+    torch.testing.assert_close(dense(propagation.row(A)), mean.double(), rtol=1e-7, atol=0)
+
+
+def test_direction_of_a_single_edge() -> None:
+    edge = torch.tensor([[0], [1]])
+    A = {d: dense(propagation.adjacency(edge, None, 2, d)).tolist() for d in propagation.DIRECTIONS}
+    assert A == {"along": [[0, 0], [1, 0]], "against": [[0, 1], [0, 0]], "both": [[0, 1], [1, 0]]}
+
+
+def test_repeated_edges_add_up_and_unweighted_self_loops_count_once() -> None:
+    index = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+    assert dense(propagation.adjacency(index, None, 2, "along")).tolist() == [[0, 0], [2, 1]]
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert dense(propagation.adjacency(index, weight, 2, "along")).tolist() == [[0, 0], [3, 7]]
+
+
+def test_present_self_loops_keep_their_weight_and_weight_zero_is_no_edge() -> None:
+    index = torch.tensor([[0, 1], [0, 1]])
+    A = propagation.adjacency(index, torch.tensor([5.0, 0.0]), 3)
+    assert dense(propagation.add_self_loops(A)).diagonal().tolist() == [5, 1, 1]
+
+
+@pytest.mark.parametrize("nodes", [0, 1, 3])
+def test_no_edges(nodes: int) -> None:
+    A = propagation.adjacency(torch.empty(2, 0, dtype=torch.int64), None, nodes)
+    for operator in (propagation.sym, propagation.row):
+        assert torch.equal(dense(operator(A)), torch.eye(nodes, dtype=torch.float64))
+
+
+def test_edges_are_not_modified() -> None:
+    index, weight = torch.tensor([[2, 0, 0], [0, 1, 1]]), torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
+    index_before, weight_before = index.clone(), weight.clone()
+    propagation.sym(propagation.adjacency(index, weight, 3))
+    assert torch.equal(index, index_before)
+    assert torch.equal(weight, weight_before)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_index_types(dtype: torch.dtype) -> None:
+    A = propagation.adjacency(torch.tensor([[0, 1], [1, 2]], dtype=dtype), None, 3, "along")
+    assert dense(A).tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (torch.tensor([[0, 1], [1, 3]]), r"edge_index\[1, 1\] is 3: a graph of 3 nodes allows 0 to 2"),
+        (torch.tensor([[0, -1], [1, 2]]), r"edge_index\[0, 1\] is -1: a graph of 3 nodes allows 0 to 2"),
+        (torch.tensor([[0.0], [1.0]]), r"edge_index must hold integers \(torch.int64\), got torch.float32"),
+        (torch.tensor([[0, 1, 2]]), r"edge_index must be a tensor of shape \[2, E\], got \[1, 3\]"),
+        (torch.tensor([0, 1]), r"edge_index must be a tensor of shape \[2, E\], got \[2\]"),
+        ([[0], [1]], r"edge_index must be a tensor of shape \[2, E\], got list"),
+    ],
+)
+def test_wrong_edges(index: Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        propagation.adjacency(index, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (torch.tensor([1.0, -2.0]), r"edge_weight\[1\] is -2.0: weights must be finite and not negative"),
+        (torch.tensor([math.nan, 1.0]), r"edge_weight\[0\] is nan: weights must be finite and not negative"),
+        (torch.tensor([1.0, math.inf]), r"edge_weight\[1\] is inf: weights must be finite and not negative"),
+        (torch.ones(3), r"edge_weight must be a real tensor of shape \[2\], one weight an edge, got \[3\]"),
+        ([1.0, 1.0], r"edge_weight must be a real tensor of shape \[2\], one weight an edge, got list"),
+    ],
+)
+def test_wrong_weights(weight: Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        propagation.adjacency(torch.tensor([[0, 1], [1, 2]]), weight, 3)
+
+
+def test_unknown_direction() -> None:
+    with pytest.raises(InputError, match=r"unknown direction 'botth': did you mean 'both'\?"):
+        propagation.adjacency(torch.tensor([[0], [1]]), None, 2, "botth")
+
+
+def quietly_sparse(x: Tensor, layout: torch.layout) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls these layouts beta
+        return x.to_sparse(layout=layout)
+
+
+MATRIX = torch.tensor([[0.0, -2.0, 0.0], [1.0, 0.0, 0.0], [0.0, 3.0, 4.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "given_matrix",
+    [
+        MATRIX.to_sparse(),
+        quietly_sparse(MATRIX.float(), torch.sparse_csc),
+        MATRIX.bfloat16().to_sparse(),
+        sparse.csr_matrix(MATRIX.numpy()),
+        sparse.coo_array(MATRIX.int().numpy()),
+        sparse.lil_array(MATRIX.numpy()),
+    ],
+    ids=[
+        "torch coo",
+        "torch csc float32",
+        "torch coo bfloat16",
+        "scipy csr",
+        "scipy coo integer",
+        "scipy lil",
+    ],
+)
+def test_given_matrices(given_matrix: object) -> None:
+    assert torch.equal(dense(propagation.as_operator(given_matrix, 3)), MATRIX)
+
+
+def test_given_matrix_is_not_modified() -> None:
+    unsorted = sparse.csr_array(
+        (np.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), np.array([0, 3, 3])), shape=(2, 2)
+    )
+    P = propagation.as_operator(unsorted, 2)
+    P.data[:] = 0
+    assert unsorted.data.tolist() == [1, 2, 4]
+    assert unsorted.indices.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (torch.eye(3), "operator gave a Tensor: expected a torch or SciPy sparse matrix"),
+        (sparse.csr_array((2, 3)), r"operator has shape \[2, 3\]: expected \[3, 3\], the number of nodes"),
+        (sparse.csr_array(np.diag([1, math.nan, 1])), "operator has complex, NaN or infinite entries: .*"),
+        (sparse.csr_array(np.diag([1, 1j, 1])), "operator has complex, NaN or infinite entries: .*"),
+    ],
+)
+def test_wrong_matrices(matrix: object, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        propagation.as_operator(matrix, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_product_writes_into_column_blocks(dtype: torch.dtype) -> None:
+    P = propagation.to_torch(sparse.csr_array(MATRIX.numpy()), dtype)
+    wide = torch.full((3, 7), math.nan, dtype=dtype)
+    H, restart = features(3, 2).to(dtype), features(3, 2).to(dtype).neg()
+    out = wide[:, 3:5]
+    assert propagation.product(P, H, out) is out
+    torch.testing.assert_close(out, MATRIX.to(dtype) @ H)
+    propagation.product(P, H, out, restart=restart, alpha=0.25)
+    torch.testing.assert_close(out, 0.75 * (MATRIX.to(dtype) @ H) + 0.25 * restart)
+    assert wide[:, :3].isnan().all()
+    assert wide[:, 5:].isnan().all()
+
+
+def test_product_does_not_depend_on_the_number_of_threads() -> None:
+    index = torch.randint(500, (2, 5000), generator=torch.Generator().manual_seed(0))
+    matrix = propagation.sym(propagation.adjacency(index, None, 500))
+    H = features(500, 64)
+    results = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            results.append(propagation.product(propagation.to_torch(matrix, H.dtype), H, torch.empty_like(H)))
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(*results)
+    torch.testing.assert_close(results[0], torch.from_numpy(matrix @ H.numpy()))
+
+
+def reference_states(scheme: str, P: Tensor, H: Tensor, last: int) -> list[Tensor]:
+    states, powers = [H], [H]
+    for k in range(1, last + 1):
+        powers.append(P @ powers[-1])
+        if scheme == "pagerank":
+            states.append(0.5 * P @ states[-1] + 0.5 * H)
+        elif scheme == "heat":
+            states.append(
+                sum((math.exp(-1.5) * 1.5**j / math.factorial(j) * powers[j] for j in range(k + 1)), 0 * H)
+            )
+        else:
+            states.append(powers[-1])
+    return states
+
+
+@table
+@given(graphs(), st.sampled_from(sorted(schemes)), st.sets(st.integers(0, 9), min_size=1))
+def test_any_set_of_states(graph: Graph, scheme: str, chosen: set[int]) -> None:
+    steps = tuple(sorted(chosen))
+    P = dense(propagation.sym(propagation.adjacency(*graph)))
+    H = features(graph[2])
+    states = reference_states(scheme, P, H, steps[-1])
+    for step, block in run(scheme, P, H, steps).items():
+        torch.testing.assert_close(block, states[step], rtol=1e-10, atol=1e-12)
+
+
+@table
+@given(graphs())
+def test_pagerank_and_heat_reach_their_closed_forms(graph: Graph) -> None:
+    P = dense(propagation.row(propagation.adjacency(*graph)))
+    H = features(graph[2])
+    identity = torch.eye(len(P), dtype=P.dtype)
+    limit = 0.5 * torch.linalg.solve(identity - 0.5 * P, H)
+    torch.testing.assert_close(run("pagerank", P, H, (40,))[40], limit, rtol=1e-8, atol=1e-10)
+    kernel = torch.linalg.matrix_exp(-1.5 * (identity - P))
+    torch.testing.assert_close(run("heat", P, H, (30,))[30], kernel @ H, rtol=1e-10, atol=1e-12)
+
+
+def test_heat_remainder_is_the_missing_part_of_the_series() -> None:
+    terms = [math.exp(-3) * 3**j / math.factorial(j) for j in range(11)]
+    assert propagation.heat_remainder(10, 3.0) == pytest.approx(1 - sum(terms), rel=1e-9)
