@@ -1,0 +1,115 @@
+"""Loading: raw files to checked data with a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch_geometric.data import Data
+
+from gamlp_admm.datasets import readers
+from gamlp_admm.datasets.info import DatasetInfo, dataset_info
+from gamlp_admm.datasets.ogb import read_ogb
+from gamlp_admm.datasets.pyg import PREFIX, load_pyg
+from gamlp_admm.datasets.raw import default_root, ensure_raw
+from gamlp_admm.datasets.splits import draw_split
+from gamlp_admm.errors import InputError
+
+LOADERS: dict[str, Callable[[list[Path]], Data]] = {
+    "planetoid": readers.read_planetoid,
+    "gnn-benchmark": readers.read_gnn_benchmark,
+    "flickr": readers.read_flickr,
+    "karate": readers.read_karate,
+    "digits": readers.read_digits,
+    "digits-knn": readers.read_digits_knn,
+    "ogb": read_ogb,
+}
+
+
+@dataclass(frozen=True)
+class LoadedDataset:
+    """A data set in memory.
+
+    Attributes:
+        data: ``x`` [N, F] float32, ``edge_index`` [2, E] int64, ``y`` [N] int64 and the boolean masks
+            ``train_mask``, ``val_mask`` and ``test_mask`` [N].
+        info: Its description.
+    """
+
+    data: Data
+    info: DatasetInfo
+
+
+def load_dataset(
+    name: str, root: str | Path | None = None, *, split: str | None = None, seed: int | None = None
+) -> LoadedDataset:
+    """Load a data set, downloading it first if its raw files are absent.
+
+    Args:
+        name: One of :func:`dataset_names`, or ``pyg:<ClassName>:<name>`` for a data set of PyG.
+        root: Data root: one folder a family of data sets, each the ``root`` of its usual reader. It is
+            written to only by a download. Default: :func:`default_root`.
+        split: Rule that divides the nodes: ``"public"`` (the masks that come with the data),
+            ``"public-train"`` (only their training nodes, the rest at random), ``"per-class"`` (20 a class,
+            then 1,000 test and 1,000 validation nodes) or ``"stratified"`` (60/20/20 %). Default: the data
+            set's usual rule.
+        seed: Seed of a random split. Where several splits come with the data it chooses one of them; where
+            one does, it is not used. Default: 100, with which ``"per-class"`` draws as the papers' released
+            code.
+
+    Returns:
+        The data, with masks set, and their description.
+
+    Raises:
+        InputError: If the name or the split is not known, the raw files are absent and cannot be downloaded,
+            one of them is damaged, or the data are not what their description says.
+    """
+    folder = default_root() if root is None else Path(root).expanduser()
+    if name.startswith(PREFIX):
+        data, info = load_pyg(name, folder)
+    else:
+        info = dataset_info(name)
+        data = read_data(info, folder)
+    return LoadedDataset(split_data(data, info, split, seed), info)
+
+
+def read_data(info: DatasetInfo, root: Path) -> Data:
+    """Read a described data set and check that it is what the description says.
+
+    Raises:
+        InputError: If raw files are absent or damaged, or a count differs.
+    """
+    paths = ensure_raw(info, root)
+    try:
+        data = LOADERS[info.loader](paths)
+        data.validate()  # PyG raises a ValueError on edges between nodes that do not exist
+    except ValueError as error:
+        raise InputError(f"{info.name}: {error}") from error
+    _check(
+        info,
+        nodes=data.num_nodes,
+        edges=data.num_edges,
+        features=data.num_features,
+        classes=int(data.y.max()) + 1,
+    )
+    _check(info, nodes=len(data.y))  # one label a node
+    return data
+
+
+def split_data(data: Data, info: DatasetInfo, split: str | None, seed: int | None) -> Data:
+    """Set the three masks by a rule; the sizes of the default split are checked."""
+    masks = draw_split(info.split if split is None else split, data, seed)
+    if split is None and info.loader != "pyg":
+        _check(info, **{part: int(mask.sum()) for part, mask in masks._asdict().items()})
+    data.update({f"{part}_mask": mask for part, mask in masks._asdict().items()})
+    return data
+
+
+def _check(info: DatasetInfo, **found: int) -> None:
+    wrong = [what for what, count in found.items() if count != getattr(info, what)]
+    if wrong:
+        expected = ", ".join(f"{getattr(info, what):,} {what}" for what in wrong)
+        actual = ", ".join(f"{found[what]:,} {what}" for what in wrong)
+        where = f"; are the files in {info.raw.folder} the original ones?" if info.raw else ""
+        raise InputError(f"{info.name}: expected {expected}; found {actual}{where}")

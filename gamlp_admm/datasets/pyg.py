@@ -1,0 +1,127 @@
+"""Any node-classification data set of :mod:`torch_geometric.datasets`, by ``pyg:<ClassName>:<name>``.
+
+What PyG makes of the raw files goes to a temporary folder and is not kept, and a download is moved into the
+data root once it is complete: an interrupted run leaves nothing half-written for a later one to read.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import tempfile
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric.datasets
+from torch_geometric.data import Data, Dataset
+
+from gamlp_admm.datasets.info import DatasetInfo
+from gamlp_admm.datasets.raw import downloading, one_line
+from gamlp_admm.datasets.splits import default_rule, draw_split
+from gamlp_admm.errors import InputError, unknown
+
+PREFIX = "pyg:"
+
+
+def load_pyg(spec: str, root: Path) -> tuple[Data, DatasetInfo]:
+    """Load a data set by the name of its PyG class.
+
+    Args:
+        spec: ``pyg:<ClassName>:<name>``, or ``pyg:<ClassName>`` for a class that holds one data set.
+        root: Data root; raw files lie in its folder ``<class name in lower case>``, as PyG lays them out.
+
+    Returns:
+        The data, with ``x`` [N, F], ``edge_index`` [2, E] and ``y`` [N], and a description made from them.
+
+    Raises:
+        InputError: If there is no such class, it does not take the name, it fails, or what it holds is not
+            one graph with features and one class a node.
+    """
+    class_name, _, name = spec.removeprefix(PREFIX).partition(":")
+    if class_name not in torch_geometric.datasets.__all__:
+        raise unknown("PyG data set class", class_name, torch_geometric.datasets.__all__)
+    cls = getattr(torch_geometric.datasets, class_name)
+    parameters = inspect.signature(cls).parameters
+    if name and "name" not in parameters:
+        raise InputError(f"{spec}: {class_name} takes no name; allowed: {PREFIX}{class_name}")
+    arguments = {"name": name} if name else {}
+    folder = root / class_name.lower()
+    try:
+        dataset = _load(spec, cls, arguments, folder) if "root" in parameters else _quietly(cls, arguments)
+    except InputError:
+        raise
+    except Exception as error:  # PyG asserts on names; on damaged files it raises almost anything
+        raise InputError(f"{spec}: PyG cannot load it from {folder} ({one_line(error)})") from error
+    data = dataset[0] if len(dataset) == 1 else None
+    if not (isinstance(data, Data) and _classifies_nodes(data)):
+        raise InputError(f"{spec}: not one graph with node features, edges and one class a node")
+    if data.x.layout is not torch.strided:
+        data.x = data.x.to_dense()
+    data.x, data.y = data.x.float(), data.y.view(-1).long()
+    return data, _describe(spec, class_name, data)
+
+
+class _RawAbsentError(Exception):
+    """Raised instead of downloading; its arguments are the paths of the missing raw files."""
+
+
+def _load(spec: str, cls: Any, arguments: dict[str, str], folder: Path) -> Any:
+    """Make a data set from the raw files in ``folder``, or else from a download that is then moved there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = type(cls.__name__, (cls,), {"processed_dir": property(lambda _: scratch)})
+        local = fresh
+        if cls.download is not Dataset.download:
+            local = type(cls.__name__, (fresh,), {"has_download": property(_refuse_download)})
+        try:
+            return _quietly(local, {"root": str(folder), **arguments})
+        except _RawAbsentError as absent:
+            missing = [os.path.relpath(path, folder) for path in absent.args]
+        with downloading(spec, folder.parent, folder, missing) as staged:
+            return _quietly(fresh, {"root": str(staged), **arguments})
+
+
+def _refuse_download(dataset: Any) -> bool:
+    if missing := [path for path in dataset.raw_paths if not Path(path).exists()]:
+        raise _RawAbsentError(*missing)
+    return False
+
+
+def _quietly(cls: Any, arguments: dict[str, str]) -> Any:
+    """Make a PyG data set without its messages and warnings."""
+    with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return cls(**arguments)
+
+
+def _classifies_nodes(data: Data) -> bool:
+    if data.x is None or data.edge_index is None or not isinstance(data.y, torch.Tensor):
+        return False
+    return data.y.numel() == data.num_nodes and not data.y.is_floating_point()
+
+
+def _describe(spec: str, class_name: str, data: Data) -> DatasetInfo:
+    rule = default_rule(data)
+    masks = draw_split(rule, data)
+    return DatasetInfo(
+        name=spec,
+        title=f"{class_name} of PyTorch Geometric",
+        task="node-classification",
+        kind="graph",
+        loader="pyg",
+        split=rule,
+        licence="see its documentation",
+        origin=f"torch_geometric.datasets.{class_name}",
+        url="https://pytorch-geometric.readthedocs.io/en/latest/modules/datasets.html",
+        nodes=data.num_nodes,
+        edges=data.num_edges,
+        features=data.num_features,
+        classes=int(data.y.max()) + 1,
+        train=int(masks.train.sum()),
+        val=int(masks.val.sum()),
+        test=int(masks.test.sum()),
+        download_bytes=0,
+    )

@@ -1,0 +1,156 @@
+"""Readers: each makes a :class:`torch_geometric.data.Data` from raw files or from an installed library.
+
+They give the same tensors as the PyG class of the same data set but keep no processed copy: reading takes at
+most a few seconds, and a raw folder can be read-only.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch_geometric.data import Data
+from torch_geometric.datasets import KarateClub
+from torch_geometric.io import parse_npz, read_planetoid_data
+from torch_geometric.io.planetoid import read_file
+
+from gamlp_admm.datasets.raw import reading
+from gamlp_admm.errors import InputError
+
+
+def read_planetoid(paths: list[Path]) -> Data:
+    """Read Cora, CiteSeer or PubMed: the eight files ``ind.<name>.*``, masks of the public split included.
+
+    Args:
+        paths: The files, in a folder ``planetoid/<Name>/raw``.
+
+    Returns:
+        Data with ``x`` [N, F], ``edge_index`` [2, E], ``y`` [N] and three masks [N].
+
+    Raises:
+        InputError: If a file cannot be read.
+
+    Source:
+        Yang, Cohen, Salakhutdinov, "Revisiting Semi-Supervised Learning with Graph Embeddings", ICML 2016.
+    """
+    folder = paths[0].parent
+    prefix = folder.parent.name.lower()
+    with warnings.catch_warnings():  # PyG's reader adds a filter of its own to the process
+        try:
+            return read_planetoid_data(str(folder), prefix)
+        except Exception:
+            for path in paths:
+                with reading(path):
+                    read_file(str(folder), prefix, path.name.removeprefix(f"ind.{prefix}."))
+            remedy = "put good copies there"
+            raise InputError(f"the raw files in {folder} do not belong together; {remedy}") from None
+
+
+def read_gnn_benchmark(paths: list[Path]) -> Data:
+    """Read one of the Amazon and Coauthor graphs: a single npz file; features are made dense and binary.
+
+    Args:
+        paths: The file.
+
+    Returns:
+        Data with ``x`` [N, F], ``edge_index`` [2, E] (undirected, without self-loops) and ``y`` [N].
+
+    Raises:
+        InputError: If the file cannot be read.
+
+    Source:
+        Shchur et al., "Pitfalls of Graph Neural Network Evaluation", 2018, arXiv 1811.05868.
+    """
+    (path,) = paths
+    with reading(path), path.open("rb") as file, np.load(file) as arrays:
+        return parse_npz(arrays, to_undirected=True)
+
+
+def read_flickr(paths: list[Path]) -> Data:
+    """Read Flickr: ``adj_full.npz``, ``feats.npy``, ``class_map.json`` and ``role.json``.
+
+    Args:
+        paths: The four files.
+
+    Returns:
+        Data with ``x`` [N, F], ``edge_index`` [2, E], ``y`` [N] and three masks [N].
+
+    Raises:
+        InputError: If a file cannot be read.
+
+    Source:
+        Zeng et al., "GraphSAINT: Graph Sampling Based Inductive Learning Method", ICLR 2020, arXiv
+        1907.04931.
+    """
+    files = {path.name: path for path in paths}
+    with reading(files["feats.npy"]):
+        x = torch.from_numpy(np.load(files["feats.npy"]).astype(np.float32))
+    path = files["adj_full.npz"]
+    with reading(path), path.open("rb") as file, np.load(file) as csr:
+        adjacency = scipy.sparse.csr_matrix((csr["data"], csr["indices"], csr["indptr"]), csr["shape"])
+        edges = adjacency.tocoo()
+        edge_index = torch.from_numpy(np.stack([edges.row, edges.col]).astype(np.int64))
+    y = torch.full((len(x),), -1)
+    with reading(files["class_map.json"]):
+        classes = json.loads(files["class_map.json"].read_text())
+        y[[int(node) for node in classes]] = torch.tensor(list(classes.values()))
+    data = Data(x=x, edge_index=edge_index, y=y)
+    with reading(files["role.json"]):
+        role = json.loads(files["role.json"].read_text())
+        for part, key in (("train", "tr"), ("val", "va"), ("test", "te")):
+            mask = torch.zeros(len(x), dtype=torch.bool)
+            mask[role[key]] = True
+            data[f"{part}_mask"] = mask
+    return data
+
+
+def read_karate(_: list[Path]) -> Data:
+    """Make Zachary's karate club, with the one training node a class that PyG marks in it.
+
+    Returns:
+        Data with ``x`` [34, 34] (the identity), ``edge_index`` [2, 156], ``y`` [34] and ``train_mask`` [34].
+    """
+    return KarateClub()[0]
+
+
+def read_digits(_: list[Path]) -> Data:
+    """Make scikit-learn's bundled digits, without a graph.
+
+    Returns:
+        Data with ``x`` [1797, 64], pixels scaled to [0, 1], an empty ``edge_index`` [2, 0] and ``y`` [1797].
+    """
+    from sklearn.datasets import load_digits  # a second to import, and needed here only
+
+    pixels, labels = load_digits(return_X_y=True)
+    return Data(
+        x=torch.from_numpy(pixels / 16).float(),
+        edge_index=torch.empty(2, 0, dtype=torch.long),
+        y=torch.from_numpy(labels).long(),
+    )
+
+
+def read_digits_knn(_: list[Path]) -> Data:
+    """Make scikit-learn's bundled digits, joined by a 10-nearest-neighbour graph.
+
+    Two digits have an edge if either is among the other's 10 nearest by Euclidean distance. Pixels are small
+    integers, so squared distances are exact, and ties go to the lower node number: the graph is the same on
+    every machine.
+
+    Returns:
+        Data as :func:`read_digits`, with an undirected ``edge_index`` [2, E] without self-loops.
+    """
+    neighbours = 10
+    data = read_digits([])
+    pixels = data.x.double().numpy() * 16
+    norms = (pixels**2).sum(axis=1)
+    distances = norms[:, None] + norms[None, :] - 2 * pixels @ pixels.T
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :neighbours]
+    adjacency = np.zeros(distances.shape, dtype=bool)
+    np.put_along_axis(adjacency, nearest, True, axis=1)
+    data.edge_index = torch.from_numpy(np.stack((adjacency | adjacency.T).nonzero()))
+    return data

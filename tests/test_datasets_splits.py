@@ -1,0 +1,79 @@
+"""Split rules on made-up labels."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from gamlp_admm.datasets.splits import DEFAULT_SEED, RULES, default_rule, draw_split
+from gamlp_admm.errors import InputError
+
+
+@pytest.fixture
+def data():
+    return Data(y=torch.arange(6000).remainder(7).flip(0).contiguous())
+
+
+@pytest.mark.parametrize("rule", ["per-class", "stratified"])
+def test_random_splits_keep_their_promises(rule, data):
+    state = torch.random.get_rng_state()
+    masks = draw_split(rule, data, seed=5)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.stack(masks).sum(0).max() == 1
+    assert all(map(torch.equal, masks, draw_split(rule, data, seed=5)))
+    assert not any(map(torch.equal, masks, draw_split(rule, data, seed=6)))
+    assert all(map(torch.equal, draw_split(rule, data), draw_split(rule, data, seed=DEFAULT_SEED)))
+
+
+def test_per_class_repeats_the_released_draws(data):
+    """Seeded anew before every draw, with the global generator, as the released code does it."""
+    masks = draw_split("per-class", data)
+    train = torch.zeros(6000, dtype=torch.bool)
+    with torch.random.fork_rng(devices=[]):
+        for label in range(7):
+            members = torch.where(data.y == label)[0]
+            torch.manual_seed(100)
+            train[members[torch.randperm(len(members))][:20]] = True
+        rest = torch.where(~train)[0]
+        torch.manual_seed(100)
+        rest = rest[torch.randperm(len(rest))]
+    assert torch.equal(masks.train, train)
+    assert (data.y[masks.train].bincount() == 20).all()
+    assert set(torch.where(masks.test)[0].tolist()) == set(rest[:1000].tolist())
+    assert set(torch.where(masks.val)[0].tolist()) == set(rest[1000:2000].tolist())
+
+
+def test_per_class_scales_down():
+    masks = draw_split("per-class", Data(y=torch.tensor([0] * 10 + [1] * 30 + [-1] * 5)))
+    assert [int(mask.sum()) for mask in masks] == [20, 10, 10]
+    assert not torch.stack(masks)[:, 40:].any()  # nodes without a label are in no part
+
+
+def test_bundled_masks_are_kept_and_seed_picks_a_column():
+    columns = torch.eye(4, dtype=torch.bool)
+    data = Data(
+        y=torch.zeros(4).long(), train_mask=columns, val_mask=columns.roll(1, 0), test_mask=columns[0]
+    )
+    assert default_rule(data) == "public"
+    masks = draw_split("public", data, seed=6)
+    assert masks.train.tolist() == [False, False, True, False]
+    assert masks.val.tolist() == [False, False, False, True]
+    assert masks.test.tolist() == columns[0].tolist()
+
+
+def test_default_rule_completes_what_is_there():
+    labels = torch.arange(30).remainder(3)
+    assert default_rule(Data(y=labels)) == "per-class"
+    data = Data(y=labels, train_mask=torch.arange(30) < 6)
+    assert default_rule(data) == "public-train"
+    masks = draw_split("public-train", data)
+    assert torch.equal(masks.train, data.train_mask)
+    assert [int(mask.sum()) for mask in masks] == [6, 8, 16]
+    assert torch.stack(masks).sum(0).tolist() == [1] * 30
+
+
+def test_what_cannot_be_split_is_refused(data):
+    with pytest.raises(InputError, match="unknown split 'strat': did you mean 'stratified'"):
+        draw_split("strat", data)
+    with pytest.raises(InputError, match="the data come without a train_mask"):
+        draw_split("public", data)
+    assert set(RULES) == {"public", "public-train", "per-class", "stratified"}
