@@ -130,10 +130,19 @@ class Smooth(Activation):
         bend_low, bend_high = low.clamp(-self.bend, self.bend), high.clamp(-self.bend, self.bend)
         z, best, step = c, value(c), (bend_high - bend_low) / self.samples
         for i in range(self.samples + 1):
-            sample = bend_low + i * step
-            sampled = value(sample)
-            better = sampled < best
-            z, best = torch.where(better, sample, z), torch.where(better, sampled, best)
+            sample = bend_high if i == self.samples else bend_low + i * step
+            f, d1, d2 = self.derivatives(sample)
+            slope, curvature = _slope(sample, c, q, a, f, d1), _curvature(q, a, f, d1, d2)
+            # One Newton step tells apart minima that samples alone would confuse. From the ends it may leave the
+            # bend, where f is straight, so f″ (which a distant q would magnify) is left out.
+            at_end = i in (0, self.samples)
+            straight = 2 * a + 2 * d1.square()
+            newton = sample - slope / (straight if at_end else torch.where(curvature > 0, curvature, straight))
+            newton = newton.clamp(low, high) if at_end else newton.clamp(sample - step, sample + step)
+            for candidate in (sample, newton):
+                sampled = value(candidate)
+                better = sampled < best
+                z, best = torch.where(better, candidate, z), torch.where(better, sampled, best)
         # Within the bend the samples bracket the minimum; outside it f is flat or straight and one bracket does.
         inside = (z > -self.bend) & (z < self.bend)
         low = torch.where(inside, torch.maximum(low, z - step), low)
@@ -142,8 +151,7 @@ class Smooth(Activation):
         start = z
         for _ in range(self.steps):
             f, d1, d2 = self.derivatives(z)
-            slope = 2 * a * (z - c) + 2 * (f - q) * d1
-            curvature = 2 * a + 2 * d1.square() + 2 * (f - q) * d2
+            slope, curvature = _slope(z, c, q, a, f, d1), _curvature(q, a, f, d1, d2)
             low, high = torch.where(slope < 0, z, low), torch.where(slope < 0, high, z)
             newton = z - slope / curvature
             usable = (curvature > 0) & (newton >= low) & (newton <= high)
@@ -153,6 +161,14 @@ class Smooth(Activation):
             if moved <= 4 * torch.finfo(z.dtype).eps * (1 + z.abs().amax() if z.numel() else 1):
                 break
         return torch.where(value(z) <= best, z, start)
+
+
+def _slope(z: Tensor, c: Tensor, q: Tensor, a: float, f: Tensor, d1: Tensor) -> Tensor:
+    return 2 * a * (z - c) + 2 * (f - q) * d1
+
+
+def _curvature(q: Tensor, a: float, f: Tensor, d1: Tensor, d2: Tensor) -> Tensor:
+    return 2 * a + 2 * d1.square() + 2 * (f - q) * d2
 
 
 def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

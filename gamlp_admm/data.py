@@ -60,16 +60,13 @@ def node_data(
     x, y = _required(data, "x"), _required(data, "y")
     if x.ndim != 2 or x.shape[1] != num_features:
         raise InputError(f"data.x has shape {tuple(x.shape)}; the model takes [N, {num_features}]")
-    if len(x) != len(y):
-        raise InputError(f"data.x has {len(x)} rows but data.y has {len(y)}; allowed: one label a node")
-    if y.ndim == 2 and y.shape[1] == 1 and not y.is_floating_point():
-        y = y[:, 0]
+    y = _targets(y, len(x), num_classes, risk)
     rows = {split: _rows(data, split, len(x)) for split in SPLITS}
     if not len(rows["train"]):
         raise InputError("data.train_mask selects no node; training needs at least one")
     used = torch.cat(list(rows.values()))
     _check_finite(x[used.to(x.device)], used)
-    _check_labels(y, rows, used, num_classes)
+    _check_labels(y, rows, used, num_classes, risk)
     _warn_overlaps(rows, len(x))
     target = torch.zeros(len(x), num_classes, dtype=like.dtype)
     target[used] = risk.target(y.cpu()[used], num_classes, like.dtype)
@@ -95,6 +92,8 @@ def _rows(data: Any, split: str, num_nodes: int) -> Tensor:
         if split == "train":
             raise InputError("data.train_mask is missing; data needs x, y and train_mask")
         return torch.empty(0, dtype=torch.long)
+    if not isinstance(mask, Tensor):
+        raise InputError(f"data.{split}_mask is a {type(mask).__name__}; allowed: a bool tensor [{num_nodes}]")
     if mask.dtype != torch.bool or mask.shape != (num_nodes,):
         raise InputError(
             f"data.{split}_mask has dtype {mask.dtype} and shape {tuple(mask.shape)}; allowed: bool [{num_nodes}]"
@@ -113,14 +112,33 @@ def _check_finite(x: Tensor, rows: Tensor) -> None:
         )
 
 
-def _check_labels(y: Tensor, rows: dict[str, Tensor], used: Tensor, num_classes: int) -> None:
+def _targets(y: Tensor, num_nodes: int, num_classes: int, risk: Risk) -> Tensor:
+    # Classes [N] (int64), or a matrix [N, C].
+    if y.ndim not in (1, 2) or len(y) != num_nodes:
+        raise InputError(f"data.y has shape {tuple(y.shape)} for {num_nodes} nodes; allowed: one row a node, [N] or [N, C]")
+    if risk.matrix is not None and num_classes == 1:
+        y = y.reshape(num_nodes, -1)
+    elif y.ndim == 2 and y.shape[1] == 1 and not y.is_floating_point():
+        y = y[:, 0]
+    if y.ndim == 1 and not y.is_floating_point():
+        return y.long()
+    if risk.matrix is None:
+        kind = "real values" if y.ndim == 1 else f"{y.shape[1]} columns"
+        raise InputError(f"data.y has {kind}; {risk.name} takes one class a node, integers [N]")
+    width = y.shape[1] if y.ndim == 2 else 1
+    if width != num_classes:
+        raise InputError(f"data.y has {width} columns; the model gives {num_classes}")
+    return y
+
+
+def _check_labels(y: Tensor, rows: dict[str, Tensor], used: Tensor, num_classes: int, risk: Risk) -> None:
     y = y.cpu()
-    if y.ndim == 2 or y.is_floating_point():
-        width = y.shape[1] if y.ndim == 2 else 1
-        if width != num_classes:
-            raise InputError(f"data.y has {width} columns; the model gives {num_classes}")
-        if not torch.isfinite(y[used].double()).all():
+    if y.ndim == 2:
+        values = y[used].double()
+        if not torch.isfinite(values).all():
             raise InputError("data.y has NaN or infinite values; allowed: finite")
+        if risk.matrix == "labels" and not ((values >= 0) & (values <= 1)).all():
+            raise InputError(f"data.y has values outside 0 to 1, which {risk.name} does not allow")
         return
     wrong = (y[used] < 0) | (y[used] >= num_classes)
     if wrong.any():
@@ -155,11 +173,11 @@ def _weights(
         return None
     weight = torch.ones(len(train), dtype=torch.float64)
     if node_weight is not None:
-        if node_weight.shape != (num_nodes,) or not (node_weight >= 0).all():
-            raise InputError(f"node_weight must be {num_nodes} non-negative numbers, one a node")
+        if not _are_weights(node_weight, num_nodes):
+            raise InputError(f"node_weight must be a tensor of {num_nodes} finite non-negative numbers, one a node")
         weight *= node_weight.cpu()[train]
     if class_weight is not None:
-        if y.ndim != 1 or y.is_floating_point():
+        if y.ndim != 1:
             raise InputError("class_weight needs one class a node; data.y has several labels or real targets")
         labels = y.cpu()[train]
         if isinstance(class_weight, str):
@@ -167,7 +185,15 @@ def _weights(
                 raise InputError(f"class_weight {class_weight!r} is unknown; allowed: 'balanced', a tensor or None")
             counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
             class_weight = len(labels) / (num_classes * counts.double())
-        if class_weight.shape != (num_classes,) or not (class_weight >= 0).all():
-            raise InputError(f"class_weight must be {num_classes} non-negative numbers, one a class")
+        if not _are_weights(class_weight, num_classes):
+            raise InputError(f"class_weight must be a tensor of {num_classes} finite non-negative numbers, one a class")
         weight *= class_weight.cpu()[labels]
     return weight
+
+
+def _are_weights(weight: object, count: int) -> bool:
+    return (
+        isinstance(weight, Tensor)
+        and weight.shape == (count,)
+        and bool((torch.isfinite(weight) & (weight >= 0)).all())
+    )

@@ -24,14 +24,17 @@ class Risk(ABC):
     Attributes:
         name: The name by which :func:`risk` finds it.
         smoothness: Lipschitz constant H of the gradient of a row's risk (dlADMM converges for ρ > 2H).
+        matrix: What a target matrix ``[N, C]`` may hold: ``labels`` (0 to 1), ``values`` (any), or ``None`` where the
+            risk takes classes ``[N]`` only.
     """
 
     name: str
     smoothness: float
+    matrix: str | None = None
 
     @abstractmethod
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        """Return labels ``y`` in the form that the other methods take: ``[N, C]`` floats."""
+        """Return classes ``y`` ``[N]`` (or a matrix ``[N, C]``) as the other methods take them: ``[N, C]`` floats."""
 
     @abstractmethod
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
@@ -124,15 +127,16 @@ class CrossEntropy(Risk):
 
 
 class SquaredError(Risk):
-    """½ ‖z − y‖², for regression (float ``y`` ``[N, C]``) or one-hot classes."""
+    """½ ‖z − y‖², for regression (``y`` ``[N, C]``) or one-hot classes."""
 
     name = "squared_error"
     smoothness = 1.0
+    matrix = "values"
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        if not y.is_floating_point():
+        if y.ndim == 1:
             return F.one_hot(y, num_classes).to(dtype)
-        return y.reshape(len(y), -1).to(dtype)
+        return y.to(dtype)
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         return (z - y).square().sum(-1) / 2
@@ -159,7 +163,8 @@ class BinaryCrossEntropy(Risk):
 
     name = "binary_cross_entropy"
     smoothness = 0.25
-    steps = 60
+    matrix = "labels"
+    steps = 100
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
         if y.ndim == 1:
@@ -167,7 +172,8 @@ class BinaryCrossEntropy(Risk):
         return y.to(dtype)
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
-        return (F.softplus(z) - z * y).sum(-1)
+        # F.softplus(z) − zy would cancel, and drops what lies below e^-20.
+        return F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(-1)
 
     def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
         if not m.numel():
@@ -182,7 +188,9 @@ class BinaryCrossEntropy(Risk):
             slope = w * (s - y) + nu * (z - m)
             low, high = torch.where(slope < 0, z, low), torch.where(slope < 0, high, z)
             newton = z - slope / (w * s * (1 - s) + nu)
-            z_new = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+            # z is one end of the bracket. Where σ is flat Newton leaps to the other end and back: bisect instead.
+            usable = (newton - z).abs() < (high - low) / 2
+            z_new = torch.where(usable, newton, (low + high) / 2)
             moved = ((z_new - z).abs() / (1 + z.abs())).amax()
             z = z_new
             if moved <= 4 * eps:

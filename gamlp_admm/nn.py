@@ -150,11 +150,11 @@ class GAMLP(nn.Module):
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             model = cls(**json.loads(header["gamlp"]))
-            model.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+            model.to(tensors["layers.0.weight"].dtype).load_state_dict(tensors)
             return model, json.loads(header["metadata"])
         except FileNotFoundError:
             raise InputError(f"no model file {path}") from None
-        except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
             raise InputError(f"{path} is not a model saved by gamlp_admm ({str(error).splitlines()[0]})") from None
 
     def __repr__(self) -> str:

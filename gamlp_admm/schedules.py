@@ -22,7 +22,10 @@ def every(iterations: int = 100, factor: float = 10.0, limit: float = 1e4) -> Sc
 
     def schedule(records: Sequence[Record]) -> float:
         elapsed = records[-1]["iteration"] - records[0]["iteration"] + 1 if records else 0
-        return float(min(factor ** (elapsed // iterations), limit))
+        scale = 1.0
+        for _ in range(elapsed // iterations):
+            scale = min(scale * factor, limit)  # a power would overflow in a long run
+        return scale
 
     return schedule
 
@@ -69,7 +72,7 @@ def schedule(spec: str | Schedule) -> Schedule:
         raise unknown("schedule", name, SCHEDULES)
     try:
         values = [int(numbers[0]), *map(float, numbers[1:])] if numbers else []
-        if any(v <= 0 for v in values):
+        if not all(v > 0 for v in values):  # NaN is not
             raise ValueError
         return SCHEDULES[name](*values)
     except (ValueError, TypeError):
