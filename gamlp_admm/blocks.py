@@ -155,10 +155,10 @@ class Gram:
     eigenvectors: Tensor
 
     @classmethod
-    def of(cls, P: Tensor) -> Gram:
+    def of(cls, P: Tensor, row_sum: RowSum = all_rows_here) -> Gram:
         """Decompose PᵀP for a stack ``P`` ``[S, N, n_in]``, in float64."""
         P64 = P.double()
-        eigenvalues, V = torch.linalg.eigh(torch.bmm(P64.mT, P64))
+        eigenvalues, V = torch.linalg.eigh(row_sum(torch.bmm(P64.mT, P64)))
         return cls(eigenvalues.clamp(min=0).to(P.dtype), V.to(P.dtype))
 
     def solve(self, G: Tensor, c: float) -> Tensor:
