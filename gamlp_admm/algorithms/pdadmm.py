@@ -58,7 +58,7 @@ def update_q_u(block: Block, problem: Problem) -> Block:
     if block.q is None or block.u is None:
         return block
     p_next = block.above("p")
-    q = blocks.q_update(p_next, problem.f(block.z), block.u, problem.nu, problem.rho)
+    q = blocks.q_update(p_next, block.z, block.u, problem.f, problem.nu, problem.rho)
     return replace(block, q=q, u=blocks.u_update(block.u, p_next, q, problem.rho))
 
 
