@@ -1,8 +1,31 @@
 """Train graph-augmented MLPs without backpropagation, all layers at once."""
 
-from gamlp_admm.nn import GAMLP
-from gamlp_admm.trainers import Backprop, PdADMM, PdADMMG
-from gamlp_admm.training import Result
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gamlp_admm.nn import GAMLP
+    from gamlp_admm.trainers import Backprop, PdADMM, PdADMMG
+    from gamlp_admm.training import Result
 
 __all__ = ["GAMLP", "Backprop", "PdADMM", "PdADMMG", "Result"]
 __version__ = "0.1.0"
+
+_HOMES = {
+    "GAMLP": "nn",
+    "Backprop": "trainers",
+    "PdADMM": "trainers",
+    "PdADMMG": "trainers",
+    "Result": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``gamlp-admm --help`` does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

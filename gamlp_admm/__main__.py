@@ -1,0 +1,8 @@
+"""``python -m gamlp_admm``: the command line."""
+
+import sys
+
+from gamlp_admm.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
