@@ -1,10 +1,11 @@
-"""Checkpoints: one safetensors file a run, replaced atomically. No pickle."""
+"""Checkpoints: one safetensors file a process, replaced atomically and together. No pickle."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,30 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError
 
-FILE = "checkpoint.safetensors"
 
 
-def save(directory: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+def file_name(rank: int = 0, size: int = 1) -> str:
+    """Return the name of a process's file."""
+    return "checkpoint.safetensors" if size == 1 else f"checkpoint-{rank}-of-{size}.safetensors"
+
+
+def save(
+    directory: Path,
+    tensors: dict[str, Tensor],
+    header: dict[str, Any],
+    rank: int = 0,
+    size: int = 1,
+    barrier: Callable[[], None] = lambda: None,
+) -> None:
     """Write a checkpoint; an interrupted write leaves the previous one.
 
     Args:
         directory: Made if absent.
         tensors: The state.
         header: JSON values: what is not a tensor.
+        rank: This process.
+        size: Number of processes.
+        barrier: Waits for all processes, so that files are replaced only when all are written.
 
     Raises:
         InputError: The directory cannot be written.
@@ -37,16 +52,19 @@ def save(directory: Path, tensors: dict[str, Tensor], header: dict[str, Any]) ->
     try:
         plain = {key: t.detach().cpu().clone().contiguous() for key, t in tensors.items()}
         save_file(plain, name, metadata={"run": json.dumps(header)})
-        os.replace(name, directory / FILE)
+        barrier()
+        os.replace(name, directory / file_name(rank, size))
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def load(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(directory: Path, rank: int = 0, size: int = 1) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint.
 
     Args:
         directory: The directory given to :func:`save`.
+        rank: This process.
+        size: Number of processes.
 
     Returns:
         The tensors and the header.
@@ -54,7 +72,7 @@ def load(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: There is no readable checkpoint.
     """
-    path = directory / FILE
+    path = directory / file_name(rank, size)
     try:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads(file.metadata()["run"])

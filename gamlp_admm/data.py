@@ -17,19 +17,42 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class NodeData:
-    """Checked features and targets.
+    """Checked features and targets of the nodes of the three splits: training rows first, then validation, then test.
 
     Attributes:
-        x: Features, ``[N, F]``.
+        x: Features, ``[N, F]``; ``None`` in a process that does not own the first layer.
         y: Targets in the risk's form, ``[N, C]``.
-        rows: Row numbers of ``train``, ``val`` and ``test``; the last two may be empty.
+        sizes: Number of rows of each split.
         weight: Weights of the training rows, or ``None``.
     """
 
-    x: Tensor
+    x: Tensor | None
     y: Tensor
-    rows: dict[str, Tensor]
+    sizes: tuple[int, ...]
     weight: Tensor | None
+
+    @property
+    def num_train(self) -> int:
+        """Number of training rows."""
+        return self.sizes[0]
+
+    def shards(self, parts: int) -> list[NodeData]:
+        """Divide the rows of each split into ``parts`` nearly equal contiguous parts."""
+        if parts == 1:
+            return [self]
+        pieces: list[list[Tensor]] = [[] for _ in range(parts)]
+        for rows in torch.arange(len(self.y), device=self.y.device).split(list(self.sizes)):
+            for piece, part in zip(pieces, rows.tensor_split(parts), strict=True):
+                piece.append(part)
+        return [
+            NodeData(
+                x=None if self.x is None else self.x[torch.cat(piece)],
+                y=self.y[torch.cat(piece)],
+                sizes=tuple(map(len, piece)),
+                weight=None if self.weight is None else self.weight[piece[0]],
+            )
+            for piece in pieces
+        ]
 
 
 def node_data(
@@ -68,13 +91,11 @@ def node_data(
     _check_finite(x[used.to(x.device)], used)
     _check_labels(y, rows, used, num_classes, risk)
     _warn_overlaps(rows, len(x))
-    target = torch.zeros(len(x), num_classes, dtype=like.dtype)
-    target[used] = risk.target(y.cpu()[used], num_classes, like.dtype)
     weight = _weights(node_weight, class_weight, y, rows["train"], len(x), num_classes)
     return NodeData(
-        x=x.to(like),
-        y=target.to(like.device),
-        rows={split: r.to(like.device) for split, r in rows.items()},
+        x=x[used.to(x.device)].to(like),
+        y=risk.target(y.cpu()[used], num_classes, like.dtype).to(like.device),
+        sizes=tuple(len(r) for r in rows.values()),
         weight=None if weight is None else weight.to(like),
     )
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from gamlp_admm.channel import Channel
+from gamlp_admm.channel import LocalChannel, Side
 from gamlp_admm.problem import Problem
 from gamlp_admm.state import Block
 
@@ -27,10 +26,10 @@ class Phase:
     update: Update
     needs: str | None = None
     sends: str | None = None
-    to: Literal["previous", "next"] = "next"
+    to: Side = "next"
 
 
-def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, channel: Channel) -> list[Block]:
+def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, channel: LocalChannel) -> list[Block]:
     """Return the blocks after one iteration.
 
     Within a phase the blocks do not depend on each other; a field that a phase sends travels while later phases
@@ -44,28 +43,40 @@ def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, c
     """
     state = list(state)
     for phase in phases:
+        for block in state:
+            _expect(block, phase.needs, channel)
+    for phase in phases:
         for i, block in enumerate(state):
-            block = phase.update(_receive(block, phase.needs, channel), problem)
+            block = _receive(block, phase.needs, channel)
+            with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
+                block = phase.update(block, problem)
             _send(block, phase, channel)
             state[i] = block
+    channel.finish()
     return state
 
 
-def _receive(block: Block, needs: str | None, channel: Channel) -> Block:
-    if needs is None:
-        return block
+def _source(block: Block, needs: str | None) -> tuple[str, int] | None:
+    # The field and the boundary over which it comes, or None at the network's ends.
+    if needs is None or getattr(block, needs) is None:
+        return None
     field, side = needs.split("_")
-    if side == "prev" and not block.is_first:
-        return replace(block, **{needs: channel.receive(field, block.first - 1)})
-    if side == "next" and not block.is_last:
-        return replace(block, **{needs: channel.receive(field, block.first + block.num_layers - 1)})
+    return field, block.first - 1 if side == "prev" else block.first + block.num_layers - 1
+
+
+def _expect(block: Block, needs: str | None, channel: LocalChannel) -> None:
+    if needs is not None and (source := _source(block, needs)):
+        channel.expect(*source, like=getattr(block, needs))
+
+
+def _receive(block: Block, needs: str | None, channel: LocalChannel) -> Block:
+    if needs is not None and (source := _source(block, needs)):
+        return replace(block, **{needs: channel.receive(*source)})
     return block
 
 
-def _send(block: Block, phase: Phase, channel: Channel) -> None:
-    if phase.sends is None:
+def _send(block: Block, phase: Phase, channel: LocalChannel) -> None:
+    if phase.sends is None or (block.is_first if phase.to == "previous" else block.is_last):
         return
-    if phase.to == "previous" and not block.is_first:
-        channel.send(phase.sends, block.first - 1, getattr(block, phase.sends), 0)
-    if phase.to == "next" and not block.is_last:
-        channel.send(phase.sends, block.first + block.num_layers - 1, getattr(block, phase.sends), -1)
+    boundary = block.first - 1 if phase.to == "previous" else block.first + block.num_layers - 1
+    channel.send(phase.sends, boundary, getattr(block, phase.sends), phase.to)

@@ -32,9 +32,9 @@ class Features:
         """Return the first layer's weights ``[h, d]`` from the solver's coordinates."""
         return W
 
-    def products(self, W: Tensor) -> Tensor:
-        """Return the evaluated rows times the first layer's weights (in the solver's coordinates), ``[N_all, h]``."""
-        return self.evaluated @ W.T
+    def products(self, W: Tensor, low: int, high: int) -> Tensor:
+        """Return evaluated rows low…high−1 times the first layer's weights (in the solver's coordinates)."""
+        return self.evaluated[low:high] @ W.T
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint must keep beside the weights."""
@@ -70,9 +70,9 @@ class CompressedFeatures(Features):
         """See :meth:`Features.leave`."""
         return torch.addmm(W[:, -1:] * self.outside, W[:, :-1], self.basis.T)
 
-    def products(self, W: Tensor) -> Tensor:
+    def products(self, W: Tensor, low: int, high: int) -> Tensor:
         """See :meth:`Features.products`."""
-        return torch.addmm(self.offset * W[:, -1], self.evaluated, W[:, :-1].T)
+        return torch.addmm(self.offset[low:high] * W[:, -1], self.evaluated[low:high], W[:, :-1].T)
 
     def state(self) -> dict[str, Tensor]:
         """See :meth:`Features.state`."""
@@ -80,6 +80,11 @@ class CompressedFeatures(Features):
 
 
 MOST_ROWS = 5_000  # the basis costs 4 N² d operations, once
+
+
+def compressed_width(num_rows: int, num_columns: int) -> int:
+    """Return the number of columns that :func:`compress` leaves of N × d training features."""
+    return num_rows + 1 if 0 < num_rows + 1 < num_columns and num_rows <= MOST_ROWS else num_columns
 
 
 def compress(train: Tensor, evaluated: Tensor, W: Tensor) -> Features:
@@ -94,7 +99,7 @@ def compress(train: Tensor, evaluated: Tensor, W: Tensor) -> Features:
         :class:`CompressedFeatures` if N + 1 < d and N is at most 5,000, else :class:`Features`.
     """
     N, d = train.shape
-    if not 0 < N + 1 < d or N > MOST_ROWS:
+    if compressed_width(N, d) == d:
         return Features(train, evaluated)
     V, R = torch.linalg.qr(train.T.double())
     V = V.to(train.dtype)

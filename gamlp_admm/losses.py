@@ -57,9 +57,17 @@ class Risk(ABC):
         rows = self.rows(z, y)
         return rows.sum() if weight is None else rows @ weight
 
-    def score(self, z: Tensor, y: Tensor) -> Tensor:
-        """Return how well ``z`` predicts ``y``, a scalar, 1 is perfect: accuracy unless the risk says otherwise."""
-        return (z.argmax(-1) == y.argmax(-1)).to(torch.float64).mean()
+    def score_sums(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return what :meth:`score` needs, as float64 sums over rows, which add up over parts of the rows."""
+        return _counts(z.argmax(-1) == y.argmax(-1))
+
+    def score(self, sums: Tensor) -> float:
+        """Return how well outputs predict targets, 1 is perfect: accuracy unless the risk says otherwise.
+
+        Args:
+            sums: What :meth:`score_sums` returned.
+        """
+        return float(sums[0] / sums[1])
 
     def probabilities(self, z: Tensor) -> Tensor:
         """Return class probabilities ``[N, C]`` for outputs ``z``."""
@@ -67,6 +75,10 @@ class Risk(ABC):
 
     def __repr__(self) -> str:
         return f"risk({self.name!r})"
+
+
+def _counts(hits: Tensor) -> Tensor:
+    return torch.stack([hits.sum(), hits.new_tensor(hits.numel(), dtype=torch.int64)]).double()
 
 
 def _column(weight: Tensor | None) -> Tensor | float:
@@ -145,12 +157,21 @@ class SquaredError(Risk):
         w = _column(weight)
         return (w * y + nu * m) / (w + nu)
 
-    def score(self, z: Tensor, y: Tensor) -> Tensor:
+    def score_sums(self, z: Tensor, y: Tensor) -> Tensor:
+        """See :meth:`Risk.score_sums`: hits, rows, one-hot rows, squared error, Σy² and the columns' Σy."""
+        z, y = z.double(), y.double()
+        one_hot = ((y == 0) | (y == 1)).all(-1) & (y.sum(-1) == 1) & (y.shape[-1] > 1)
+        hits = z.argmax(-1) == y.argmax(-1)
+        sums = [hits.sum(), y.new_tensor(len(y)), one_hot.sum(), (z - y).square().sum(), y.square().sum()]
+        return torch.cat([torch.stack([x.double() for x in sums]), y.sum(0)])
+
+    def score(self, sums: Tensor) -> float:
         """Accuracy for one-hot targets, else the coefficient of determination R²."""
-        if y.shape[-1] > 1 and bool(((y == 0) | (y == 1)).all() and (y.sum(-1) == 1).all()):
-            return super().score(z, y)
-        error = (z - y).square().sum().double()
-        return 1 - error / (y - y.mean(0)).square().sum().double()
+        hits, rows, one_hot, error, squares = sums[:5].tolist()
+        if rows == one_hot:
+            return float(hits / rows)
+        spread = squares - float(sums[5:].square().sum()) / rows
+        return 1 - error / spread if spread > 0 else float("nan")
 
     def probabilities(self, z: Tensor) -> Tensor:
         clipped = z.clamp(min=0)
@@ -197,9 +218,9 @@ class BinaryCrossEntropy(Risk):
                 break
         return z
 
-    def score(self, z: Tensor, y: Tensor) -> Tensor:
-        """Share of labels, over all nodes and classes, on the right side of one half."""
-        return ((z > 0) == (y > 0.5)).to(torch.float64).mean()
+    def score_sums(self, z: Tensor, y: Tensor) -> Tensor:
+        """Count labels, over all nodes and classes, on the right side of one half."""
+        return _counts((z > 0) == (y > 0.5))
 
     def probabilities(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)

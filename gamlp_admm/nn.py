@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +80,31 @@ class GAMLP(nn.Module):
         Args:
             generator: Source of randomness on the CPU; torch's global one if ``None``.
         """
-        init, last = self.config["init"], len(self.layers) - 1
-        for i, layer in enumerate(self.layers):
-            n_out, n_in = layer.weight.shape
-            if init == "identity" and 0 < i < last:
-                layer.weight.copy_(torch.eye(n_out))
-            else:
-                std = 0.1 if init == "normal" else math.sqrt(2 / n_in)
-                draw = torch.randn(n_out, n_in, generator=generator, dtype=torch.float64)
-                layer.weight.copy_(std * draw)
-            layer.bias.zero_()
+        for i in range(len(self.layers)):
+            self.set_layer(i, *self._draw(i, generator))
+
+    def _draw(self, i: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        n_out, n_in = self.layers[i].weight.shape
+        if self.config["init"] == "identity" and 0 < i < len(self.layers) - 1:
+            W = torch.eye(n_out, dtype=torch.float64)
+        else:
+            std = 0.1 if self.config["init"] == "normal" else math.sqrt(2 / n_in)
+            W = std * torch.randn(n_out, n_in, generator=generator, dtype=torch.float64)
+        return W, torch.zeros(n_out, dtype=torch.float64)
+
+    def initial_weights(self, layers: Sequence[int], seed: int | None) -> Weights:
+        """Return (W, b) of some layers to start training from, holding no others in memory.
+
+        Args:
+            layers: Numbers of the layers, rising.
+            seed: Draws weights as :meth:`reset_parameters` with this seed does; ``None`` for those of the model.
+        """
+        if seed is None:
+            return [(self.layers[i].weight.detach().clone(), self.layers[i].bias.detach().clone()) for i in layers]
+        generator = torch.Generator().manual_seed(seed)
+        dtype = self.layers[0].weight.dtype
+        drawn = ((i, self._draw(i, generator)) for i in range(len(self.layers)))
+        return [(W.to(dtype), b.to(dtype)) for i, (W, b) in drawn if i in layers]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs (logits for classification) ``[N, out_channels]`` of features ``x`` ``[N, in_channels]``."""
@@ -107,22 +123,11 @@ class GAMLP(nn.Module):
         """Number of weights and biases."""
         return sum(p.numel() for p in self.parameters())
 
-    def weights(self) -> Weights:
-        """Return copies of (W, b) of each layer."""
-        return [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in self.layers]
-
     @torch.no_grad()
-    def set_weights(self, weights: Weights) -> None:
-        """Copy (W, b) of each layer into the model.
-
-        Raises:
-            InputError: The number of layers differs.
-        """
-        if len(weights) != len(self.layers):
-            raise InputError(f"weights of {len(weights)} layers do not fit a model of {len(self.layers)} layers")
-        for layer, (W, b) in zip(self.layers, weights, strict=True):
-            layer.weight.copy_(W)
-            layer.bias.copy_(b)
+    def set_layer(self, i: int, W: Tensor, b: Tensor) -> None:
+        """Copy the weights and biases of layer ``i`` (from 0) into the model."""
+        self.layers[i].weight.copy_(W)
+        self.layers[i].bias.copy_(b)
 
     def save(self, path: str | Path, **metadata: Any) -> None:
         """Write the model to one safetensors file (no pickle).

@@ -27,6 +27,7 @@ class Problem:
         gram: Decomposition of the first layer's Gram matrix; needed by ``exact`` only.
         num_rows: Rows over all shards.
         row_sum: Sum over the shards of the rows.
+        counts_weights: Whether this shard of the rows counts μ/2 ‖W‖² in the objective, as one of them must.
     """
 
     y: Tensor
@@ -40,6 +41,7 @@ class Problem:
     gram: Gram | None = field(default=None, repr=False)
     num_rows: int = 0
     row_sum: RowSum = all_rows_here
+    counts_weights: bool = True
 
     def __post_init__(self) -> None:
         if not self.num_rows:

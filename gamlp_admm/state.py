@@ -80,54 +80,54 @@ def _shift(neighbour: Tensor, own: Tensor | None, down: bool) -> Tensor:
     return torch.cat([own[1:], neighbour] if down else [neighbour, own[:-1]])
 
 
-def stacks(weights: Weights) -> list[range]:
-    """Group layers into stacks: runs of equal shape, with the first and the last layer each on its own.
+def stacks(shapes: Sequence[tuple[int, ...]], layers: range) -> list[range]:
+    """Group layers into stacks: runs of equal shape, with the network's first and last layer each on its own.
 
     Args:
-        weights: (W, b) of each layer.
+        shapes: Shape of W of every layer of the network.
+        layers: The layers to group.
 
     Returns:
         The layers of each stack, in order.
     """
     groups: list[range] = []
-    last = len(weights) - 1
-    for l, (W, _) in enumerate(weights):
-        extends = 1 < l < last and W.shape == weights[l - 1][0].shape
-        if extends:
+    for l in layers:
+        if groups and 1 < l < len(shapes) - 1 and shapes[l] == shapes[l - 1]:
             groups[-1] = range(groups[-1].start, l + 1)
         else:
             groups.append(range(l, l + 1))
     return groups
 
 
-def initial_blocks(x: Tensor, weights: Weights, f: Activation, groups: Sequence[range]) -> list[Block]:
+def initial_blocks(
+    p: Tensor, weights: Weights, f: Activation, groups: Sequence[range], num_layers: int
+) -> list[Block]:
     """Return the state that a forward pass gives: all constraints hold and u = 0.
 
     Args:
-        x: Features of the training rows, ``[N, n_in]``.
-        weights: (W, b) of each layer.
+        p: Inputs of the first layer of the groups, ``[N, n_in]``: the features, or the layer's q below.
+        weights: (W, b) of each layer of the groups.
         f: The activation.
         groups: The layers of each stack, from :func:`stacks`.
+        num_layers: Number of layers of the network.
     """
-    last = len(weights) - 1
     result: list[Block] = []
-    p, q_prev = x[None], None
+    pairs = iter(weights)
+    a, q_prev = p[None], None if groups[0][0] == 0 else p[None]
     for layers in groups:
+        W, b = (torch.stack(t) for t in zip(*(next(pairs) for _ in layers), strict=True))
         inputs, products, outputs = [], [], []
-        for l in layers:
-            W, b = weights[l]
-            M = blocks.products(p, W[None])
-            inputs.append(p)
-            products.append(M)
-            p = f(M + b)
-            outputs.append(p)
-        b = torch.stack([weights[l][1] for l in layers])
-        M, q = torch.cat(products), None if layers[-1] == last else torch.cat(outputs)
+        for s in range(len(layers)):
+            inputs.append(a)
+            products.append(blocks.products(a, W[s : s + 1]))
+            a = f(products[-1] + b[s])
+            outputs.append(a)
+        M, q = torch.cat(products), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
         result.append(
             Block(
                 first=layers[0],
                 p=torch.cat(inputs) if len(layers) > 1 else inputs[0],
-                W=torch.stack([weights[l][0] for l in layers]),
+                W=W,
                 b=b,
                 z=M + b[:, None],
                 M=M,

@@ -12,27 +12,25 @@ from torch import Tensor
 
 from gamlp_admm.activations import Activation
 from gamlp_admm.algorithms import pdadmm
-from gamlp_admm.blocks import RULES, Gram, Rule
+from gamlp_admm.blocks import RULES, Gram, Rule, all_rows_here
 from gamlp_admm.channel import LocalChannel
-from gamlp_admm.data import NodeData
 from gamlp_admm.engine import iterate
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.features import Features
 from gamlp_admm.losses import Risk
 from gamlp_admm.nn import Weights
 from gamlp_admm.problem import Problem
 from gamlp_admm.schedules import Schedule, schedule
 from gamlp_admm.state import Block, block_weights, initial_blocks, stacks
-from gamlp_admm.training import Session, Trainer
+from gamlp_admm.training import Session, Task, Trainer
 
 
 class ADMMSession(Session):
-    """pdADMM-G at work: the blocks, and the channel between them."""
+    """pdADMM-G at work: the blocks that this process owns, and the channel between them and to other processes."""
 
-    def __init__(self, problem: Problem, state: list[Block]) -> None:
+    def __init__(self, problem: Problem, state: list[Block], channel: LocalChannel) -> None:
         self.start_problem = self.problem = problem
         self.state = self.previous = state
-        self.channel = LocalChannel()
+        self.channel = channel
 
     @property
     def bytes_sent(self) -> int:  # type: ignore[override]
@@ -42,6 +40,10 @@ class ADMMSession(Session):
     @bytes_sent.setter
     def bytes_sent(self, value: int) -> None:
         self.channel.bytes_sent = value
+
+    def wire_bytes(self) -> dict[int, int]:
+        """See :meth:`Session.wire_bytes`."""
+        return self.channel.wire_bytes
 
     def iterate(self, scale: float) -> None:
         """See :meth:`Session.iterate`."""
@@ -54,15 +56,9 @@ class ADMMSession(Session):
         """See :meth:`Session.weights`."""
         return block_weights(self.state)
 
-    def measure(self) -> dict[str, float | None]:
-        """See :meth:`Session.measure`."""
-        objective, primal = pdadmm.lagrangian(self.state, self.problem)
-        dual = pdadmm.dual_residual(self.previous, self.state, self.problem.rho)
-        return {
-            "objective": float(objective.sum()),
-            "primal_residual": float(primal.sum()),
-            "dual_residual": math.sqrt(float(dual.sum())),
-        }
+    def layer_terms(self) -> Tensor:
+        """See :meth:`Session.layer_terms`."""
+        return pdadmm.layer_terms(self.previous, self.state, self.problem)
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
@@ -106,6 +102,7 @@ class PdADMM(Trainer):
 
     algorithm: ClassVar[str] = "pdadmm"
     compressible: ClassVar[bool] = True
+    distributable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("rho", "nu", "tau"):
@@ -125,21 +122,46 @@ class PdADMM(Trainer):
         """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`gamlp_admm.algorithms.pdadmm.converges`)."""
         return pdadmm.converges(self.rho, self.nu, f.lipschitz)
 
-    def start(self, data: NodeData, features: Features, weights: Weights, risk: Risk, f: Activation) -> ADMMSession:
+    def start(self, task: Task) -> ADMMSession:
         """See :meth:`Trainer.start`."""
-        x = features.train
+        team, channel = task.team, task.team.channel()
+        gram = None
+        if self.solver == "exact" and task.features is not None:
+            gram = Gram.of(task.features.train[None], team.row_sum)
         problem = Problem(
-            y=data.y[data.rows["train"]],
-            risk=risk,
-            f=f,
+            y=task.data.y[: task.data.num_train],
+            risk=task.risk,
+            f=task.f,
             rho=self.rho,
             nu=self.nu,
             mu=self.mu,
             rule=Rule(self.solver, self.tau),
-            weight=data.weight,
-            gram=Gram.of(x[None]) if self.solver == "exact" else None,
+            weight=task.data.weight,
+            gram=gram,
+            num_rows=task.num_train,
+            row_sum=team.row_sum if team.num_shards > 1 else all_rows_here,
+            counts_weights=team.shard == 0,
         )
-        return ADMMSession(problem, initial_blocks(x, weights, f, stacks(weights)))
+        return ADMMSession(problem, self._state(task, channel), channel)
+
+    def _state(self, task: Task, channel: LocalChannel) -> list[Block]:
+        # A forward pass through the processes, each starting when the one before it has finished.
+        layers = task.team.layers
+        if not layers:
+            return []
+        if task.features is not None:
+            p = task.features.train
+        else:
+            like = task.data.y.new_empty(1).expand(1, task.data.num_train, task.weights[0][0].shape[1])
+            channel.expect("a", layers[0] - 1, like)
+            p = channel.receive("a", layers[0] - 1)[0]
+        groups = stacks(task.shapes, layers)
+        state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes))
+        if (q := state[-1].q) is not None:
+            channel.send("a", layers[-1], q[-1:], "next")
+        channel.finish()
+        channel.reset_counts()
+        return state
 
 
 @dataclass(frozen=True)
@@ -199,9 +221,11 @@ class BackpropSession(Session):
         """See :meth:`Session.weights`."""
         return [(W.detach().clone(), b.detach().clone()) for W, b in self.parameters]
 
-    def measure(self) -> dict[str, float | None]:
-        """Return the mean training loss before the last step; gradients have no residuals."""
-        return {"objective": self.objective, "primal_residual": None, "dual_residual": None}
+    def layer_terms(self) -> Tensor:
+        """Return the mean training loss before the last step, as the last layer's; gradients have no residuals."""
+        terms = torch.zeros(1, len(self.parameters), dtype=torch.float64)
+        terms[0, -1] = self.objective
+        return terms
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
@@ -243,6 +267,7 @@ class Backprop(Trainer):
     weight_decay: float = 0.0
 
     compressible: ClassVar[bool] = False
+    distributable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -257,16 +282,17 @@ class Backprop(Trainer):
         """The optimiser's name."""
         return self.optimizer
 
-    def start(self, data: NodeData, features: Features, weights: Weights, risk: Risk, f: Activation) -> BackpropSession:
+    def start(self, task: Task) -> BackpropSession:
         """See :meth:`Trainer.start`."""
         make, default_lr = OPTIMIZERS[self.optimizer]
+        assert task.features is not None
         return BackpropSession(
-            features.train,
-            data.y[data.rows["train"]],
-            data.weight,
-            weights,
-            risk,
-            f,
+            task.features.train,
+            task.data.y[: task.data.num_train],
+            task.data.weight,
+            task.weights,
+            task.risk,
+            task.f,
             lambda parameters: make(parameters, lr=self.lr or default_lr, weight_decay=self.weight_decay),
         )
 

@@ -58,7 +58,7 @@ def update_q_u(block: Block, problem: Problem) -> Block:
     if block.q is None or block.u is None:
         return block
     p_next = block.above("p")
-    q = blocks.q_update(p_next, problem.f(block.z), block.u, problem.nu, problem.rho)
+    q = blocks.q_update(p_next, block.z, block.u, problem.f, problem.nu, problem.rho)
     return replace(block, q=q, u=blocks.u_update(block.u, p_next, q, problem.rho))
 
 
@@ -77,34 +77,37 @@ PHASES = (
 )
 
 
-def lagrangian(state: Sequence[Block], problem: Problem) -> tuple[Tensor, Tensor]:
-    """Return L_ρ and the primal residual Σ ‖p_{l+1} − q_l‖² of a state, layer by layer, in float64.
+def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
+    """Return what L_ρ and the residuals are made of, layer by layer, in float64.
 
     Args:
-        state: Consecutive blocks.
+        before: Consecutive blocks before an iteration.
+        after: The same blocks after it.
         problem: What is minimised.
 
     Returns:
-        Two tensors ``[number of layers]``; their sums are L_ρ and the primal residual.
+        ``[3, number of layers]``, whose rows sum to L_ρ, to the primal residual Σ ‖p_{l+1} − q_l‖², and to the
+        square of the dual residual ρ ‖q^{k+1} − q^k‖.
     """
-    objective, primal = [], []
-    for s in state:
-        terms = blocks.decay_terms(s.W, problem.mu) + blocks.fit_terms(s.M, s.b, s.z, problem.nu)
-        gap = torch.zeros_like(terms)
-        if s.q is None or s.u is None:
-            terms = terms + problem.risk.value(s.z[0], problem.y, problem.weight)
+    columns = [torch.zeros(3, 0, dtype=torch.float64)]
+    for s, t in zip(after, before, strict=True):
+        objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu)
+        primal = dual = torch.zeros_like(objective)
+        if problem.counts_weights:
+            objective = objective + blocks.decay_terms(s.W, problem.mu)
+        if s.q is None or s.u is None or t.q is None:
+            objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
         else:
-            coupling, gap = blocks.coupling_terms(s.above("p"), s.q, s.u, problem.rho)
-            terms = terms + blocks.activation_terms(s.q, problem.f(s.z), problem.nu) + coupling
-        objective.append(terms.double())
-        primal.append(gap.double())
-    return torch.cat(objective), torch.cat(primal)
+            coupling, primal = blocks.coupling_terms(s.above("p"), s.q, s.u, problem.rho)
+            objective = objective + blocks.activation_terms(s.q, problem.f(s.z), problem.nu) + coupling
+            dual = problem.rho**2 * blocks.squared_norms(s.q - t.q)
+        columns.append(torch.stack([objective, primal, dual]).double().cpu())
+    return torch.cat(columns, 1)
 
 
-def dual_residual(before: Sequence[Block], after: Sequence[Block], rho: float) -> Tensor:
-    """Return ρ² ‖q^{k+1} − q^k‖² layer by layer; ρ ‖q^{k+1} − q^k‖ is the square root of their sum."""
-    changes = [blocks.squared_norms(s.q - t.q) for s, t in zip(after, before, strict=True) if s.q is not None and t.q is not None]
-    return rho**2 * torch.cat(changes).double() if changes else torch.zeros(1, dtype=torch.float64)
+def lagrangian(state: Sequence[Block], problem: Problem) -> float:
+    """Return the augmented Lagrangian L_ρ of a whole network's blocks."""
+    return float(layer_terms(state, state, problem)[0].sum())
 
 
 def converges(rho: float, nu: float, lipschitz: float) -> bool:
