@@ -200,9 +200,7 @@ ACTIVATIONS: dict[str, Activation] = {
     f.name: f
     for f in (
         ReLU(),
-        PiecewiseLinear(
-            "leaky_relu", F.leaky_relu, ((-_INF, 0.0, 0.01, 0.0), (0.0, _INF, 1.0, 0.0)), idempotent=False
-        ),
+        PiecewiseLinear("leaky_relu", F.leaky_relu, ((-_INF, 0.0, 0.01, 0.0), (0.0, _INF, 1.0, 0.0)), idempotent=False),
         PiecewiseLinear(
             "hardtanh",
             F.hardtanh,

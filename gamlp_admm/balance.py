@@ -66,7 +66,7 @@ def explicit(counts: Sequence[int], num_layers: int, parts: int) -> list[range]:
     """
     if len(counts) != parts or min(counts, default=0) < 1 or sum(counts) != num_layers:
         raise InputError(
-            f"balance {','.join(map(str, counts))}: allowed: {parts} positive numbers of layers that sum to {num_layers}"
+            f"balance {','.join(map(str, counts))}: allowed: {parts} positive numbers that sum to {num_layers} layers"
         )
     ranges, start = [], 0
     for count in counts:

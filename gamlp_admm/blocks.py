@@ -75,7 +75,7 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor) -> Tensor:
     """
     S, N, n = stacks[0].shape
     rows = max(SLICE // n, 1)
-    if stacks[0].is_cuda or N <= rows:
+    if stacks[0].is_cuda or rows >= N:
         return update(*stacks)
     out = torch.empty_like(stacks[0])
     for s in range(S):
@@ -205,7 +205,8 @@ def _ridge_factor(H: Tensor, c: float) -> Tensor:
     # Cholesky factor of H + cI, H a stack of Gram matrices [S, n, n]; H is overwritten.
     diagonal = H.diagonal(dim1=-2, dim2=-1)
     diagonal.add_(c + _rounding(diagonal.amax(-1, keepdim=True), H.shape[-1]))
-    return torch.linalg.cholesky(H)
+    factor: Tensor = torch.linalg.cholesky(H)
+    return factor
 
 
 def W_exact(

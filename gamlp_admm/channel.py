@@ -85,9 +85,9 @@ class Neighbour:
 class ProcessChannel(LocalChannel):
     """A channel whose outermost boundaries lead to other processes, each neighbour talking to its neighbour.
 
-    Sends and receives are single ``isend`` and ``irecv`` calls: torch's batched form has hung on gloo. Every field has a
-    process group of its own, over which it travels in one direction only; so on NCCL, where the calls of a pair of ranks
-    on one group run in order, early receives cannot block sends.
+    Sends and receives are single ``isend`` and ``irecv`` calls: torch's batched form has hung on gloo. Every field has
+    a process group of its own, over which it travels in one direction only; so on NCCL, where the calls of a pair of
+    ranks on one group run in order, early receives cannot block sends.
 
     Args:
         name: How messages call this process.

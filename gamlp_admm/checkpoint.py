@@ -16,7 +16,6 @@ from torch import Tensor
 from gamlp_admm.errors import InputError
 
 
-
 def file_name(rank: int = 0, size: int = 1) -> str:
     """Return the name of a process's file."""
     return "checkpoint.safetensors" if size == 1 else f"checkpoint-{rank}-of-{size}.safetensors"
@@ -76,7 +75,8 @@ def load(directory: Path, rank: int = 0, size: int = 1) -> tuple[dict[str, Tenso
     try:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads(file.metadata()["run"])
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (no mapping)
+            # Cloned, because BLAS kernels round by alignment, and tensors in the file are not aligned as torch's are.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
         raise InputError(f"no checkpoint to resume from: {path} does not exist") from None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:

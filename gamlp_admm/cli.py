@@ -157,9 +157,7 @@ def option(name: str, kind: Any = None, default: str | None = None, **more: Any)
 @option("--hops", Numbers(single=True), "recipe, else 4; 10 for ppr, heat", help="Steps, or a set: 0,2,4.")
 @option("--alpha", float, "0.1", help="Teleport probability of ppr.")
 @option("--t", float, "3", help="Diffusion time of heat.")
-@option(
-    "--normalize-features/--raw-features", help="Divide each node's features by their sum.  [default: raw]"
-)
+@option("--normalize-features/--raw-features", help="Divide each node's features by their sum.  [default: raw]")
 @option("--layers", int, "recipe, else 2", help="Linear layers.")
 @option("--hidden", int, "recipe, else 100", help="Neurons of a hidden layer.")
 @option("--activation", default="relu", help="relu, leaky_relu, hardtanh, tanh, sigmoid, gelu or silu.")
@@ -186,9 +184,7 @@ def option(name: str, kind: Any = None, default: str | None = None, **more: Any)
 @option("--checkpoint", metavar="DIR", help="Write a checkpoint there at the end and when interrupted.")
 @option("--checkpoint-every", int, metavar="K", help="And every K iterations.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint.")
-@option(
-    "--save", Path, metavar="FILE", help="Write the model (safetensors); with --seeds the best validated."
-)
+@option("--save", Path, metavar="FILE", help="Write the model (safetensors); with --seeds the best validated.")
 @option("--plot", Path, metavar="FILE", help="Plot the run (png, pdf, svg).")
 @option("--log-dir", Path, metavar="DIR", help="Write run.json, history.csv and model.safetensors there.")
 @option("--json", Path, metavar="FILE", help="Write the report; - for standard output.")
@@ -270,11 +266,7 @@ def _train(plan: Sequence[Experiment], quiet: bool) -> list[Run]:
             live = [stack.enter_context(LiveProgress(console, title))] if visible else []
             runs.append(run(each, [stop, *live], prepared))
         if stop.requested:
-            where = (
-                f"--resume goes on from {each.checkpoint}"
-                if each.checkpoint
-                else "no --checkpoint to keep it"
-            )
+            where = f"--resume goes on from {each.checkpoint}" if each.checkpoint else "no --checkpoint to keep it"
             raise Interrupted(f"interrupted at iteration {runs[-1].report['last']['iteration']}: {where}")
     return runs
 
@@ -349,9 +341,7 @@ def _dumps(value: Any) -> str:
     help="Which nodes.",
 )
 @click.option("--out", type=Path, default=Path("-"), metavar="FILE", help="Where to; - for standard output.")
-@click.option(
-    "--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True, help="Form."
-)
+@click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True, help="Form.")
 def predict(model: Path, dataset: str | None, root: str | None, split: str, out: Path, form: str) -> None:
     """Write each node's class and probabilities.
 
@@ -386,10 +376,7 @@ def _csv(prediction: Prediction, split: str) -> str:
 def _json(prediction: Prediction, split: str) -> str:
     nodes = [{"node": n, "class": c, "probabilities": p} for n, c, p in _rows(prediction, split)]
     accuracy = prediction.accuracy
-    return (
-        json.dumps({"dataset": prediction.dataset, "split": split, "accuracy": accuracy, "nodes": nodes})
-        + "\n"
-    )
+    return json.dumps({"dataset": prediction.dataset, "split": split, "accuracy": accuracy, "nodes": nodes}) + "\n"
 
 
 @commands.command()

@@ -41,7 +41,7 @@ class NodeData:
         if parts == 1:
             return [self]
         pieces: list[list[Tensor]] = [[] for _ in range(parts)]
-        for rows in torch.arange(len(self.y), device=self.y.device).split(list(self.sizes)):
+        for rows in torch.split(torch.arange(len(self.y), device=self.y.device), list(self.sizes)):
             for piece, part in zip(pieces, rows.tensor_split(parts), strict=True):
                 piece.append(part)
         return [
@@ -136,7 +136,9 @@ def _check_finite(x: Tensor, rows: Tensor) -> None:
 def _targets(y: Tensor, num_nodes: int, num_classes: int, risk: Risk) -> Tensor:
     # Classes [N] (int64), or a matrix [N, C].
     if y.ndim not in (1, 2) or len(y) != num_nodes:
-        raise InputError(f"data.y has shape {tuple(y.shape)} for {num_nodes} nodes; allowed: one row a node, [N] or [N, C]")
+        raise InputError(
+            f"data.y has shape {tuple(y.shape)} for {num_nodes} nodes; allowed: one row a node, [N] or [N, C]"
+        )
     if risk.matrix is not None and num_classes == 1:
         y = y.reshape(num_nodes, -1)
     elif y.ndim == 2 and y.shape[1] == 1 and not y.is_floating_point():
@@ -214,7 +216,5 @@ def _weights(
 
 def _are_weights(weight: object, count: int) -> bool:
     return (
-        isinstance(weight, Tensor)
-        and weight.shape == (count,)
-        and bool((torch.isfinite(weight) & (weight >= 0)).all())
+        isinstance(weight, Tensor) and weight.shape == (count,) and bool((torch.isfinite(weight) & (weight >= 0)).all())
     )

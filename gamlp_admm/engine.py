@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gamlp_admm.channel import LocalChannel, Side
 from gamlp_admm.problem import Problem
@@ -71,7 +71,7 @@ def _expect(block: Block, needs: str | None, channel: LocalChannel) -> None:
 
 def _receive(block: Block, needs: str | None, channel: LocalChannel) -> Block:
     if needs is not None and (source := _source(block, needs)):
-        return replace(block, **{needs: channel.receive(*source)})
+        return block.with_fields({needs: channel.receive(*source)})
     return block
 
 

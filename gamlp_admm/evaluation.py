@@ -78,7 +78,7 @@ class Evaluator:
             sizes, weight = [0] * len(SPLITS), None
         else:
             sizes, weight = list(self.data.sizes), self.data.weight
-        parts = list(zip(z.split(sizes), y.split(sizes), strict=True))
+        parts = list(zip(torch.split(z, sizes), torch.split(y, sizes), strict=True))
         loss = self.risk.value(*parts[0], weight).double()
         rows = loss.new_tensor(sizes)
         return torch.cat([loss[None], rows, *(self.risk.score_sums(*part) for part in parts)])

@@ -369,7 +369,7 @@ def seeded(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:
     if experiment.checkpoint is None:
         return [replace(experiment, seed=seed) for seed in seeds]
     folders = [Path(experiment.checkpoint) / f"seed-{seed}" for seed in seeds]
-    present = [(folder / checkpoints.FILE).exists() for folder in folders]
+    present = [(folder / checkpoints.file_name()).exists() for folder in folders]
     resume = [experiment.resume and (here or not any(present)) for here in present]
     return [
         replace(experiment, seed=seed, checkpoint=str(folder), resume=again)
@@ -440,8 +440,8 @@ def _claim(directory: Path, used: Experiment) -> None:
     """Note in a checkpoint's directory whose it is: no other experiment may go on from it or replace it."""
     note = directory / "experiment.json"
     config = json.loads(json.dumps({name: v for name, v in asdict(used).items() if name not in FREE}))
-    if used.resume and not (directory / checkpoints.FILE).exists():
-        raise InputError(f"no checkpoint to resume from: {directory / checkpoints.FILE} does not exist")
+    if used.resume and not (directory / checkpoints.file_name()).exists():
+        raise InputError(f"no checkpoint to resume from: {directory / checkpoints.file_name()} does not exist")
     try:
         before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else config
         directory.mkdir(parents=True, exist_ok=True)

@@ -87,13 +87,14 @@ def compressed_width(num_rows: int, num_columns: int) -> int:
     return num_rows + 1 if 0 < num_rows + 1 < num_columns and num_rows <= MOST_ROWS else num_columns
 
 
-def compress(train: Tensor, evaluated: Tensor, W: Tensor) -> Features:
+def compress(train: Tensor, evaluated: Tensor, W: Tensor, unit: bool = False) -> Features:
     """Compress features if that makes them narrower.
 
     Args:
         train: Training rows, ``[N, d]``.
         evaluated: All rows that are evaluated, ``[N_all, d]``.
         W: The first layer's weights when training starts, ``[h, d]``.
+        unit: Whether ``W`` is W_⊥ already, as a checkpoint kept it.
 
     Returns:
         :class:`CompressedFeatures` if N + 1 < d and N is at most 5,000, else :class:`Features`.
@@ -104,5 +105,5 @@ def compress(train: Tensor, evaluated: Tensor, W: Tensor) -> Features:
     V, R = torch.linalg.qr(train.T.double())
     V = V.to(train.dtype)
     inside = torch.cat([R.T.to(train.dtype), train.new_zeros(N, 1)], 1)
-    outside = torch.nn.functional.normalize(W - (W @ V) @ V.T)
+    outside = W if unit else torch.nn.functional.normalize(W - (W @ V) @ V.T)
     return CompressedFeatures(inside, evaluated @ V, V, outside, evaluated @ outside.T)

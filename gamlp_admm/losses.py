@@ -193,8 +193,8 @@ class BinaryCrossEntropy(Risk):
         return y.to(dtype)
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
-        # F.softplus(z) − zy would cancel, and drops what lies below e^-20.
-        return F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(-1)
+        # softplus(z) − zy would cancel (torch's own loss does), and F.softplus drops what lies below e^-20.
+        return -torch.lerp(F.logsigmoid(-z), F.logsigmoid(z), y).sum(-1)
 
     def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
         if not m.numel():
@@ -243,9 +243,7 @@ class SquaredHinge(Risk):
         return torch.where(y * m >= 1, m, (2 * w * y + nu * m) / (2 * w + nu))
 
 
-RISKS: dict[str, Risk] = {
-    r.name: r for r in (CrossEntropy(), SquaredError(), BinaryCrossEntropy(), SquaredHinge())
-}
+RISKS: dict[str, Risk] = {r.name: r for r in (CrossEntropy(), SquaredError(), BinaryCrossEntropy(), SquaredHinge())}
 
 
 def risk(name: str | Risk) -> Risk:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -70,7 +71,7 @@ class GAMLP(nn.Module):
         self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init}
         self.f: Activation = _activation(activation)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -84,7 +85,7 @@ class GAMLP(nn.Module):
             self.set_layer(i, *self._draw(i, generator))
 
     def _draw(self, i: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        n_out, n_in = self.layers[i].weight.shape
+        n_out, n_in = self.linears[i].weight.shape
         if self.config["init"] == "identity" and 0 < i < len(self.layers) - 1:
             W = torch.eye(n_out, dtype=torch.float64)
         else:
@@ -100,18 +101,24 @@ class GAMLP(nn.Module):
             seed: Draws weights as :meth:`reset_parameters` with this seed does; ``None`` for those of the model.
         """
         if seed is None:
-            return [(self.layers[i].weight.detach().clone(), self.layers[i].bias.detach().clone()) for i in layers]
+            return [(self.linears[i].weight.detach().clone(), self.linears[i].bias.detach().clone()) for i in layers]
         generator = torch.Generator().manual_seed(seed)
-        dtype = self.layers[0].weight.dtype
+        dtype = self.linears[0].weight.dtype
         drawn = ((i, self._draw(i, generator)) for i in range(len(self.layers)))
         return [(W.to(dtype), b.to(dtype)) for i, (W, b) in drawn if i in layers]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs (logits for classification) ``[N, out_channels]`` of features ``x`` ``[N, in_channels]``."""
-        for layer in self.layers[:-1]:
+        *hidden, last = self.linears
+        for layer in hidden:
             x = self.f(layer(x))
-        out: Tensor = self.layers[-1](x)
+        out: Tensor = last(x)
         return out
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, first to last."""
+        return [cast(nn.Linear, layer) for layer in self.layers]
 
     @property
     def num_layers(self) -> int:
@@ -126,8 +133,9 @@ class GAMLP(nn.Module):
     @torch.no_grad()
     def set_layer(self, i: int, W: Tensor, b: Tensor) -> None:
         """Copy the weights and biases of layer ``i`` (from 0) into the model."""
-        self.layers[i].weight.copy_(W)
-        self.layers[i].bias.copy_(b)
+        layer = self.linears[i]
+        layer.weight.copy_(W)
+        layer.bias.copy_(b)
 
     def save(self, path: str | Path, **metadata: Any) -> None:
         """Write the model to one safetensors file (no pickle).

@@ -136,9 +136,7 @@ def theorem(config: dict[str, Any], converges: bool) -> str:
 def seeds_table(report: dict[str, Any]) -> Table:
     """Return the summary of several seeds."""
     runs, summary = report["runs"], report["summary"]
-    table = Table(
-        title=headline(runs[0]["config"]), title_justify="left", title_style="bold", show_footer=True
-    )
+    table = Table(title=headline(runs[0]["config"]), title_justify="left", title_style="bold", show_footer=True)
     table.add_column("seed", "mean ± std", justify="right")
     columns = {
         "validation": ("best", "val_accuracy", "val_accuracy"),
@@ -214,9 +212,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
         ("dual_residual", "C2"),
         ("train_loss", "C7"),
     ):
-        values = [
-            float("nan") if record[key] is None or record[key] <= 0 else record[key] for record in history
-        ]
+        values = [float("nan") if record[key] is None or record[key] <= 0 else record[key] for record in history]
         if any(value == value for value in values):
             cost.plot(iterations, values, color=colour, label=key.replace("_", " "))
     for split, colour in zip(SPLITS, ("C7", "C0", "C3"), strict=True):
@@ -290,6 +286,4 @@ def write_history(path: Path, reports: Sequence[dict[str, Any]]) -> None:
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["seed", *reports[0]["history"][0]])
         writer.writeheader()
-        writer.writerows(
-            {"seed": report["seed"], **record} for report in reports for record in report["history"]
-        )
+        writer.writerows({"seed": report["seed"], **record} for report in reports for record in report["history"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -69,6 +70,10 @@ class Block:
         """Return ``p`` of the layer above each layer, ``[S, N, n_out]``: the stack's own, shifted along S."""
         return _shift(getattr(self, f"{field}_next"), getattr(self, field), down=True)
 
+    def with_fields(self, tensors: Mapping[str, Tensor]) -> Block:
+        """Return the block with some tensors replaced, by field name."""
+        return replace(self, **cast("dict[str, Any]", tensors))
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are not ``None``, by field name."""
         return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
@@ -80,28 +85,34 @@ def _shift(neighbour: Tensor, own: Tensor | None, down: bool) -> Tensor:
     return torch.cat([own[1:], neighbour] if down else [neighbour, own[:-1]])
 
 
-def stacks(shapes: Sequence[tuple[int, ...]], layers: range) -> list[range]:
+def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like: Tensor) -> list[range]:
     """Group layers into stacks: runs of equal shape, with the network's first and last layer each on its own.
+
+    On the CPU, layers are stacked only if each would start at a multiple of 64 bytes, as a tensor of its own does: BLAS
+    kernels round by the alignment of their operands, and the bits must not depend on which process owns which layers.
 
     Args:
         shapes: Shape of W of every layer of the network.
         layers: The layers to group.
+        num_rows: Training rows N.
+        like: Gives dtype and device.
 
     Returns:
         The layers of each stack, in order.
     """
     groups: list[range] = []
     for l in layers:
-        if groups and 1 < l < len(shapes) - 1 and shapes[l] == shapes[l - 1]:
+        n_out, n_in = shapes[l]
+        sizes = (num_rows * n_out, num_rows * n_in, n_out * n_in)
+        aligned = like.is_cuda or all(size * like.element_size() % 64 == 0 for size in sizes)
+        if groups and aligned and 1 < l < len(shapes) - 1 and shapes[l] == shapes[l - 1]:
             groups[-1] = range(groups[-1].start, l + 1)
         else:
             groups.append(range(l, l + 1))
     return groups
 
 
-def initial_blocks(
-    p: Tensor, weights: Weights, f: Activation, groups: Sequence[range], num_layers: int
-) -> list[Block]:
+def initial_blocks(p: Tensor, weights: Weights, f: Activation, groups: Sequence[range], num_layers: int) -> list[Block]:
     """Return the state that a forward pass gives: all constraints hold and u = 0.
 
     Args:

@@ -21,7 +21,6 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.nn import Weights
 from gamlp_admm.trace import Trace
 
-
 Pair = tuple[Tensor, Tensor]
 
 
@@ -113,9 +112,7 @@ class Team:
             sources: For each layer now, the layer before that it was, or ``None`` for a new one.
             new: Makes (W, b) of a layer, in its shape.
         """
-        return [
-            new(layer) if (source := sources[layer]) is None else weights[source] for layer in self.layers
-        ]
+        return [new(layer) if (source := sources[layer]) is None else weights[source] for layer in self.layers]
 
     def share_layer(self, layer: int, pair: Pair) -> None:
         """Overwrite ``pair`` in every process by what the owner of ``layer`` holds."""
@@ -207,7 +204,13 @@ class ProcessTeam(Team):
             return Neighbour(self._ranks[rank], self._name(rank))
 
         return ProcessChannel(
-            self.name, self.layers, neighbour(self.stage - 1), neighbour(self.stage + 1), self._fields, self.timeout, self.trace
+            self.name,
+            self.layers,
+            neighbour(self.stage - 1),
+            neighbour(self.stage + 1),
+            self._fields,
+            self.timeout,
+            self.trace,
         )
 
     def _collective(self, what: str, call: Callable[[], Any]) -> None:
@@ -239,9 +242,7 @@ class ProcessTeam(Team):
     def from_first(self, value: Any) -> Any:
         """See :meth:`Team.from_first`."""
         box = [value]
-        self._collective(
-            "reading options", lambda: dist.broadcast_object_list(box, self._ranks[0], group=self._all)
-        )
+        self._collective("reading options", lambda: dist.broadcast_object_list(box, self._ranks[0], group=self._all))
         return box[0]
 
     def collect(self, value: Any) -> list[Any]:

@@ -56,7 +56,15 @@ class Trace:
         events: list[dict[str, object]] = [
             {"name": "process_name", "ph": "M", "pid": rank, "args": {"name": label}},
             *(
-                {"name": n, "cat": c, "ph": "X", "pid": rank, "tid": c, "ts": begin * 1e6, "dur": length * 1e6}
+                {
+                    "name": n,
+                    "cat": c,
+                    "ph": "X",
+                    "pid": rank,
+                    "tid": c,
+                    "ts": begin * 1e6,
+                    "dur": length * 1e6,
+                }
                 for n, c, begin, length in self._events
             ),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +33,7 @@ class ADMMSession(Session):
         self.channel = channel
 
     @property
-    def bytes_sent(self) -> int:  # type: ignore[override]
+    def bytes_sent(self) -> int:
         """See :attr:`Session.bytes_sent`."""
         return self.channel.bytes_sent
 
@@ -67,7 +67,7 @@ class ADMMSession(Session):
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
         self.state = [
-            replace(block, **{name: tensors[f"{block.first}.{name}"] for name in block.tensors()})
+            block.with_fields({name: tensors[f"{block.first}.{name}"] for name in block.tensors()})
             for block in self.state
         ]
 
@@ -155,7 +155,7 @@ class PdADMM(Trainer):
             like = task.data.y.new_empty(1).expand(1, task.data.num_train, task.weights[0][0].shape[1])
             channel.expect("a", layers[0] - 1, like)
             p = channel.receive("a", layers[0] - 1)[0]
-        groups = stacks(task.shapes, layers)
+        groups = stacks(task.shapes, layers, task.data.num_train, task.data.y)
         state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes))
         if (q := state[-1].q) is not None:
             channel.send("a", layers[-1], q[-1:], "next")
@@ -314,10 +314,8 @@ def trainer(algorithm: str, **settings: Any) -> Trainer:
         raise unknown("algorithm", algorithm, ALGORITHMS)
     kind = {"pdadmm-g": PdADMMG, "pdadmm": PdADMM}.get(algorithm, Backprop)
     settings = {k: v for k, v in settings.items() if v is not None}
-    if kind is Backprop:
-        settings["optimizer"] = algorithm
-    allowed = set(kind.__dataclass_fields__)
+    allowed = {f.name for f in fields(kind)} - {"optimizer"}
     for name in settings:
         if name not in allowed:
             raise InputError(f"{name} does not apply to {algorithm}; it takes {', '.join(sorted(allowed))}")
-    return kind(**settings)
+    return Backprop(algorithm, **settings) if kind is Backprop else kind(**settings)

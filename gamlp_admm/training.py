@@ -255,8 +255,8 @@ class Trainer(ABC):
                 the layers among them. ``data`` is read in its first process only, and may be ``None`` in the others.
             node_shards: Parts R of the rows; the processes form stages × R.
             balance: Number of layers of each stage at full depth; ``None`` divides by cost.
-            gather: Which processes' models receive all layers: ``"all"``, ``"first"`` or ``"none"`` (every model receives
-                the layers that its process owns).
+            gather: Which processes' models receive all layers: ``"all"``, ``"first"`` or ``"none"``: every model
+                receives the layers that its process owns.
             timeout: Seconds after which a wait for another process gives up.
             trace_dir: Directory for one Chrome trace a process.
 
@@ -284,8 +284,8 @@ class Trainer(ABC):
         else:
             raise InputError(f"{self.algorithm} runs in one process")
         the_risk = risk(self.loss)
-        like = next(model.parameters())
-        like = torch.empty(0, dtype=like.dtype, device="cpu" if like.is_meta else like.device)
+        weight = next(model.parameters())
+        like = torch.empty(0, dtype=weight.dtype, device="cpu" if weight.is_meta else weight.device)
         nodes = self._distributed_data(data, model, the_risk, like, node_weight, team)
         run = _Run(self, model, nodes, the_risk, stages, iterations, seed, team, like)
         if resume:
@@ -364,7 +364,7 @@ class _Run:
         self.evaluator = Evaluator(nodes, the_risk, model.f)
         self.schedule = trainer.penalty_schedule()
         self.result = Result(converges=trainer.converges(model.f))
-        self.num_train = sum(n for n, _ in self._shard_sizes())
+        self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
         self.stage = self.iteration = self.stage_start = 0  # iteration counts over all stages
         self.seconds = self.wait_seconds = 0.0
         self.bytes_before = 0
@@ -380,17 +380,13 @@ class _Run:
             weights[0] = (self.features.enter(W), b)
         self._start(weights)
 
-    def _shard_sizes(self) -> list[tuple[int, int]]:
-        sizes = {shard: n for shard, n in self.team.collect((self.team.shard, self.nodes.num_train))}
-        return [(n, shard) for shard, n in sizes.items()]
-
-    def _features(self, W: Tensor) -> Features:
+    def _features(self, W: Tensor, unit: bool = False) -> Features:
         x = self.nodes.x
         assert x is not None
         train = x[: self.nodes.num_train]
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
         compressible = self.trainer.compressible and self.team.num_shards == 1
-        return compress(train, x, W) if compressible else Features(train, x)
+        return compress(train, x, W, unit) if compressible else Features(train, x)
 
     def _plan(self, depth: int) -> None:
         config = self.model.config
@@ -405,7 +401,14 @@ class _Run:
     def _start(self, weights: Weights) -> None:
         self.channel = self.team.channel()
         task = Task(
-            self.nodes, self.features, weights, self.shapes, self.risk, self.model.f, self.num_train, self.team
+            self.nodes,
+            self.features,
+            weights,
+            self.shapes,
+            self.risk,
+            self.model.f,
+            self.num_train,
+            self.team,
         )
         self.session = self.trainer.start(task)
 
@@ -430,7 +433,7 @@ class _Run:
         stopped = False
         while not stopped:
             within = self.iteration - self.stage_start
-            if within == self.iterations or self._exhausted(patience):
+            if within >= self.iterations or self._exhausted(patience):
                 if self.stage + 1 == len(self.stages):
                     break
                 self._grow()
@@ -443,8 +446,8 @@ class _Run:
                     self.iterations * len(self.stages),
                     lambda: self._leave(self.session.weights()),
                 )
-                stopped = any([callback(progress) is True for callback in callbacks])
-                stopped = self.team.maximum(float(stopped)) > 0
+                answers = [callback(progress) for callback in callbacks]
+                stopped = self.team.maximum(float(True in answers)) > 0
             if checkpoint_dir and checkpoint_every and self.iteration % checkpoint_every == 0:
                 self.save(Path(checkpoint_dir))
         if checkpoint_dir:
@@ -467,7 +470,7 @@ class _Run:
         terms[:, list(self.team.layers)] = own
         sent = own.new_tensor([self.session.bytes_sent])
         totals = self.team.total(torch.cat([terms.flatten(), sent, self.evaluator.sums(z).to(own)]))
-        layers, (sent,), sums = totals.split([terms.numel(), 1, len(totals) - terms.numel() - 1])
+        layers, (sent,), sums = torch.split(totals, [terms.numel(), 1, len(totals) - terms.numel() - 1])
         objective, *residuals = layers.reshape(terms.shape).sum(1).tolist()
         record: Record = {
             "iteration": self.iteration,
@@ -481,7 +484,7 @@ class _Run:
         }
         if not (math.isfinite(record["train_loss"]) and math.isfinite(record["objective"])):
             raise FloatingPointError(
-                f"iteration {self.iteration}: the objective is no longer finite; the model keeps the best weights so far"
+                f"iteration {self.iteration}: the objective is no longer finite; the best weights are kept"
             )
         self.result.history.append(record)
         self.result.last = {k: record[k] for k in ("iteration", "train_accuracy", "val_accuracy", "test_accuracy")}
@@ -585,14 +588,18 @@ class _Run:
             if saved != value:
                 raise InputError(f"the checkpoint in {directory} was made with {name}={saved}, not {value}")
         result = header["result"]
-        self.result.history, self.result.best, self.result.last = result["history"], result["best"], result["last"]
+        self.result.history, self.result.best, self.result.last = (
+            result["history"],
+            result["best"],
+            result["last"],
+        )
         self.stage, self.iteration, self.stage_start, self.seconds, self.bytes_before = header["position"]
         tensors = {name: t.to(self.like.device) for name, t in tensors.items()}
         self._plan(self.stages[self.stage])
         if header["layers"] != list(self.team.layers):
             raise InputError(f"the checkpoint in {directory} was made with another balance of the layers")
         if "features.outside" in tensors:
-            self.features = self._features(tensors["features.outside"])
+            self.features = self._features(tensors["features.outside"], unit=True)
         count = sum(name.startswith("best.") for name in tensors) // 2
         self.best = [(tensors[f"best.{l}.W"], tensors[f"best.{l}.b"]) for l in range(count)] or None
         self._start([(torch.zeros(s).to(self.like), torch.zeros(s[0]).to(self.like)) for s in self._own_shapes()])

@@ -140,9 +140,7 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
             InputError: The features or the edges are missing or not allowed.
         """
         if not isinstance(data, Data):
-            raise InputError(
-                f"AugmentFeatures takes a torch_geometric.data.Data, got a {type(data).__name__}"
-            )
+            raise InputError(f"AugmentFeatures takes a torch_geometric.data.Data, got a {type(data).__name__}")
         original = data.x
         features, dtype = self._features(original)
         N, columns = features.shape

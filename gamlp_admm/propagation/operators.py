@@ -114,9 +114,7 @@ def as_operator(matrix: object, num_nodes: int) -> sparse.csr_array:
         raise InputError(f"operator gave a {type(matrix).__name__}: expected a torch or SciPy sparse matrix")
     shape = tuple(matrix.shape)  # type: ignore[attr-defined]
     if shape != (num_nodes, num_nodes):
-        raise InputError(
-            f"operator has shape {list(shape)}: expected {[num_nodes, num_nodes]}, the number of nodes"
-        )
+        raise InputError(f"operator has shape {list(shape)}: expected {[num_nodes, num_nodes]}, the number of nodes")
     if isinstance(matrix, Tensor):
         coo = matrix.detach().cpu().to_sparse(layout=torch.sparse_coo).coalesce()
         values = coo.values() if coo.is_complex() else coo.values().double()
@@ -161,9 +159,7 @@ def _checked_edges(edge_index: Tensor, num_nodes: int) -> np.ndarray:
 def _checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
     if not isinstance(edge_weight, Tensor) or edge_weight.shape != (num_edges,) or edge_weight.is_complex():
         given = list(edge_weight.shape) if isinstance(edge_weight, Tensor) else type(edge_weight).__name__
-        raise InputError(
-            f"edge_weight must be a real tensor of shape [{num_edges}], one weight an edge, got {given}"
-        )
+        raise InputError(f"edge_weight must be a real tensor of shape [{num_edges}], one weight an edge, got {given}")
     weight: np.ndarray = edge_weight.detach().to("cpu", torch.float64).numpy()
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():

@@ -33,9 +33,7 @@ def to_torch(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device 
         return torch.sparse_csr_tensor(indptr, indices, values, size=matrix.shape, check_invariants=False)
 
 
-def product(
-    matrix: Tensor, dense: Tensor, out: Tensor, *, restart: Tensor | None = None, alpha: float = 0.0
-) -> Tensor:
+def product(matrix: Tensor, dense: Tensor, out: Tensor, *, restart: Tensor | None = None, alpha: float = 0.0) -> Tensor:
     """Write ``matrix @ dense`` into ``out``, or ``(1 - alpha) matrix @ dense + alpha restart``.
 
     Args:
