@@ -47,11 +47,12 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         with _one_line_warnings():
-            code = commands.main(args, prog_name=PROGRAM, standalone_mode=False)
+            arguments = sys.argv[1:] if args is None else [*map(str, args)]
+            code = commands.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=arguments)
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except InputError as error:
-        return _fail(2, str(error))
+        return _fail(2, str(error)) if _rank() in (None, 0) else 2  # all processes of a run raise it
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else PROGRAM
         return _fail(2, f"{error.format_message()} (see {path} --help)")
@@ -61,7 +62,24 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        return _fail(1, f"{type(error).__name__}: {error}")
+        return _failure(error)
+
+
+def _rank() -> int | None:
+    """Return this process's number in a run of several processes, else ``None``."""
+    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+
+
+def _failure(error: Exception) -> int:
+    from gamlp_admm.channel import NeighbourError
+    from gamlp_admm.launch import ProcessFailed, Stopped
+
+    if isinstance(error, ProcessFailed):  # a process with status 2 has said what is wrong
+        return 2 if error.status == 2 else _fail(1, str(error))
+    if isinstance(error, NeighbourError):
+        return _fail(1, str(error))
+    text = str(error) if isinstance(error, Stopped) else f"{type(error).__name__}: {error}"
+    return _fail(1, text if _rank() is None else f"rank {_rank()}: {text}")
 
 
 def _fail(status: int, message: str) -> int:
@@ -184,6 +202,11 @@ def option(name: str, kind: Any = None, default: str | None = None, **more: Any)
 @option("--checkpoint", metavar="DIR", help="Write a checkpoint there at the end and when interrupted.")
 @option("--checkpoint-every", int, metavar="K", help="And every K iterations.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint.")
+@option("--processes", int, "1, or torchrun's", metavar="P", help="Divide the layers among P processes.")
+@option("--node-shards", int, "1", metavar="R", help="Divide the rows too: P processes are stages x R.")
+@option("--balance", Numbers(), "by cost", metavar="A,B,…", help="Number of layers of each stage.")
+@option("--timeout", float, "300", metavar="SECONDS", help="Longest wait for another process.")
+@option("--trace", metavar="DIR", help="Write a Chrome trace of each process there.")
 @option("--save", Path, metavar="FILE", help="Write the model (safetensors); with --seeds the best validated.")
 @option("--plot", Path, metavar="FILE", help="Plot the run (png, pdf, svg).")
 @option("--log-dir", Path, metavar="DIR", help="Write run.json, history.csv and model.safetensors there.")
@@ -206,8 +229,16 @@ def train(
     from rich.console import Console
 
     from gamlp_admm import experiment as experiments
+    from gamlp_admm import launch
     from gamlp_admm import report as reports
+    from gamlp_admm.memory import keep_freed_memory
 
+    if launch.is_worker():
+        size = int(os.environ["WORLD_SIZE"])
+        if options["processes"] not in (None, size):
+            raise InputError(f"processes {options['processes']}: torchrun started {size}; leave it out")
+        options["processes"] = size
+    quiet = quiet or launch.rank() > 0
     if quiet:
         warnings.simplefilter("ignore", InputWarning)
     if seeds is not None and options["seed"] is not None:
@@ -217,17 +248,29 @@ def train(
     for each in plan:
         each.resolve()
     to_stdout = json == Path("-")
-    files = {"save": save, "plot": plot, "json": None if to_stdout else json}
-    if log_dir is not None:
-        _make_directory("log-dir", log_dir)
-        files["log-dir"] = log_dir / "run.json"
-    for name, path in files.items():
-        if path is not None:
-            reports.check_writable(name, path)
-    if plot is not None:
-        reports.check_plot(plot)
+    if launch.rank() == 0:
+        files = {"save": save, "plot": plot, "json": None if to_stdout else json}
+        if log_dir is not None:
+            _make_directory("log-dir", log_dir)
+            files["log-dir"] = log_dir / "run.json"
+        for name, path in files.items():
+            if path is not None:
+                reports.check_writable(name, path)
+        if plot is not None:
+            reports.check_plot(plot)
+    processes = plan[0].processes
+    if processes > 1 and not launch.is_worker():
+        launch.start(processes, click.get_current_context().find_root().obj, plan[0].threads)
+        return
 
-    runs = _train(plan, quiet)
+    keep_freed_memory()
+    if processes > 1:
+        with launch.joined(plan[0].device, plan[0].timeout) as group:
+            runs = _train(plan, quiet, group)
+        if launch.rank() > 0:
+            return
+    else:
+        runs = _train(plan, quiet)
     chosen = max(runs, key=lambda run: run.report["best"]["val_accuracy"] or 0.0)
     report = chosen.report if seeds is None else experiments.summarize(runs)
     if save is not None:
@@ -245,12 +288,12 @@ def train(
         Console(stderr=to_stdout, highlight=False).print(table)
 
 
-def _train(plan: Sequence[Experiment], quiet: bool) -> list[Run]:
+def _train(plan: Sequence[Experiment], quiet: bool, group: Any = None) -> list[Run]:
     """Run the experiments, which differ in their seeds, with progress on a terminal."""
     from rich.console import Console
 
     from gamlp_admm.experiment import prepare, run
-    from gamlp_admm.report import LiveProgress
+    from gamlp_admm.report import LiveProgress, Plan
 
     console = Console(stderr=True, highlight=False)
     visible = console.is_terminal and not quiet
@@ -258,13 +301,15 @@ def _train(plan: Sequence[Experiment], quiet: bool) -> list[Run]:
     with ExitStack() as stack:
         if visible:
             stack.enter_context(console.status(f"loading and augmenting {plan[0].dataset}"))
-        prepared = prepare(plan[0])
+        prepared = prepare(plan[0], group)
     for each in plan:
         with ExitStack() as stack:
             stop = stack.enter_context(OrderlyStop())
             title = f"{each.dataset}, seed {each.seed}"
-            live = [stack.enter_context(LiveProgress(console, title))] if visible else []
-            runs.append(run(each, [stop, *live], prepared))
+            live: list[Any] = [stack.enter_context(LiveProgress(console, title))] if visible else []
+            if group is not None and not quiet:
+                live.insert(0, Plan(console))
+            runs.append(run(each, [stop, *live], prepared, group))
         if stop.requested:
             where = f"--resume goes on from {each.checkpoint}" if each.checkpoint else "no --checkpoint to keep it"
             raise Interrupted(f"interrupted at iteration {runs[-1].report['last']['iteration']}: {where}")

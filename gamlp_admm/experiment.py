@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from gamlp_admm import checkpoint as checkpoints
+from gamlp_admm import launch
 from gamlp_admm.activations import ACTIVATIONS
 from gamlp_admm.data import SPLITS
 from gamlp_admm.datasets import DatasetInfo, dataset_info, load_dataset
@@ -64,7 +65,18 @@ BASELINE_RECIPE = {*AUGMENTATION, "layers", "hidden"}
 RECIPE = {*BASELINE_RECIPE, *DEFAULTS, *SETTINGS} - {"evaluate_every", "lr", "weight_decay"}
 """What a data set's recipe may set; pdADMM and pdADMM-G take all of it."""
 
-FREE = {"root", "iterations", "patience", "device", "threads", "checkpoint", "checkpoint_every", "resume"}
+FREE = {
+    "root",
+    "iterations",
+    "patience",
+    "device",
+    "threads",
+    "checkpoint",
+    "checkpoint_every",
+    "resume",
+    "timeout",
+    "trace",
+}
 """Options that may change between the runs that share a checkpoint."""
 
 
@@ -109,6 +121,11 @@ class Experiment:
         checkpoint: Directory of the checkpoint.
         checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
         resume: Whether to go on from the checkpoint.
+        processes: Number P of processes that the layers are divided among.
+        node_shards: Number R of parts of the rows; the processes form stages × R.
+        balance: Number of layers of each stage, as ``"4,3,3"`` or a sequence; ``None`` divides by cost.
+        timeout: Seconds after which a wait for another process gives up.
+        trace: Directory for a Chrome trace of each process.
     """
 
     dataset: str = "digits-knn"
@@ -145,6 +162,11 @@ class Experiment:
     checkpoint: str | None = None
     checkpoint_every: int | None = None
     resume: bool = False
+    processes: int = 1
+    node_shards: int = 1
+    balance: tuple[int, ...] | None = None
+    timeout: float = 300.0
+    trace: str | None = None
 
     def resolve(self) -> Experiment:
         """Return the experiment with every option as used; ``None`` remains where an option does not apply.
@@ -187,7 +209,8 @@ class Experiment:
         return AugmentFeatures(**options, dtype=DTYPES[self.dtype])
 
     def _check(self) -> None:
-        for name in ("layers", "hidden", "iterations", "evaluate_every", "threads", "checkpoint_every"):
+        counts = ("layers", "hidden", "iterations", "evaluate_every", "threads", "checkpoint_every")
+        for name in (*counts, "processes", "node_shards"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} must be a positive integer, not {value}")
@@ -195,6 +218,14 @@ class Experiment:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**63:
                 raise InputError(f"{name} must be an integer from 0 to 2^63 - 1, not {value}")
+        if self.processes > 1 and self.algorithm in OPTIMIZERS:
+            raise InputError(f"processes {self.processes}: {self.algorithm} runs in one process")
+        if self.processes % self.node_shards:
+            raise InputError(
+                f"node_shards {self.node_shards} does not divide the number of processes, {self.processes}"
+            )
+        if not self.timeout > 0:
+            raise InputError(f"timeout must be a positive number of seconds, not {self.timeout}")
         names = {
             "device": DEVICES,
             "dtype": DTYPES,
@@ -260,31 +291,40 @@ class Prepared:
     """An augmented data set, which several runs may share.
 
     Attributes:
-        data: PyG ``Data``; ``x`` holds the augmented features.
+        data: PyG ``Data``; ``x`` holds the augmented features. ``None`` in processes other than the first.
+        num_features: Columns of ``x``.
         info: Description of the data set.
         load_seconds: Time of loading.
         augment_seconds: Time of augmenting.
     """
 
     data: Any
+    num_features: int
     info: DatasetInfo
     load_seconds: float
     augment_seconds: float
 
 
-def prepare(experiment: Experiment) -> Prepared:
-    """Load and augment an experiment's data set.
+def prepare(experiment: Experiment, process_group: Any = None) -> Prepared:
+    """Load and augment an experiment's data set, in the first process of ``process_group``.
 
     Raises:
         InputError: An option is wrong, or the data set cannot be loaded.
     """
     used = experiment.resolve()
-    with _threads(used.threads):
+    data: Any = None
+
+    def load() -> Prepared:
+        nonlocal data
         start = time.perf_counter()
         loaded = load_dataset(used.dataset, used.root, seed=used.split_seed)
         middle = time.perf_counter()
         data = used.transform()(loaded.data)
-        return Prepared(data, loaded.info, middle - start, time.perf_counter() - middle)
+        end = time.perf_counter()
+        return Prepared(None, data.num_features, loaded.info, middle - start, end - middle)
+
+    with _threads(used.threads):
+        return replace(launch.on_first(load, process_group), data=data)
 
 
 @dataclass(frozen=True)
@@ -312,32 +352,44 @@ class Run:
         )
 
 
-def run(experiment: Experiment, callbacks: Sequence[Callback] = (), prepared: Prepared | None = None) -> Run:
+def run(
+    experiment: Experiment,
+    callbacks: Sequence[Callback] = (),
+    prepared: Prepared | None = None,
+    process_group: Any = None,
+) -> Run:
     """Run an experiment from end to end.
 
     Args:
         experiment: The options.
         callbacks: Called after each evaluated iteration (:class:`gamlp_admm.training.Progress`).
         prepared: The data set, from :func:`prepare`; loaded and augmented here if ``None``.
+        process_group: The processes that all run this experiment together; the first of them loads the data.
 
     Returns:
-        The trained model and the report.
+        The trained model and the report; with ``process_group``, the model is whole in the first process only.
 
     Raises:
         InputError: An option or the data set is wrong.
         FloatingPointError: The iterates are no longer finite.
     """
     used = experiment.resolve()
+    first = process_group is None or launch.rank() == 0
     if used.checkpoint is not None:
-        _claim(Path(used.checkpoint), used)
-    prepared = prepared or prepare(used)
+        launch.on_first(lambda: _claim(Path(str(used.checkpoint)), used), process_group)
+    prepared = prepared or prepare(used, process_group)
     with _threads(used.threads):
         start = time.perf_counter()
-        options: dict[str, Any] = {"hidden_channels": used.hidden, "num_layers": used.layers}
-        options |= {"activation": used.activation, "init": used.init}
-        features, classes = prepared.data.num_features, prepared.info.classes
-        model = GAMLP(in_channels=features, out_channels=classes, **options)
-        model.to(used.device, DTYPES[used.dtype])
+        with torch.device("cpu" if first else "meta"):  # other processes hold their own layers alone
+            model = GAMLP(
+                in_channels=prepared.num_features,
+                hidden_channels=used.hidden or DEFAULTS["hidden"],
+                out_channels=prepared.info.classes,
+                num_layers=used.layers or DEFAULTS["layers"],
+                activation=used.activation or DEFAULTS["activation"],
+                init=used.init or DEFAULTS["init"],
+            )
+        model.to(used.device if first else "meta", DTYPES[used.dtype])
         result = used.trainer().fit(
             model,
             prepared.data,
@@ -350,6 +402,12 @@ def run(experiment: Experiment, callbacks: Sequence[Callback] = (), prepared: Pr
             checkpoint_dir=used.checkpoint,
             checkpoint_every=used.checkpoint_every,
             resume=used.resume,
+            process_group=process_group,
+            node_shards=used.node_shards,
+            balance=used.balance,
+            gather="first",
+            timeout=used.timeout,
+            trace_dir=used.trace,
         )
         total = prepared.load_seconds + prepared.augment_seconds + time.perf_counter() - start
         seconds = {"augment": prepared.augment_seconds, "train": result.seconds, "total": total}
@@ -369,7 +427,7 @@ def seeded(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:
     if experiment.checkpoint is None:
         return [replace(experiment, seed=seed) for seed in seeds]
     folders = [Path(experiment.checkpoint) / f"seed-{seed}" for seed in seeds]
-    present = [(folder / checkpoints.file_name()).exists() for folder in folders]
+    present = [_checkpoint(folder, experiment).exists() for folder in folders]
     resume = [experiment.resume and (here or not any(present)) for here in present]
     return [
         replace(experiment, seed=seed, checkpoint=str(folder), resume=again)
@@ -409,7 +467,7 @@ def _report(used: Experiment, model: GAMLP, result: Result, seconds: dict[str, f
         "dataset": used.dataset,
         "algorithm": used.algorithm,
         "config": asdict(used),
-        "environment": environment(used.device),
+        "environment": environment(used.device, used.processes),
         "history": [{k: _finite(v) for k, v in record.items()} for record in result.history],
         "best": result.best or {k: last[k] for k in ("iteration", "val_accuracy", "test_accuracy")},
         "last": last,
@@ -418,6 +476,7 @@ def _report(used: Experiment, model: GAMLP, result: Result, seconds: dict[str, f
         "num_parameters": model.num_parameters,
         "seed": used.seed,
         "converges": result.converges,
+        "processes": result.processes,
     }
 
 
@@ -425,23 +484,27 @@ def _finite(value: float | None) -> float | None:
     return value if value is None or math.isfinite(value) else None  # JSON has neither NaN nor infinity
 
 
-def environment(device: str) -> dict[str, Any]:
+def environment(device: str, processes: int = 1) -> dict[str, Any]:
     """Return the versions, the device, and the processes and threads of a run."""
     packages = ("gamlp-admm", "torch", "torch-geometric", "numpy", "scipy")
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "processes": 1,
+        "processes": processes,
         "threads": torch.get_num_threads(),
     }
+
+
+def _checkpoint(directory: Path, used: Experiment) -> Path:
+    return directory / checkpoints.file_name(0, used.processes)
 
 
 def _claim(directory: Path, used: Experiment) -> None:
     """Note in a checkpoint's directory whose it is: no other experiment may go on from it or replace it."""
     note = directory / "experiment.json"
     config = json.loads(json.dumps({name: v for name, v in asdict(used).items() if name not in FREE}))
-    if used.resume and not (directory / checkpoints.file_name()).exists():
-        raise InputError(f"no checkpoint to resume from: {directory / checkpoints.file_name()} does not exist")
+    if used.resume and not _checkpoint(directory, used).exists():
+        raise InputError(f"no checkpoint to resume from: {_checkpoint(directory, used)} does not exist")
     try:
         before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else config
         directory.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,37 @@ def run_table(report: dict[str, Any]) -> Group:
     ]
     if report["converges"] is not None:
         lines.append(theorem(config, report["converges"]))
+    if len(report["processes"]) > 1:
+        lines += [process_line(process) for process in report["processes"]]
     return Group(table, *map(Text, lines))
+
+
+def process_line(process: dict[str, Any]) -> str:
+    """Return what one process did, on one line."""
+    if process["layers"] is None:
+        return f"rank {process['rank']}: no layers"
+    first, last = process["layers"]
+    seconds, wait = process["seconds"], process["wait_seconds"]
+    sent = ", ".join(f"{size(count)} over {l + 1}|{l + 2}" for l, count in sorted(process["wire_bytes"].items()))
+    return (
+        f"rank {process['rank']}: layers {first}-{last}, {seconds - wait:.3g} s computing, "
+        f"{wait:.3g} s waiting, sent {sent or 'nothing'}"
+    )
+
+
+class Plan:
+    """A callback of ``fit`` that says which process owns which layers, whenever that changes."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.parts: list[range] = []
+
+    def __call__(self, progress: Progress) -> None:
+        """Print the plan if it is new."""
+        if progress.parts != self.parts:
+            self.parts = progress.parts
+            owned = [f"{part[0] + 1}-{part[-1] + 1}" if part else "none" for part in self.parts]
+            self.console.print(f"layers of each stage: {', '.join(owned)}")
 
 
 def headline(config: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gamlp_admm import checkpoint
 from gamlp_admm.activations import Activation
-from gamlp_admm.balance import layer_costs
+from gamlp_admm.balance import explicit, layer_costs
 from gamlp_admm.data import NodeData, node_data
 from gamlp_admm.errors import InputError
 from gamlp_admm.evaluation import Evaluator
@@ -104,11 +104,13 @@ class Progress:
     Attributes:
         record: The newest history record.
         total_iterations: Iterations of the whole run.
-        weights: Returns (W, b) of each layer of the network as it stands.
+        parts: The layers of each stage of processes, counted from 0.
+        weights: Returns (W, b) of each layer of the network as it stands, of those that this process owns.
     """
 
     record: Record
     total_iterations: int
+    parts: list[range]
     weights: Callable[[], Weights]
 
 
@@ -283,6 +285,8 @@ class Trainer(ABC):
             team = ProcessTeam(process_group, node_shards, balance, timeout, trace)
         else:
             raise InputError(f"{self.algorithm} runs in one process")
+        if balance is not None:
+            explicit(balance, model.num_layers, team.num_stages)
         the_risk = risk(self.loss)
         weight = next(model.parameters())
         like = torch.empty(0, dtype=weight.dtype, device="cpu" if weight.is_meta else weight.device)
@@ -444,6 +448,7 @@ class _Run:
                 progress = Progress(
                     self.result.history[-1],
                     self.iterations * len(self.stages),
+                    self.team.parts,
                     lambda: self._leave(self.session.weights()),
                 )
                 answers = [callback(progress) for callback in callbacks]

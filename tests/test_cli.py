@@ -267,11 +267,9 @@ def test_ctrl_c_before_training(gamlp, monkeypatch):
 def test_ctrl_c_writes_a_checkpoint_to_resume_from(tmp_path):
     args = [*KARATE, "--checkpoint", str(tmp_path), "--checkpoint-every", "1", "--json", "-", "--quiet"]
     command = [sys.executable, "-m", "gamlp_admm", *args]
-    with subprocess.Popen(
-        [*command, "--iterations", "1000000"], stderr=subprocess.PIPE, text=True
-    ) as running:
+    with subprocess.Popen([*command, "--iterations", "1000000"], stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
-        while not (tmp_path / checkpoint.FILE).exists() and time.monotonic() < deadline:
+        while not (tmp_path / checkpoint.file_name()).exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)

@@ -1,0 +1,148 @@
+"""Starting and joining the processes of a run, with torchrun's own launcher."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from gamlp_admm.errors import InputError
+
+T = TypeVar("T")
+_STARTED_HERE = "GAMLP_ADMM_STARTED"
+
+
+class Stopped(Exception):
+    """This process was told to stop, as a rule because another process of the run failed."""
+
+
+class ProcessFailed(RuntimeError):
+    """A process that :func:`start` started failed.
+
+    Attributes:
+        status: Its exit status; negative for the number of the signal that ended it.
+    """
+
+    def __init__(self, rank: int, status: int) -> None:
+        cause = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"failed with exit status {status}"
+        super().__init__(f"rank {rank} {cause}; the other processes were stopped")
+        self.status = status
+
+
+def is_worker() -> bool:
+    """Whether torchrun (or :func:`start`) started this process as one of several."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def start(processes: int, arguments: Sequence[str], threads: int | None) -> None:
+    """Run ``python -m gamlp_admm ARGUMENTS`` in several processes of this machine and wait for them.
+
+    This is torchrun's launcher: if one process fails the others are stopped.
+
+    Args:
+        processes: Number of processes.
+        arguments: The command line that each of them runs.
+        threads: Threads of each process; ``None`` divides the cores.
+
+    Raises:
+        ProcessFailed: A process failed; it names the first one that did.
+    """
+    share = threads or max(1, len(os.sched_getaffinity(0)) // processes)
+    os.environ["OMP_NUM_THREADS"] = str(share)
+    os.environ[_STARTED_HERE] = str(os.getpid())
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we report the failure ourselves
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "gamlp_admm", *arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        raise ProcessFailed(rank, failure.exitcode) from None
+
+
+@contextmanager
+def joined(device: str, timeout: float) -> Iterator[Any]:
+    """Join the processes that torchrun started; the ``with`` block gets their process group.
+
+    Args:
+        device: ``cpu`` (gloo) or ``cuda`` (nccl, one GPU a process).
+        timeout: Seconds after which a wait for another process gives up.
+
+    Raises:
+        InputError: There are fewer GPUs here than processes.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    if _STARTED_HERE in os.environ:
+        _die_with_parent()
+    if device == "cuda":
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise InputError(
+                f"device cuda: {torch.cuda.device_count()} GPUs here for more processes; allowed: one each"
+            )
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
+    try:
+        yield dist.group.WORLD
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Return this process's number, 0 in a run of one process."""
+    return int(os.environ.get("RANK", "0")) if is_worker() else 0
+
+
+def on_first(action: Callable[[], T], group: Any) -> T:
+    """Run ``action`` in the first process of ``group``; return its result, any picklable value, in all of them.
+
+    Raises:
+        InputError: The action raised it; then all processes do.
+    """
+    if group is None:
+        return action()
+    box: list[Any] = [None]
+    if dist.get_rank(group) == 0:
+        try:
+            box = [(action(), None)]
+        except InputError as error:
+            box = [(None, str(error))]
+    dist.broadcast_object_list(box, dist.get_process_group_ranks(group)[0], group=group)
+    value, problem = box[0]
+    if problem is not None:
+        raise InputError(problem)
+    result: T = value
+    return result
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped("stopped, because another process of the run failed or the launcher ended it")
+
+
+def _die_with_parent() -> None:
+    # On Linux, ask to be ended when the launcher dies, however it does: no orphans.
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        if os.getppid() != int(os.environ[_STARTED_HERE]):
+            raise Stopped("stopped, because the launcher is gone")

@@ -1,0 +1,139 @@
+"""What the processes of the parallel tests run; spawned, so it must be importable and cheap to import."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from gamlp_admm import GAMLP, PdADMMG, Result
+from gamlp_admm.channel import NeighbourError
+
+RULES = ("linesearch", "backtracking", "exact")
+GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
+CASES = [(rule, layers, hidden) for rule in RULES for layers in GROWTHS for hidden in (8, 7)]
+
+
+def data(dtype: torch.dtype = torch.float32) -> SimpleNamespace:
+    """Return 150 nodes of 4 classes; 61 of them train, an odd number."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(150, 30, generator=generator, dtype=dtype)
+    masks = torch.zeros(3, 150, dtype=torch.bool)
+    masks[0, :61], masks[1, 61:100], masks[2, 100:] = True, True, True
+    y = x[:, :4].argmax(1)
+    return SimpleNamespace(x=x, y=y, train_mask=masks[0], val_mask=masks[1], test_mask=masks[2])
+
+
+def train(
+    rule: str, layers: int, hidden: int, dtype: torch.dtype = torch.float32, **options: Any
+) -> tuple[GAMLP, Result]:
+    """Train a network on :func:`data`; only the first process gets the data."""
+    model = GAMLP(30, hidden, 4, layers, init="kaiming").to(dtype)
+    trainer = PdADMMG(rho=0.1, nu=0.1, mu=0.01, solver=rule, tau=0.1)
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    options = {"iterations": 5, "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
+    return model, trainer.fit(model, data(dtype) if first else None, **options)
+
+
+def outcome(model: GAMLP, result: Result) -> dict[str, Any]:
+    """Return what must not depend on the number of processes."""
+    history = [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
+    weights = {name: t.clone() for name, t in model.state_dict().items()}
+    return {
+        "history": history,
+        "best": result.best,
+        "weights": weights,
+        "predictions": model(data(weights["layers.0.weight"].dtype).x),
+    }
+
+
+def bits(rank: int, folder: str) -> None:
+    """Train every case and save its outcome."""
+    results = {}
+    for case in CASES:
+        results[case] = outcome(*train(*case, process_group=dist.group.WORLD))
+    torch.save({str(case): r for case, r in results.items()}, f"{folder}/bits-{rank}.pt")
+
+
+def shards(rank: int, folder: str, node_shards: int) -> None:
+    """Train with the rows divided too."""
+    results = {}
+    for rule in RULES:
+        model, result = train(
+            rule, 5, 8, torch.float64, process_group=dist.group.WORLD, node_shards=node_shards, iterations=4
+        )
+        results[rule] = outcome(model, result) | {"processes": result.processes}
+    torch.save(results, f"{folder}/shards-{rank}.pt")
+
+
+def options(rank: int, folder: str) -> None:
+    """Train with an explicit balance, a trace, and nothing gathered; note what each process has."""
+    group = dist.group.WORLD
+    model, result = train(
+        "linesearch", 5, 8, grow=None, process_group=group, balance=(1, 4), gather="none", trace_dir=folder
+    )
+    start = GAMLP(30, 8, 4, 5, init="kaiming")
+    start.reset_parameters(torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    untouched = GAMLP(30, 8, 4, 5, init="kaiming").state_dict()
+    torch.save(
+        {"weights": model.state_dict(), "untouched": untouched, "processes": result.processes},
+        f"{folder}/options-{rank}.pt",
+    )
+
+
+def failing(rank: int, folder: str, how: str) -> None:
+    """Let rank 1 die, raise or hang in iteration 3; note what rank 0 says and how long it took."""
+
+    def fail(progress: Any) -> None:
+        if dist.get_rank() == 1 and progress.record["iteration"] == 3:
+            if how == "dies":
+                os._exit(3)
+            if how == "raises":
+                raise ValueError("boom")
+            time.sleep(8)
+
+    begin = time.monotonic()
+    try:
+        train("linesearch", 5, 8, grow=None, process_group=dist.group.WORLD, callbacks=[fail], timeout=2.0)
+    except (NeighbourError, ValueError) as error:
+        note = {"message": str(error), "seconds": time.monotonic() - begin}
+        Path(f"{folder}/failing-{rank}.json").write_text(json.dumps(note))
+    os._exit(0)  # as a process does that stops at once
+
+
+def _process(rank: int, size: int, folder: str, function: Any, arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/store", size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
+    function(rank, folder, *arguments)
+    dist.destroy_process_group()
+
+
+def spawn(size: int, folder: Path, function: Any, *arguments: Any, timeout: float = 100.0, check: bool = True) -> None:
+    """Run ``function(rank, folder, *arguments)`` in processes of one group; end them all after ``timeout`` seconds."""
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_process, args=(rank, size, str(folder), function, arguments)) for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        deadline = time.monotonic() + timeout
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        if check:
+            assert [process.exitcode for process in processes] == [0] * size
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+            process.close()
