@@ -22,6 +22,7 @@ The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -146,8 +147,14 @@ def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Ten
     """Return the minimiser P − g (ν WᵀW + ρI)⁻¹ and its product with Wᵀ. One small SPD matrix serves all rows."""
     n = W.shape[-1]
     H = torch.baddbmm(rho * torch.eye(n, dtype=W.dtype, device=W.device), W.mT, W, alpha=nu)
-    P = P - torch.cholesky_solve(g.mT, torch.linalg.cholesky(H)).mT
+    P = P - torch.cholesky_solve(g.mT, _cholesky(H)).mT
     return P, products(P, W)
+
+
+def _cholesky(H: Tensor) -> Tensor:
+    # Factors of a stack; NaN where there is none, so that such a run ends like any that is no longer finite.
+    L, info = torch.linalg.cholesky_ex(H)
+    return torch.where(info[:, None, None] == 0, L, torch.nan)
 
 
 # --- W: argmin_W ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + μ/2 ‖W‖² ------------------------------------------------- eq. 5
@@ -196,17 +203,17 @@ class Gram:
 
 def _rounding(scale: Tensor, n: int) -> Tensor:
     # What rounding may add to an n × n Gram matrix of that scale. Added to its diagonal it keeps a singular one
-    # (μ = 0) solvable; the step remains a descent step, since PᵀP + δI majorises PᵀP.
+    # (μ = 0) solvable; the step remains a descent step, since PᵀP + δI majorises PᵀP. Where P = 0 any δ will do
+    # by which one can divide.
     limits = torch.finfo(scale.dtype)
-    return (n * limits.eps * scale).clamp(min=limits.tiny)
+    return (n * limits.eps * scale).clamp(min=math.sqrt(limits.tiny))
 
 
 def _ridge_factor(H: Tensor, c: float) -> Tensor:
     # Cholesky factor of H + cI, H a stack of Gram matrices [S, n, n]; H is overwritten.
     diagonal = H.diagonal(dim1=-2, dim2=-1)
     diagonal.add_(c + _rounding(diagonal.amax(-1, keepdim=True), H.shape[-1]))
-    factor: Tensor = torch.linalg.cholesky(H)
-    return factor
+    return _cholesky(H)
 
 
 def W_exact(
@@ -242,9 +249,16 @@ def W_exact_dual(P: Tensor, b: Tensor, Z: Tensor, nu: float, mu: float) -> tuple
 
     Cheaper than the primal form where there are fewer rows than columns.
     """
-    K = torch.bmm(P, P.mT)
-    dual = torch.cholesky_solve(Z - b[:, None], _ridge_factor(K, mu / nu))
-    W = torch.bmm(dual.mT, P)
+
+    def minimiser(P: Tensor, T: Tensor) -> Tensor:
+        factor = _ridge_factor(torch.bmm(P, P.mT), mu / nu)
+        return torch.bmm(torch.cholesky_solve(T, factor).mT, P)
+
+    T = Z - b[:, None]
+    if P.is_cuda:
+        W = minimiser(P, T)
+    else:  # layer by layer: slices of a stack of N × N matrices need not be aligned, and BLAS rounds by alignment
+        W = torch.cat([minimiser(*layer) for layer in zip(torch.split(P, 1), torch.split(T, 1), strict=True)])
     return W, products(P, W)
 
 

@@ -129,9 +129,7 @@ def test_damaged_ogb_file_is_named(root, file, content):
 def test_ogb_files_that_do_not_fit_each_other(root):
     info, _, edges, y, _ = make_arxiv(root / "ogb/ogbn_arxiv")
     write_csv(root / "ogb/ogbn_arxiv/raw/node-label.csv.gz", y[:50], "%d")
-    with pytest.raises(
-        InputError, match=r"ogbn-arxiv: expected 60 nodes; found 50 nodes; are the files in ogb"
-    ):
+    with pytest.raises(InputError, match=r"ogbn-arxiv: expected 60 nodes; found 50 nodes; are the files in ogb"):
         read_data(info, root)
     write_csv(root / "ogb/ogbn_arxiv/raw/node-label.csv.gz", y, "%d")
     write_csv(root / "ogb/ogbn_arxiv/raw/edge.csv.gz", edges + 30, "%d")
@@ -206,9 +204,7 @@ def test_planetoid_is_read_as_pyg_reads_it(root):
 
 def test_counts_of_the_real_set_are_not_those_of_a_made_up_one(root):
     make_pubmed(root / "planetoid/PubMed/raw")
-    with pytest.raises(
-        InputError, match=r"pubmed: expected 19,717 nodes, 88,648 edges, .*; found 1,615 nodes"
-    ):
+    with pytest.raises(InputError, match=r"pubmed: expected 19,717 nodes, 88,648 edges, .*; found 1,615 nodes"):
         load_dataset("pubmed", root)
 
 

@@ -50,9 +50,7 @@ def test_per_class_scales_down():
 
 def test_bundled_masks_are_kept_and_seed_picks_a_column():
     columns = torch.eye(4, dtype=torch.bool)
-    data = Data(
-        y=torch.zeros(4).long(), train_mask=columns, val_mask=columns.roll(1, 0), test_mask=columns[0]
-    )
+    data = Data(y=torch.zeros(4).long(), train_mask=columns, val_mask=columns.roll(1, 0), test_mask=columns[0])
     assert default_rule(data) == "public"
     masks = draw_split("public", data, seed=6)
     assert masks.train.tolist() == [False, False, True, False]

@@ -45,9 +45,7 @@ def graphs(draw: st.DrawFn, smallest_weight: float = 0.0) -> Graph:
     pairs = draw(st.lists(st.tuples(node, node), max_size=20))
     edges = [(s, d) for s, d in pairs if s != d] + [(s, s) for s in sorted(draw(st.sets(node)))]
     weights = draw(
-        st.lists(
-            st.floats(smallest_weight, 10, allow_subnormal=False), min_size=len(edges), max_size=len(edges)
-        )
+        st.lists(st.floats(smallest_weight, 10, allow_subnormal=False), min_size=len(edges), max_size=len(edges))
     )
     index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).t().contiguous()
     return index, torch.tensor(weights, dtype=torch.float64), nodes
@@ -252,9 +250,7 @@ def test_given_matrices(given_matrix: object) -> None:
 
 
 def test_given_matrix_is_not_modified() -> None:
-    unsorted = sparse.csr_array(
-        (np.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), np.array([0, 3, 3])), shape=(2, 2)
-    )
+    unsorted = sparse.csr_array((np.array([1.0, 2.0, 4.0]), np.array([1, 0, 1]), np.array([0, 3, 3])), shape=(2, 2))
     P = propagation.as_operator(unsorted, 2)
     P.data[:] = 0
     assert unsorted.data.tolist() == [1, 2, 4]
@@ -311,9 +307,7 @@ def reference_states(scheme: str, P: Tensor, H: Tensor, last: int) -> list[Tenso
         if scheme == "pagerank":
             states.append(0.5 * P @ states[-1] + 0.5 * H)
         elif scheme == "heat":
-            states.append(
-                sum((math.exp(-1.5) * 1.5**j / math.factorial(j) * powers[j] for j in range(k + 1)), 0 * H)
-            )
+            states.append(sum((math.exp(-1.5) * 1.5**j / math.factorial(j) * powers[j] for j in range(k + 1)), 0 * H))
         else:
             states.append(powers[-1])
     return states

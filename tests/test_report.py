@@ -61,10 +61,7 @@ def test_baselines_have_no_theorem():
 def test_the_table_of_seeds():
     report = summarize(run_seeds(GROWN, [1, 2]))
     shown = text(reports.seeds_table(report))
-    assert (
-        f"{report['summary']['test_accuracy_mean']:.4f} ± {report['summary']['test_accuracy_std']:.4f}"
-        in shown
-    )
+    assert f"{report['summary']['test_accuracy_mean']:.4f} ± {report['summary']['test_accuracy_std']:.4f}" in shown
 
 
 def test_progress_shows_the_newest_record(grown):
@@ -90,9 +87,7 @@ def test_plots(tmp_path, grown, ending, magic):
 
 
 def test_a_plot_of_backpropagation_has_no_residuals(tmp_path):
-    reports.plot(
-        run(Experiment(dataset="karate", algorithm="adam", iterations=3)).report, tmp_path / "run.svg"
-    )
+    reports.plot(run(Experiment(dataset="karate", algorithm="adam", iterations=3)).report, tmp_path / "run.svg")
     drawn = (tmp_path / "run.svg").read_text()
     assert "<!-- objective -->" in drawn
     assert "<!-- primal residual -->" not in drawn

@@ -26,9 +26,7 @@ TWO_HOPS = lambda A: A @ A  # noqa: E731
 ALL: list[Any] = ["sym", "row", "ppr", "heat", TWO_HOPS]
 
 
-def random_graph(
-    nodes: int = 12, columns: int = 3, *, weighted: bool = True, undirected: bool = False
-) -> Data:
+def random_graph(nodes: int = 12, columns: int = 3, *, weighted: bool = True, undirected: bool = False) -> Data:
     generator = torch.Generator().manual_seed(nodes)
     index = torch.randint(nodes, (2, 3 * nodes), generator=generator)
     index = torch.unique(index[:, index[0] != index[1]], dim=1)
@@ -61,9 +59,7 @@ def test_by_hand() -> None:
     torch.testing.assert_close(halved, torch.tensor([[2.5], [3.5], [6.0]], dtype=torch.float64))
     warm = augment(path(), hops=2, operator="heat", t=0.5)
     c = math.exp(-0.5)
-    expected = torch.tensor(
-        [[2 + 3 / 2 + 3 / 8], [4 + 3 / 2 + 3 / 8], [6 + 6 / 2 + 6 / 8]], dtype=torch.float64
-    )
+    expected = torch.tensor([[2 + 3 / 2 + 3 / 8], [4 + 3 / 2 + 3 / 8], [6 + 6 / 2 + 6 / 8]], dtype=torch.float64)
     torch.testing.assert_close(warm, c * expected)
 
 
@@ -128,9 +124,7 @@ def test_callable_and_matrix_equal_the_named_operator() -> None:
     assert torch.equal(augment(Data(x=data.x), 2, matrix), expected)
     tensor = torch.from_numpy(matrix.toarray()).to_sparse()
     assert torch.equal(augment(Data(x=data.x), 2, tensor), expected)
-    assert torch.equal(
-        augment(data, 2, lambda A: torch.from_numpy(propagation.row(A).toarray()).to_sparse()), expected
-    )
+    assert torch.equal(augment(data, 2, lambda A: torch.from_numpy(propagation.row(A).toarray()).to_sparse()), expected)
 
 
 def test_callable_sees_the_directed_graph_without_added_self_loops() -> None:
@@ -246,9 +240,7 @@ def test_no_gradient_is_recorded() -> None:
         (torch.bool, torch.float64, torch.float64),
     ],
 )
-def test_dtypes(
-    operator: Any, given_dtype: torch.dtype, asked: torch.dtype | None, expected: torch.dtype
-) -> None:
+def test_dtypes(operator: Any, given_dtype: torch.dtype, asked: torch.dtype | None, expected: torch.dtype) -> None:
     data = random_graph(undirected=True)
     data.x = (data.x > 0).to(given_dtype)
     x = augment(data, operator=operator, dtype=asked)
@@ -360,8 +352,6 @@ def test_wrong_given_operators() -> None:
 
 
 def test_warns_when_the_heat_series_is_cut_short() -> None:
-    with pytest.warns(
-        InputWarning, match=r"heat with t=10.0 and 10 steps leaves out 42% of its series: 20 steps hold"
-    ):
+    with pytest.warns(InputWarning, match=r"heat with t=10.0 and 10 steps leaves out 42% of its series: 20 steps hold"):
         AugmentFeatures(operator="heat", t=10.0)
     AugmentFeatures(20, operator="heat", t=10.0)

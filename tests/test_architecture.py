@@ -1,0 +1,134 @@
+"""The layering: what may import what. Read from the sources, without importing them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gamlp_admm"
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path != PACKAGE / "__init__.py"
+}
+
+# From the ground up; a module imports of ours only what stands below it. Modules of a row stand beside each other.
+ROWS = [
+    "errors memory",
+    "activations losses trace codecs schedules checkpoint balance features propagation",
+    "blocks nn data channel optim",
+    "problem state evaluation team transforms datasets",
+    "engine",
+    "algorithms launch",
+    "training",
+    "trainers",
+    "estimators",
+    "report",
+    "experiment",
+    "cli",
+    "__main__",
+]
+ROW = {name: i for i, row in enumerate(ROWS) for name in row.split()}
+
+# Who alone may import a package.
+ONLY_IN = {
+    "torch_geometric": "transforms datasets",
+    "ogb": "transforms datasets",
+    "torch.distributed": "channel team launch",
+    "click": "cli",
+    "rich": "cli report",
+    "matplotlib": "report",
+    "safetensors": "checkpoint nn datasets experiment",
+    "sklearn": "datasets estimators",
+    "pickle": "",
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full names that a source imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"  # torch.distributed without its own import
+
+
+def ours(path: Path) -> set[str]:
+    """Return the modules of the package that a source imports."""
+    found = set()
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "gamlp_admm":
+            continue
+        candidates = [".".join(parts[1:end]) for end in range(len(parts), 1, -1)]
+        found.add(next((c for c in candidates if c in SOURCES), ""))
+    return found - {""}
+
+
+def top(module: str) -> str:
+    return module.split(".")[0]
+
+
+def inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_arrows_point_down(module: str) -> None:
+    assert top(module) in ROW, f"give {module} a row in {Path(__file__).name}"
+    for other in ours(SOURCES[module]):
+        if top(other) != top(module):
+            assert ROW[top(other)] < ROW[top(module)], f"{module} imports {other}"
+
+
+def test_there_are_no_cycles() -> None:
+    graph = {module: ours(path) - {module} for module, path in SOURCES.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_packages_stay_at_their_edge(package: str) -> None:
+    allowed = ONLY_IN[package].split()
+    for module, path in SOURCES.items():
+        if any(inside(name, package) for name in imports(path)):
+            assert top(module) in allowed, f"{module} imports {package}"
+
+
+def test_the_mathematics_imports_torch_alone() -> None:
+    standard = set(sys.stdlib_module_names)
+    for module, mine in {
+        "blocks": {"activations", "losses"},
+        "activations": {"errors"},
+        "losses": {"errors"},
+    }.items():
+        assert ours(SOURCES[module]) <= mine
+        modules = list(ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))))
+        names = {a.name for n in modules if isinstance(n, ast.Import) for a in n.names}
+        names |= {n.module for n in modules if isinstance(n, ast.ImportFrom) and n.module}
+        assert {top(n) for n in names} - standard <= {"torch", "gamlp_admm"}
+
+
+def test_only_the_command_line_prints() -> None:
+    for module, path in SOURCES.items():
+        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        printing = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+        assert not printing or module in ("cli", "report"), module
+
+
+def test_training_needs_no_graph_library_and_no_terminal() -> None:
+    code = (
+        "import sys, gamlp_admm.trainers, gamlp_admm.checkpoint\n"
+        "heavy = {'torch_geometric', 'ogb', 'click', 'rich', 'matplotlib', 'sklearn', 'scipy', 'pandas'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)

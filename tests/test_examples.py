@@ -1,0 +1,101 @@
+"""The examples run, and the benchmark's pages say what its results say."""
+
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gamlp_admm import cli
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("benchmarks/*/main.py"))
+
+
+def python(folder, *args):
+    """Run a script and return its standard output."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}  # no download
+    done = subprocess.run(
+        [sys.executable, *map(str, args)], cwd=folder, env=environment, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_cora(tmp_path):
+    assert "test accuracy 0." in python(tmp_path, EXAMPLES / "cora.py")  # of the digits where Cora is absent
+
+
+def test_every_example_is_listed_short_and_tested():
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == {"cora.py", "own_graph.py", "deep.py"}
+    for name in names:
+        assert f"({name})" in listed
+        assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_cora_goes_on_without_data(tmp_path):
+    printed = python(tmp_path, EXAMPLES / "cora.py", "--root", tmp_path / "empty")
+    assert "place the raw files in" in printed
+    assert "digits-knn: test accuracy 0.9" in printed
+
+
+def test_own_graph_predicts_new_nodes(tmp_path):
+    correct = float(python(tmp_path, EXAMPLES / "own_graph.py").splitlines()[-1].split()[2])
+    assert correct > 0.8
+
+
+def test_deep_is_within_the_theorem_and_plots(tmp_path):
+    printed = python(tmp_path, EXAMPLES / "deep.py", "--plot", tmp_path / "history.png")
+    assert "within the theorem: True; the objective rose 0 times" in printed
+    assert (tmp_path / "history.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmark_quickly(name, tmp_path):
+    folder = EXAMPLES / "benchmarks" / name
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert python(tmp_path, folder / "main.py", "--quick").startswith("| ")
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def cora():
+    """Import the benchmark on Cora."""
+    specification = importlib.util.spec_from_file_location("cora_benchmark", EXAMPLES / "benchmarks/cora/main.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["README.md", "examples/benchmarks/cora/README.md"])
+def test_tables_are_those_of_the_results(page):
+    results = json.loads((EXAMPLES / "benchmarks/cora/results.json").read_text(encoding="utf-8"))
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert "<!-- cora: " in text
+    assert cora().fill(text, results) == text
+
+
+def test_printed_command_repeats_a_run(tmp_path):
+    """A command line means the options that it was made from, the tuned ones of each algorithm among them."""
+    benchmark = cora()
+    plan = benchmark.Plan(quick=True)
+    prepared = benchmark.Features()(plan.features["Karate, ppr"])
+    for algorithm, extra in (("pdadmm-g", {"nu": 1e-2}), ("adam", {"lr": 1e-2, "weight_decay": 5e-4})):
+        row = benchmark.measured({**plan.base("Karate, ppr", 10, algorithm), **extra}, (0, 1), prepared)
+        program, *args = shlex.split(row["command"])
+        assert program == "gamlp-admm"
+        assert cli.main([*args, "--quiet", "--json", str(tmp_path / "report.json")]) == 0
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert [run["last"] for run in report["runs"]] == [run["last"] for run in row["runs"]]
+
+
+def test_unknown_part_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cora().main(["--quick", "--parts", "speed"])
+    assert "tune, accuracy, time" in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""Everything that the README shows runs as it stands there.
+
+The two set-up commands are left to ``.ci/run``. What needs data that are absent is skipped: nothing is downloaded.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gamlp_admm import cli
+from gamlp_admm.datasets import list_datasets
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"(?:^<!-- (?P<marker>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.M)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the HTML comment on the line before, if any, its language and its lines."""
+
+    marker: str
+    language: str
+    code: str
+    line: int
+
+
+BLOCKS = [
+    Block(found["marker"] or "", found["language"], found["code"], TEXT[: found.start("code")].count("\n") + 1)
+    for found in FENCE.finditer(TEXT)
+]
+
+
+def blocks(language):
+    """Return test parameters: the blocks of a language that are not set-up commands."""
+    chosen = [b for b in BLOCKS if b.language == language and not b.marker.startswith("command: ")]
+    return pytest.mark.parametrize("block", [pytest.param(b, id=f"line {b.line}") for b in chosen])
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Work in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def need_data(code):
+    """Skip a block whose data sets are absent."""
+    present = {row.name: row.present for row in list_datasets()}
+    for name in re.findall(r'(?:--dataset |load_dataset\(")([\w-]+)', code):
+        if not present[name]:
+            pytest.skip(f"the raw files of {name} are absent, and tests download nothing")
+
+
+def run(command):
+    """Run one line of a shell block."""
+    program, *args = shlex.split(command, comments=True)
+    if program == "gamlp-admm" and "--processes" not in args:
+        assert cli.main(args) == 0, command
+        return
+    if program == "python":
+        args = [str(ROOT / args[0]) if args[0].endswith(".py") else args[0], *args[1:]]
+    else:
+        modules = {"gamlp-admm": "gamlp_admm", "torchrun": "torch.distributed.run"}
+        assert program in modules, f"{command}: the test does not know how to run this"
+        args = ["-m", modules[program], *args]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *args], env=environment, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@blocks("sh")
+def test_commands(block):
+    need_data(block.code)
+    for command in block.code.replace("\\\n", " ").splitlines():
+        if command.strip() and not command.startswith("#"):
+            run(command)
+
+
+@blocks("python")
+def test_python(block):
+    need_data(block.code)
+    exec(compile(block.code, f"README.md, line {block.line}", "exec"), {"__name__": "readme"})
+
+
+@blocks("console")
+def test_console(block, capsys):
+    """A dialogue: commands after ``$``, and exactly what they print."""
+    for part in block.code.split("$ ")[1:]:
+        command, _, printed = part.partition("\n")
+        cli.main(shlex.split(command)[1:])
+        out, err = capsys.readouterr()
+        assert out + err == printed
+
+
+def test_setup_commands_are_where_ci_looks_for_them():
+    for name in ("train", "test"):
+        code = subprocess.run([ROOT / ".ci/readme-command", name], capture_output=True, text=True, check=True).stdout
+        assert [b.code for b in BLOCKS if b.marker == f"command: {name}"] == [code]
+        assert len(code.splitlines()) == 1
+
+
+def test_languages_are_all_run():
+    assert {block.language for block in BLOCKS} <= {"sh", "python", "console"}
+
+
+def test_example_is_short():
+    first = next(block for block in BLOCKS if block.language == "python")
+    assert len([line for line in first.code.splitlines() if line.strip()]) <= 12
+
+
+@pytest.mark.parametrize("page", ["README.md", "examples/README.md", "examples/benchmarks/cora/README.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+
+
+def test_data_sets_are_all_named():
+    for row in list_datasets():
+        assert f"`{row.name}`" in TEXT
