@@ -244,24 +244,6 @@ def W_exact(
     return W, products(P, W)
 
 
-def W_exact_dual(P: Tensor, b: Tensor, Z: Tensor, nu: float, mu: float) -> tuple[Tensor, Tensor]:
-    """Return the same minimiser as :func:`W_exact` by its N × N dual, Tᵀ(PPᵀ + μ/ν I)⁻¹P with T = Z − 1bᵀ.
-
-    Cheaper than the primal form where there are fewer rows than columns.
-    """
-
-    def minimiser(P: Tensor, T: Tensor) -> Tensor:
-        factor = _ridge_factor(torch.bmm(P, P.mT), mu / nu)
-        return torch.bmm(torch.cholesky_solve(T, factor).mT, P)
-
-    T = Z - b[:, None]
-    if P.is_cuda:
-        W = minimiser(P, T)
-    else:  # layer by layer: slices of a stack of N × N matrices need not be aligned, and BLAS rounds by alignment
-        W = torch.cat([minimiser(*layer) for layer in zip(torch.split(P, 1), torch.split(T, 1), strict=True)])
-    return W, products(P, W)
-
-
 # --- b, z, q, u ---------------------------------------------------------------------------------------------
 
 

@@ -166,12 +166,12 @@ class SquaredError(Risk):
         return torch.cat([torch.stack([x.double() for x in sums]), y.sum(0)])
 
     def score(self, sums: Tensor) -> float:
-        """Accuracy for one-hot targets, else the coefficient of determination R²."""
+        """Accuracy for one-hot targets, else the coefficient of determination R² (of constant targets 1 or 0)."""
         hits, rows, one_hot, error, squares = sums[:5].tolist()
         if rows == one_hot:
             return float(hits / rows)
         spread = squares - float(sums[5:].square().sum()) / rows
-        return 1 - error / spread if spread > 0 else float("nan")
+        return 1 - error / spread if spread > 0 else float(error == 0)
 
     def probabilities(self, z: Tensor) -> Tensor:
         clipped = z.clamp(min=0)

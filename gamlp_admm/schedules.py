@@ -8,11 +8,11 @@ from typing import Any
 from gamlp_admm.errors import InputError, unknown
 
 Record = dict[str, Any]
-Schedule = Callable[[Sequence[Record]], float]
-"""From a stage's records so far to the factor by which ρ and ν exceed their start values in the next iteration."""
+Schedule = Callable[[Sequence[Record], int], float]
+"""From a stage's records and number of iterations so far to the factor by which ρ and ν exceed their start values."""
 
 
-def constant(records: Sequence[Record]) -> float:
+def constant(records: Sequence[Record], elapsed: int) -> float:
     """Keep ρ and ν."""
     return 1.0
 
@@ -20,8 +20,7 @@ def constant(records: Sequence[Record]) -> float:
 def every(iterations: int = 100, factor: float = 10.0, limit: float = 1e4) -> Schedule:
     """Multiply ρ and ν by ``factor`` every so many iterations, up to ``limit`` times the start (dlADMM, KDD 2019)."""
 
-    def schedule(records: Sequence[Record]) -> float:
-        elapsed = records[-1]["iteration"] - records[0]["iteration"] + 1 if records else 0
+    def schedule(records: Sequence[Record], elapsed: int) -> float:
         scale = 1.0
         for _ in range(elapsed // iterations):
             scale = min(scale * factor, limit)  # a power would overflow in a long run
@@ -37,7 +36,7 @@ def stall(patience: int = 10, factor: float = 10.0, limit: float = 1e4, toleranc
     last change for ``patience`` evaluations. The released pdADMM-G code does the like.
     """
 
-    def schedule(records: Sequence[Record]) -> float:
+    def schedule(records: Sequence[Record], elapsed: int) -> float:
         scale, best, since = 1.0, float("inf"), 0
         for record in records:
             loss = record["train_loss"]

@@ -73,7 +73,8 @@ class Result:
             ``objective``, ``primal_residual``, ``dual_residual``, ``train_loss``, ``train_accuracy``, ``val_accuracy``,
             ``test_accuracy``, ``seconds`` and ``bytes_sent`` (both since the start; seconds without evaluation).
         best: ``iteration``, ``val_accuracy`` and ``test_accuracy`` of the record with the highest validation accuracy
-            at the final depth, the earlier on ties; the last record where there are no validation nodes.
+            at the final depth, the earlier on ties; the last record where there are no validation nodes or the final
+            depth was not reached.
         last: ``iteration`` and accuracies of the last record.
         converges: Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
@@ -129,15 +130,6 @@ def grown_from(depth: int, before: int) -> list[int | None]:
     Source: greedy layerwise growth, TNNLS 2022, Section VI. With ReLU the function is unchanged by identity layers.
     """
     return [*range(before - 1), *[None] * (depth - before), before - 1]
-
-
-def resize(weights: Weights, num_layers: int) -> Weights:
-    """Return a network of ``num_layers`` layers: identity layers go in, or hidden layers out, before the last one."""
-    *body, (W, b) = weights
-    body = body[: num_layers - 1]
-    n = W.shape[1]
-    identity = (torch.eye(n, dtype=W.dtype, device=W.device), b.new_zeros(n))
-    return [*body, *[identity] * (num_layers - 1 - len(body)), (W, b)]
 
 
 def depths(grow: Sequence[int] | None, num_layers: int) -> list[int]:
@@ -296,9 +288,11 @@ class Trainer(ABC):
             run.load(Path(str(checkpoint_dir)))
         try:
             run.train(patience, evaluate_every, callbacks, checkpoint_dir, checkpoint_every)
-        except BaseException as error:
-            if not isinstance(error, FloatingPointError):  # which all processes see alike; of others they know nothing
-                gather = "none"
+        except FloatingPointError:  # which all processes see alike
+            run.session_failed = True
+            raise
+        except BaseException:  # of which other processes know nothing
+            gather = "none"
             raise
         finally:
             run.finish(select, gather)
@@ -373,6 +367,8 @@ class _Run:
         self.seconds = self.wait_seconds = 0.0
         self.bytes_before = 0
         self.best: Weights | None = None
+        self.finite: Weights = []  # the newest weights known to be finite
+        self.session_failed = False
         self.features: Features | None = None
         self._plan(stages[0])
         sources = [*range(stages[0] - 1), model.num_layers - 1]
@@ -403,6 +399,7 @@ class _Run:
         self.team.plan(layer_costs(solved, rows))
 
     def _start(self, weights: Weights) -> None:
+        self.finite = weights
         self.channel = self.team.channel()
         task = Task(
             self.nodes,
@@ -459,7 +456,7 @@ class _Run:
             self.save(Path(checkpoint_dir))
 
     def _iterate(self) -> None:
-        scale = self.schedule(self._stage_records)
+        scale = self.schedule(self._stage_records, self.iteration - self.stage_start)
         begin, waited = _now(self.like), self.team.trace.wait
         self.session.iterate(scale)
         self.seconds += _now(self.like) - begin
@@ -492,6 +489,7 @@ class _Run:
                 f"iteration {self.iteration}: the objective is no longer finite; the best weights are kept"
             )
         self.result.history.append(record)
+        self.finite = weights
         self.result.last = {k: record[k] for k in ("iteration", "train_accuracy", "val_accuracy", "test_accuracy")}
         score, best = record["val_accuracy"], self.result.best
         final = depth == self.stages[-1]
@@ -522,7 +520,12 @@ class _Run:
 
     def finish(self, select: str, gather: str) -> None:
         """Give the model the selected weights."""
-        chosen = self.best if select == "best" and self.best is not None else self.session.weights()
+        chosen = self.finite if self.session_failed else self.session.weights()
+        if select == "best" and self.best is not None:
+            chosen = self.best
+        if not self.result.best and self.result.last:  # stopped before the final depth
+            last = self.result.last
+            self.result.best = {k: last[k] for k in ("iteration", "val_accuracy", "test_accuracy")}
         depth = self.stages[self.stage]
         targets = [i for i, l in enumerate(grown_from(self.model.num_layers, depth)) if l is not None]
         own = dict(zip(self.team.layers, self._leave(chosen), strict=True))
@@ -560,7 +563,8 @@ class _Run:
     # --- checkpoints ---
 
     def _identity(self) -> dict[str, Any]:
-        settings = {k: str(getattr(self.trainer, k)) for k in self.trainer.__dataclass_fields__}
+        values = {k: getattr(self.trainer, k) for k in self.trainer.__dataclass_fields__}
+        settings = {k: getattr(v, "__qualname__", str(v)) for k, v in values.items()}
         return {
             "algorithm": self.trainer.algorithm,
             **settings,
@@ -610,6 +614,7 @@ class _Run:
         self._start([(torch.zeros(s).to(self.like), torch.zeros(s[0]).to(self.like)) for s in self._own_shapes()])
         self.session.restore({k.removeprefix("session."): t for k, t in tensors.items() if k.startswith("session.")})
         self.session.bytes_sent = header["bytes_sent"]
+        self.finite = self.session.weights()
 
     def _own_shapes(self) -> list[tuple[int, int]]:
         shapes = [self.shapes[l] for l in self.team.layers]

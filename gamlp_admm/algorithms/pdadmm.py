@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gamlp_admm import blocks
-from gamlp_admm.blocks import all_rows_here
 from gamlp_admm.engine import Phase
 from gamlp_admm.problem import Problem
 from gamlp_admm.state import Block
@@ -36,15 +35,12 @@ def update_p(block: Block, problem: Problem) -> Block:
 def update_W_b_z(block: Block, problem: Problem) -> Block:
     """Update weights, biases and pre-activations, for which a layer needs no neighbour."""
     s, nu, mu, row_sum = block, problem.nu, problem.mu, problem.row_sum
-    gram = problem.gram if block.is_first else None
-    if problem.rule.name == "exact" and gram is None and s.p.shape[-2] < s.p.shape[-1] and row_sum is all_rows_here:
-        W, M = blocks.W_exact_dual(s.p, s.b, s.z, nu, mu)
+    G = blocks.W_gradient(blocks.residual(s.M, s.b, s.z), s.p, s.W, nu, mu, row_sum)
+    if problem.rule.name == "exact":
+        gram = problem.gram if block.is_first else None
+        W, M = blocks.W_exact(G, s.p, s.W, nu, mu, gram, row_sum)
     else:
-        G = blocks.W_gradient(blocks.residual(s.M, s.b, s.z), s.p, s.W, nu, mu, row_sum)
-        if problem.rule.name == "exact":
-            W, M = blocks.W_exact(G, s.p, s.W, nu, mu, gram, row_sum)
-        else:
-            W, M = blocks.W_step(G, s.p, s.W, s.M, nu, mu, problem.rule, row_sum)
+        W, M = blocks.W_step(G, s.p, s.W, s.M, nu, mu, problem.rule, row_sum)
     b = blocks.b_update(M, s.z, problem.num_rows, row_sum)
     if s.q is None:
         z = problem.risk.prox((M + b[:, None])[0], problem.y, nu, problem.weight, s.z[0])[None]
