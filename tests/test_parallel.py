@@ -99,6 +99,11 @@ def test_a_share_of_the_rows_needs_processes():
         parallel.train("linesearch", 2, 8, node_shards=2)
 
 
+def test_a_balance_must_fit_the_network():
+    with pytest.raises(InputError, match="balance 1,1: allowed: 1 positive numbers that sum to 2"):
+        parallel.train("linesearch", 2, 8, balance=(1, 1))
+
+
 def test_backpropagation_runs_in_one_process():
     with pytest.raises(InputError, match="adam runs in one process"):
         Backprop("adam").fit(GAMLP(30, 8, 4, 2), parallel.data(), 1, process_group=object())
@@ -143,7 +148,6 @@ def test_processes_and_torchrun_give_the_report_of_one_process(tmp_path):
     [
         (["--dataset", "digit-knn"], "did you mean 'digits-knn'"),
         (["--root", "{tmp}", "--dataset", "pyg:Planetoid:nowhere"], "nowhere"),
-        (["--balance", "1,2", "--layers", "5"], "balance 1,2"),
         (["--node-shards", "3"], "node_shards 3 does not divide"),
         (["--algorithm", "adam"], "adam runs in one process"),
     ],
