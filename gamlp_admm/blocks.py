@@ -59,11 +59,14 @@ def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
     return by_slices(lambda M, Z, b: (M + b).sub_(Z), M, Z, b[:, None])
 
 
+Layers = tuple[Tensor, ...]
+"""S tensors ``[N, n]`` that stand for a stack ``[S, N, n]`` without being copied into one."""
+
 SLICE = 1 << 16
 """Entries of one slice of an element-wise update on the CPU: its operands and temporaries fit the cache."""
 
 
-def by_slices(update: Callable[..., Tensor], *stacks: Tensor) -> Tensor:
+def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor:
     """Return ``update(*stacks)`` of an element-wise update; on the CPU, slice of rows by slice of rows.
 
     Memory is slow beside the cores: an update of several operations is several times faster when all of them see a
@@ -72,16 +75,17 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor) -> Tensor:
 
     Args:
         update: Takes tensors of equal shape, or of one row where ``stacks`` has one.
-        stacks: ``[S, N, n]``, or ``[S, 1, n]`` for what all rows share.
+        stacks: ``[S, N, n]``, S tensors ``[N, n]``, or ``[S, 1, n]`` for what all rows share; the first one has all N.
     """
-    S, N, n = stacks[0].shape
+    (N, n), S, like = stacks[0][0].shape, len(stacks[0]), stacks[0][0]
     rows = max(SLICE // n, 1)
-    if stacks[0].is_cuda or rows >= N:
-        return update(*stacks)
-    out = torch.empty_like(stacks[0])
+    if like.is_cuda or rows >= N:
+        return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks))
+    out = like.new_empty(S, N, n)
     for s in range(S):
+        layer = [x[s] for x in stacks]
         for i in range(0, N, rows):
-            out[s, i : i + rows] = update(*(x[s, i : i + rows] if x.shape[1] == N else x[s] for x in stacks))
+            out[s, i : i + rows] = update(*(x[i : i + rows] if len(x) == N else x for x in layer))
     return out
 
 
@@ -120,7 +124,7 @@ def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
 # --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ⟨U₋, P⟩ + ρ/2 ‖P − Q₋‖²   (U₋, Q₋ of the layer below) ------- eq. 4
 
 
-def p_gradient(r: Tensor, W: Tensor, P: Tensor, Q: Tensor, U: Tensor, nu: float, rho: float) -> Tensor:
+def p_gradient(r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers, nu: float, rho: float) -> Tensor:
     """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``."""
     coupling = by_slices(lambda P, Q, U: torch.sub(P, Q).mul_(rho).add_(U), P, Q, U)
     return coupling.baddbmm_(r, W, alpha=nu)
@@ -264,7 +268,7 @@ def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tenso
     return by_slices(argmin, M, Z, Q, b[:, None])
 
 
-def q_update(P_next: Tensor, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float) -> Tensor:
+def q_update(P_next: Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float) -> Tensor:
     """Return argmin_Q ν/2 ‖Q − f(Z)‖² + ρ/2 ‖P₊ − Q‖² − ⟨U, Q⟩ = (ρ P₊ + U + ν f(Z))/(ρ + ν) (eq. 10)."""
 
     def argmin(P_next: Tensor, Z: Tensor, U: Tensor) -> Tensor:
@@ -273,7 +277,7 @@ def q_update(P_next: Tensor, Z: Tensor, U: Tensor, f: Activation, nu: float, rho
     return by_slices(argmin, P_next, Z, U)
 
 
-def u_update(U: Tensor, P_next: Tensor, Q: Tensor, rho: float) -> Tensor:
+def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tensor:
     """Return U + ρ (P₊ − Q) (eq. 11). Both ends of a boundary compute it, so U never travels."""
     return by_slices(lambda U, P_next, Q: torch.sub(P_next, Q).mul_(rho).add_(U), U, P_next, Q)
 
@@ -296,9 +300,9 @@ def activation_terms(Q: Tensor, fZ: Tensor, nu: float) -> Tensor:
     return nu / 2 * squared_norms(Q - fZ)
 
 
-def coupling_terms(P_next: Tensor, Q: Tensor, U: Tensor, rho: float) -> tuple[Tensor, Tensor]:
+def coupling_terms(P_next: Layers, Q: Tensor, U: Tensor, rho: float) -> tuple[Tensor, Tensor]:
     """Return ⟨U, P₊ − Q⟩ + ρ/2 ‖P₊ − Q‖² and the primal residual ‖P₊ − Q‖², each ``[S]``."""
-    gap = P_next - Q
+    gap = by_slices(torch.sub, P_next, Q)
     primal = squared_norms(gap)
     inner = torch.stack([torch.dot(u, d) for u, d in zip(U.flatten(1), gap.flatten(1), strict=True)])
     return inner + rho / 2 * primal, primal

@@ -45,6 +45,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    # torch's threads (OpenMP) spin while they wait for each other; beside another busy process each of the thousands
+    # of small operations of a run then waits for its time slice (measured: 90 times slower). Read on importing torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _one_line_warnings():
             arguments = sys.argv[1:] if args is None else [*map(str, args)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gamlp_admm import blocks
 from gamlp_admm.activations import Activation
+from gamlp_admm.blocks import Layers
 from gamlp_admm.nn import Weights
 
 
@@ -62,13 +63,14 @@ class Block:
         """Whether the stack holds the network's last layer, whose ``z`` meets the risk."""
         return self.q is None
 
-    def below(self, field: str) -> Tensor:
-        """Return ``q`` or ``u`` of the layer below each layer, ``[S, N, n_in]``: the stack's own, shifted along S."""
-        return _shift(getattr(self, f"{field}_prev"), getattr(self, field), down=False)
+    def below(self, field: str) -> Layers:
+        """Return ``q`` or ``u`` of the layer below each layer: S views ``[N, n_in]``, the stack's own moved along S."""
+        own: Tensor | None = getattr(self, field)
+        return (*getattr(self, f"{field}_prev"), *(() if own is None else own[:-1]))
 
-    def above(self, field: str) -> Tensor:
-        """Return ``p`` of the layer above each layer, ``[S, N, n_out]``: the stack's own, shifted along S."""
-        return _shift(getattr(self, f"{field}_next"), getattr(self, field), down=True)
+    def above(self, field: str) -> Layers:
+        """Return ``p`` of the layer above each layer: S views ``[N, n_out]``, the stack's own moved along S."""
+        return (*getattr(self, field)[1:], *getattr(self, f"{field}_next"))
 
     def with_fields(self, tensors: Mapping[str, Tensor]) -> Block:
         """Return the block with some tensors replaced, by field name."""
@@ -77,12 +79,6 @@ class Block:
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are not ``None``, by field name."""
         return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
-
-
-def _shift(neighbour: Tensor, own: Tensor | None, down: bool) -> Tensor:
-    if own is None or len(own) == 1:
-        return neighbour
-    return torch.cat([own[1:], neighbour] if down else [neighbour, own[:-1]])
 
 
 def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like: Tensor) -> list[range]:

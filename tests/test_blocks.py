@@ -309,7 +309,7 @@ def test_no_argument_is_modified() -> None:
     kept = {name: t.clone() for name, t in b.tensors().items()}
     r, g, G, up = blocks.residual(b.M, b.b, b.z), p_grad(b, problem), W_grad(b, problem), b.above("p")
     gram = Gram.of(b.p)
-    extra = [r, g, G, up, gram.eigenvalues, gram.eigenvectors]
+    extra = [r, g, G, *up, gram.eigenvalues, gram.eigenvectors]
     copies = [t.clone() for t in extra]
     blocks.p_step(g, b.p, b.W, b.M, nu, rho, rule)
     blocks.p_exact(g, b.p, b.W, nu, rho)
