@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gamlp_admm.history import Result
     from gamlp_admm.nn import GAMLP
     from gamlp_admm.trainers import Backprop, PdADMM, PdADMMG
-    from gamlp_admm.training import Result
 
 __all__ = ["GAMLP", "Backprop", "PdADMM", "PdADMMG", "Result"]
 __version__ = "0.1.0"
@@ -18,7 +18,7 @@ _HOMES = {
     "Backprop": "trainers",
     "PdADMM": "trainers",
     "PdADMMG": "trainers",
-    "Result": "training",
+    "Result": "history",
 }
 
 

@@ -25,8 +25,10 @@ import click
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
 if TYPE_CHECKING:
-    from gamlp_admm.experiment import Experiment, Prediction, Run
-    from gamlp_admm.training import Progress
+    from gamlp_admm.experiment import Run
+    from gamlp_admm.history import Progress
+    from gamlp_admm.options import Experiment
+    from gamlp_admm.prediction import Prediction
 
 PROGRAM = "gamlp-admm"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -235,6 +237,7 @@ def train(
     from gamlp_admm import launch
     from gamlp_admm import report as reports
     from gamlp_admm.memory import keep_freed_memory
+    from gamlp_admm.options import Experiment
 
     if launch.is_worker():
         size = int(os.environ["WORLD_SIZE"])
@@ -246,7 +249,7 @@ def train(
         warnings.simplefilter("ignore", InputWarning)
     if seeds is not None and options["seed"] is not None:
         raise InputError("seed and seeds exclude each other; give one of them")
-    experiment = experiments.Experiment(**{name: v for name, v in options.items() if v is not None})
+    experiment = Experiment(**{name: v for name, v in options.items() if v is not None})
     plan = [experiment] if seeds is None else experiments.seeded(experiment, seeds)
     for each in plan:
         each.resolve()
@@ -395,12 +398,12 @@ def predict(model: Path, dataset: str | None, root: str | None, split: str, out:
 
     MODEL is a file that `train --save` wrote. The accuracy over the nodes of known labels is printed too.
     """
-    from gamlp_admm import experiment
+    from gamlp_admm import prediction as predictions
     from gamlp_admm.report import check_writable, percent
 
     if out != Path("-"):
         check_writable("out", out)
-    prediction = experiment.predict(model, dataset, root)
+    prediction = predictions.predict(model, dataset, root)
     _write(out, _json(prediction, split) if form == "json" else _csv(prediction, split))
     splits = ["train", "val", "test", "all"] if split == "all" else [split]
     accuracies = ", ".join(f"{name} {percent(prediction.accuracy[name])}" for name in splits)

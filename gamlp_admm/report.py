@@ -23,7 +23,7 @@ from gamlp_admm.errors import InputError
 
 if TYPE_CHECKING:  # importing torch takes a second, which tables do not need
     from gamlp_admm.datasets import DatasetRow
-    from gamlp_admm.training import Progress
+    from gamlp_admm.history import Progress
 
 SPLITS = ("train", "val", "test")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -37,8 +38,10 @@ class Team:
         layers: The layers that this process owns at the current depth.
         parts: The layers of every stage at the current depth.
         trace: Collects this process's spans.
+        device: Where this process computes by default.
     """
 
+    device = "cpu"
     rank = stage = shard = 0
     size = num_stages = num_shards = 1
 
@@ -124,6 +127,15 @@ class Team:
 FIELDS = ("p", "q", "a")  # a: activations of forward passes
 
 
+Groups = tuple[dist.ProcessGroup, dict[str, dist.ProcessGroup], dist.ProcessGroup, DeviceMesh]
+_GROUPS: WeakKeyDictionary[dist.ProcessGroup, dict[tuple[int, float], Groups]] = WeakKeyDictionary()
+# Made once for each of the caller's groups: making one again after it was destroyed finds the old one's keys.
+
+
+def _device(group: dist.ProcessGroup) -> str:
+    return "cuda" if dist.get_backend(group) == "nccl" else "cpu"
+
+
 class ProcessTeam(Team):
     """A run in several processes of a torch.distributed group, which stays the caller's own.
 
@@ -154,7 +166,14 @@ class ProcessTeam(Team):
         self.num_stages, self.num_shards = self.size // num_shards, num_shards
         self.stage, self.shard = divmod(self.rank, num_shards)
         self._ranks = dist.get_process_group_ranks(group)
-        limit = timedelta(seconds=timeout)
+        made = _GROUPS.setdefault(group, {})
+        if (num_shards, timeout) not in made:
+            made[num_shards, timeout] = self._groups()
+        self._all, self._fields, self._shards, self.mesh = made[num_shards, timeout]
+        self.device = _device(self._all)
+
+    def _groups(self) -> Groups:
+        limit, R = timedelta(seconds=self.timeout), self.num_shards
 
         def subgroup(ranks: list[int]) -> dist.ProcessGroup:
             # Local synchronisation: processes outside the run need not take part.
@@ -162,17 +181,17 @@ class ProcessTeam(Team):
             assert isinstance(made, dist.ProcessGroup)
             return made
 
-        self._all = subgroup(list(range(self.size)))
-        self._fields = {field: subgroup(list(range(self.size))) for field in FIELDS}
-        column = subgroup([s * num_shards + self.shard for s in range(self.num_stages)])
-        self._shards = subgroup([self.stage * num_shards + r for r in range(num_shards)])
-        grid = torch.tensor(self._ranks).reshape(self.num_stages, num_shards)
-        self.mesh = DeviceMesh.from_group(
-            [column, self._shards], self._device_type(), mesh=grid, mesh_dim_names=("layers", "nodes")
+        everyone = subgroup(list(range(self.size)))
+        fields = {field: subgroup(list(range(self.size))) for field in FIELDS}
+        column = subgroup([s * R + self.shard for s in range(self.num_stages)])
+        shards = subgroup([self.stage * R + r for r in range(R)])
+        mesh = DeviceMesh.from_group(
+            [column, shards],
+            _device(everyone),
+            mesh=torch.tensor(self._ranks).reshape(self.num_stages, R),
+            mesh_dim_names=("layers", "nodes"),
         )
-
-    def _device_type(self) -> str:
-        return "cuda" if dist.get_backend(self._all) == "nccl" else "cpu"
+        return everyone, fields, shards, mesh
 
     def _name(self, rank: int) -> str:
         layers = self.parts[rank // self.num_shards] if self.parts else range(0)
@@ -235,7 +254,7 @@ class ProcessTeam(Team):
 
     def maximum(self, x: float) -> float:
         """See :meth:`Team.maximum`."""
-        value = torch.tensor([x], dtype=torch.float64, device=self._device_type())
+        value = torch.tensor([x], dtype=torch.float64, device=self.device)
         self._collective("comparing times", lambda: dist.all_reduce(value, dist.ReduceOp.MAX, group=self._all))
         return float(value)
 

@@ -20,8 +20,9 @@ from gamlp_admm.losses import Risk
 from gamlp_admm.nn import Weights
 from gamlp_admm.problem import Problem
 from gamlp_admm.schedules import Schedule, schedule
+from gamlp_admm.session import Session, Task
 from gamlp_admm.state import Block, block_weights, initial_blocks, stacks
-from gamlp_admm.training import Session, Task, Trainer
+from gamlp_admm.training import Trainer
 
 
 class ADMMSession(Session):
@@ -100,7 +101,6 @@ class PdADMM(Trainer):
     tau: float = 20.0
     schedule: str | Schedule = "constant"
 
-    algorithm: ClassVar[str] = "pdadmm"
     compressible: ClassVar[bool] = True
     distributable: ClassVar[bool] = True
 
@@ -113,6 +113,11 @@ class PdADMM(Trainer):
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)
         schedule(self.schedule)
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm's name on the command line."""
+        return "pdadmm"
 
     def penalty_schedule(self) -> Schedule:
         """See :meth:`Trainer.penalty_schedule`."""
@@ -171,7 +176,10 @@ class PdADMMG(PdADMM):
     Source: Wang, Li, Chai, Wang, Cheng, Zhao, TNNLS 2022, arXiv 2105.09837. Arguments as :class:`PdADMM`.
     """
 
-    algorithm: ClassVar[str] = "pdadmm-g"
+    @property
+    def algorithm(self) -> str:
+        """The algorithm's name on the command line."""
+        return "pdadmm-g"
 
 
 # --- backpropagation ----------------------------------------------------------------------------------------
@@ -278,7 +286,7 @@ class Backprop(Trainer):
             raise InputError(f"weight_decay must not be negative, not {self.weight_decay}")
 
     @property
-    def algorithm(self) -> str:  # type: ignore[override]
+    def algorithm(self) -> str:
         """The optimiser's name."""
         return self.optimizer
 

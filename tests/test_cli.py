@@ -17,8 +17,9 @@ from gamlp_admm import activations, checkpoint, losses, nn, schedules, trainers,
 from gamlp_admm.cli import commands, main
 from gamlp_admm.datasets import list_datasets
 from gamlp_admm.errors import InputWarning
-from gamlp_admm.experiment import Experiment, prepare
+from gamlp_admm.experiment import prepare
 from gamlp_admm.nn import GAMLP
+from gamlp_admm.options import Experiment
 
 KARATE = ["train", "--dataset", "karate", "--hidden", "8", "--iterations", "5"]
 

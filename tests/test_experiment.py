@@ -9,18 +9,10 @@ import torch
 from gamlp_admm.datasets import dataset_info, dataset_names
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import (
-    DEFAULTS,
-    RECIPE,
-    Experiment,
-    predict,
-    prepare,
-    run,
-    run_seeds,
-    seeded,
-    summarize,
-)
+from gamlp_admm.experiment import prepare, run, run_seeds, seeded, summarize
 from gamlp_admm.nn import GAMLP
+from gamlp_admm.options import DEFAULTS, RECIPE, Experiment
+from gamlp_admm.prediction import predict
 from gamlp_admm.trainers import ALGORITHMS
 
 KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1)
@@ -34,7 +26,7 @@ def recipe(monkeypatch):
         def info(name: str) -> DatasetInfo:
             return dataclasses.replace(dataset_info(name), recipe=settings)
 
-        monkeypatch.setattr("gamlp_admm.experiment.dataset_info", info)
+        monkeypatch.setattr("gamlp_admm.options.dataset_info", info)
 
     return use
 

@@ -14,9 +14,9 @@ from gamlp_admm.evaluation import Evaluator
 from gamlp_admm.features import CompressedFeatures, Features, compress, compressed_width
 from gamlp_admm.losses import risk
 from gamlp_admm.nn import Weights
+from gamlp_admm.session import Session, Task
 from gamlp_admm.team import Team
 from gamlp_admm.trainers import PdADMMG
-from gamlp_admm.training import Session, Task
 
 N, EXTRA, COLUMNS = 7, 5, 30  # training rows, other rows, columns
 WIDTHS = [COLUMNS, 6, 6, 3]

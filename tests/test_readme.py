@@ -1,4 +1,4 @@
-"""Everything that the README shows runs as it stands there.
+"""Everything that the README and the documentation show runs as it stands there.
 
 The two set-up commands are left to ``.ci/run``. What needs data that are absent is skipped: nothing is downloaded.
 """
@@ -17,7 +17,8 @@ from gamlp_admm import cli
 from gamlp_admm.datasets import list_datasets
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {page: (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/processes.md")}
+TEXT = PAGES["README.md"]
 FENCE = re.compile(r"(?:^<!-- (?P<marker>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.M)
 
 
@@ -28,19 +29,25 @@ class Block:
     marker: str
     language: str
     code: str
-    line: int
+    place: str
 
 
 BLOCKS = [
-    Block(found["marker"] or "", found["language"], found["code"], TEXT[: found.start("code")].count("\n") + 1)
-    for found in FENCE.finditer(TEXT)
+    Block(
+        marker=found["marker"] or "",
+        language=found["language"],
+        code=found["code"],
+        place=f"{page} line {text[: found.start('code')].count(chr(10)) + 1}",
+    )
+    for page, text in PAGES.items()
+    for found in FENCE.finditer(text)
 ]
 
 
 def blocks(language):
     """Return test parameters: the blocks of a language that are not set-up commands."""
     chosen = [b for b in BLOCKS if b.language == language and not b.marker.startswith("command: ")]
-    return pytest.mark.parametrize("block", [pytest.param(b, id=f"line {b.line}") for b in chosen])
+    return pytest.mark.parametrize("block", [pytest.param(b, id=b.place) for b in chosen])
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +92,11 @@ def test_commands(block):
 @blocks("python")
 def test_python(block):
     need_data(block.code)
-    exec(compile(block.code, f"README.md, line {block.line}", "exec"), {"__name__": "readme"})
+    if "init_process_group" in block.code:  # a script for torchrun
+        Path("script.py").write_text(block.code, encoding="utf-8")
+        run("torchrun --standalone --nproc-per-node 2 script.py")
+        return
+    exec(compile(block.code, block.place, "exec"), {"__name__": "readme"})
 
 
 @blocks("console")
@@ -114,7 +125,7 @@ def test_example_is_short():
     assert len([line for line in first.code.splitlines() if line.strip()]) <= 12
 
 
-@pytest.mark.parametrize("page", ["README.md", "examples/README.md", "examples/benchmarks/cora/README.md"])
+@pytest.mark.parametrize("page", [*PAGES, "examples/README.md", "examples/benchmarks/cora/README.md"])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):

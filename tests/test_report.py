@@ -9,8 +9,9 @@ from rich.console import Console
 
 from gamlp_admm import report as reports
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Experiment, run, run_seeds, summarize
-from gamlp_admm.training import Progress
+from gamlp_admm.experiment import run, run_seeds, summarize
+from gamlp_admm.history import Progress
+from gamlp_admm.options import Experiment
 
 GROWN = Experiment(dataset="karate", hops=2, operator="sym", hidden=8, layers=5, iterations=4)
 

@@ -17,8 +17,11 @@ from torch import Tensor
 
 from gamlp_admm import GAMLP, Backprop, PdADMM, PdADMMG, Result
 from gamlp_admm.errors import InputError, InputWarning
+from gamlp_admm.history import Progress
+from gamlp_admm.run import grown_from
+from gamlp_admm.session import Task
 from gamlp_admm.trainers import ALGORITHMS, ADMMSession, trainer
-from gamlp_admm.training import Progress, Task, Trainer, depths, grown_from
+from gamlp_admm.training import Trainer, depths
 
 KEYS = [
     "iteration", "layers", "objective", "primal_residual", "dual_residual", "train_loss", "train_accuracy",

@@ -23,8 +23,9 @@ from typing import Any
 
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Experiment, Prepared, Run, environment, prepare, run, seeded, summarize
+from gamlp_admm.experiment import Prepared, Run, environment, prepare, run, seeded, summarize
 from gamlp_admm.memory import keep_freed_memory
+from gamlp_admm.options import Experiment
 
 HERE = Path(__file__).parent
 PARTS = ("tune", "accuracy", "time")

@@ -1,0 +1,269 @@
+"""Every option of a training run, and what stands for those that are not given: recipes and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+
+from gamlp_admm.activations import ACTIVATIONS
+from gamlp_admm.datasets import dataset_info
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.losses import RISKS
+from gamlp_admm.nn import INITS
+from gamlp_admm.trainers import OPTIMIZERS, trainer
+from gamlp_admm.training import Trainer, depths
+from gamlp_admm.transforms import OPERATORS, AugmentFeatures
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DEVICES = ("cpu", "cuda")
+CLASS_WEIGHTS = ("none", "balanced")
+GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Depths that ``grow="auto"`` passes through on the way to the final one."""
+
+DEFAULTS: dict[str, Any] = {
+    "operator": "sym",
+    "normalize_features": False,
+    "layers": 2,
+    "hidden": 100,
+    "activation": "relu",
+    "init": "kaiming",
+    "iterations": 100,
+    "grow": "auto",
+    "patience": 0,
+    "evaluate_every": 1,
+    "loss": "cross_entropy",
+    "class_weight": "none",
+}
+"""Options that neither the user nor the recipe sets; the trainer has the defaults of its own settings."""
+
+SETTINGS = ("loss", "class_weight", "rho", "nu", "mu", "solver", "schedule", "tau", "lr", "weight_decay")
+"""Options that are arguments of the trainer."""
+
+AUGMENTATION = ("operator", "hops", "alpha", "t", "normalize_features")
+"""Options that decide what features the model takes."""
+
+BASELINE_RECIPE = {*AUGMENTATION, "layers", "hidden"}
+"""What backpropagation takes from a data set's recipe."""
+
+RECIPE = {*BASELINE_RECIPE, *DEFAULTS, *SETTINGS} - {"evaluate_every", "lr", "weight_decay"}
+"""What a data set's recipe may set; pdADMM and pdADMM-G take all of it."""
+
+FREE = {
+    "root",
+    "iterations",
+    "patience",
+    "device",
+    "threads",
+    "checkpoint",
+    "checkpoint_every",
+    "resume",
+    "timeout",
+    "trace",
+}
+"""Options that may change between the runs that share a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Every option of one training run. ``None`` stands for the data set's recipe, else a default.
+
+    Attributes:
+        dataset: Name of a data set (:func:`gamlp_admm.datasets.load_dataset`).
+        root: Data root.
+        split_seed: Seed of a random split; ``None`` for the usual split.
+        algorithm: One of :data:`gamlp_admm.trainers.ALGORITHMS`.
+        operator: ``sym``, ``row``, ``ppr``, ``heat``, or ``none`` for the features as they are.
+        hops: Propagation steps: their number, or the set to keep. The recipe's are for the recipe's operator;
+            another has its own default, 4 for ``sym`` and ``row``, 10 for ``ppr`` and ``heat``.
+        alpha: Teleport probability of ``ppr``.
+        t: Diffusion time of ``heat``.
+        normalize_features: Whether each node's features are divided by their sum before propagation.
+        layers: Linear layers; by default the last depth of ``grow``, where that is given.
+        hidden: Neurons of each hidden layer.
+        activation: Activation function.
+        init: ``kaiming``, ``normal`` or ``identity``.
+        iterations: Iterations of each growth stage.
+        grow: ``none``; the depths of the stages, as ``"2,5,10"`` or a sequence; or ``auto``: the depths of
+            :data:`GROWTH` below ``layers``, then ``layers``, for ADMM with 5 layers or more, else ``none``.
+        patience: Evaluations without a better validation accuracy that end a stage; 0 for no such end.
+        evaluate_every: Iterations from one history record to the next.
+        loss: Risk of the last layer.
+        class_weight: ``none`` or ``balanced``.
+        rho: Penalty ρ. If only one of ρ and ν is given, the other equals it, as in the papers' accuracy runs.
+        nu: Penalty ν.
+        mu: Weight decay μ of the ADMM algorithms.
+        solver: How their quadratic blocks are solved.
+        schedule: How ρ and ν change.
+        tau: First step denominator of ``backtracking``.
+        lr: Learning rate of backpropagation.
+        weight_decay: Weight decay of backpropagation.
+        seed: Seed of the weights.
+        device: ``cpu`` or ``cuda``.
+        dtype: ``float32`` or ``float64``.
+        threads: Threads on the CPU; ``None`` for torch's choice.
+        checkpoint: Directory of the checkpoint.
+        checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
+        resume: Whether to go on from the checkpoint.
+        processes: Number P of processes that the layers are divided among.
+        node_shards: Number R of parts of the rows; the processes form stages × R.
+        balance: Number of layers of each stage, as ``"4,3,3"`` or a sequence; ``None`` divides by cost.
+        timeout: Seconds after which a wait for another process gives up.
+        trace: Directory for a Chrome trace of each process.
+    """
+
+    dataset: str = "digits-knn"
+    root: str | None = None
+    split_seed: int | None = None
+    algorithm: str = "pdadmm-g"
+    operator: str | None = None
+    hops: int | tuple[int, ...] | None = None
+    alpha: float | None = None
+    t: float | None = None
+    normalize_features: bool | None = None
+    layers: int | None = None
+    hidden: int | None = None
+    activation: str | None = None
+    init: str | None = None
+    iterations: int | None = None
+    grow: str | tuple[int, ...] | None = None
+    patience: int | None = None
+    evaluate_every: int | None = None
+    loss: str | None = None
+    class_weight: str | None = None
+    rho: float | None = None
+    nu: float | None = None
+    mu: float | None = None
+    solver: str | None = None
+    schedule: str | None = None
+    tau: float | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int | None = None
+    checkpoint: str | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
+    processes: int = 1
+    node_shards: int = 1
+    balance: tuple[int, ...] | None = None
+    timeout: float = 300.0
+    trace: str | None = None
+
+    def resolve(self) -> Experiment:
+        """Return the experiment with every option as used; ``None`` remains where an option does not apply.
+
+        Raises:
+            InputError: An option is wrong or does not apply.
+        """
+        self._check()
+        given = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        values = {**DEFAULTS, **self._recipe(given), **given}
+        grow = growth_depths(values["grow"])
+        if "grow" in given and grow and "layers" not in given:
+            values["layers"] = grow[-1]
+        baseline = self.algorithm in OPTIMIZERS
+        if values["grow"] == "auto" and not baseline and values["layers"] >= 5:
+            grow = (*(d for d in GROWTH if d < values["layers"]), values["layers"])
+        depths(grow, values["layers"])
+        values |= {"grow": grow or "none", **_augmentation(values, given)}
+        if not baseline:
+            values |= {"rho": values.get("rho", values.get("nu")), "nu": values.get("nu", values.get("rho"))}
+        chosen = replace(self, **values)
+        used = chosen.trainer()
+        settings: dict[str, Any] = {name: getattr(used, name, None) for name in SETTINGS}
+        settings["class_weight"] = chosen.class_weight
+        if baseline and settings["lr"] is None:
+            settings["lr"] = OPTIMIZERS[self.algorithm][1]
+        return replace(chosen, **settings)
+
+    def trainer(self) -> Trainer:
+        """Return the trainer with this experiment's settings."""
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings["class_weight"] = None if self.class_weight == "none" else self.class_weight
+        return trainer(self.algorithm, **settings)
+
+    def transform(self) -> AugmentFeatures:
+        """Return the transform that makes the model's features."""
+        options = {name: v for name in AUGMENTATION if (v := getattr(self, name)) is not None}
+        if self.operator == "none":
+            options |= {"operator": "sym", "hops": 0}
+        return AugmentFeatures(**options, dtype=DTYPES[self.dtype])
+
+    def _check(self) -> None:
+        counts = ("layers", "hidden", "iterations", "evaluate_every", "threads", "checkpoint_every")
+        for name in (*counts, "processes", "node_shards"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be a positive integer, not {value}")
+        for name in ("patience", "seed", "split_seed"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 2**63:
+                raise InputError(f"{name} must be an integer from 0 to 2^63 - 1, not {value}")
+        if self.processes > 1 and self.algorithm in OPTIMIZERS:
+            raise InputError(f"processes {self.processes}: {self.algorithm} runs in one process")
+        if self.processes % self.node_shards:
+            raise InputError(
+                f"node_shards {self.node_shards} does not divide the number of processes, {self.processes}"
+            )
+        if not self.timeout > 0:
+            raise InputError(f"timeout must be a positive number of seconds, not {self.timeout}")
+        names = {
+            "device": DEVICES,
+            "dtype": DTYPES,
+            "init": INITS,
+            "activation": ACTIVATIONS,
+            "loss": RISKS,
+            "class_weight": CLASS_WEIGHTS,
+        }
+        for name, allowed in names.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise unknown(name.replace("_", " "), value, allowed)
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
+        if (self.resume or self.checkpoint_every) and self.checkpoint is None:
+            raise InputError("resume and checkpoint_every need checkpoint, a directory")
+
+    def _recipe(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what applies of the data set's recipe."""
+        recipe = {} if self.dataset.startswith("pyg:") else dict(dataset_info(self.dataset).recipe)
+        allowed = BASELINE_RECIPE if self.algorithm in OPTIMIZERS else RECIPE
+        dropped: set[str] = set()
+        if given.get("operator", recipe.get("operator")) != recipe.get("operator"):
+            dropped |= {"hops", "alpha", "t"}
+        if given.keys() & {"rho", "nu"}:
+            dropped |= {"rho", "nu"}
+        if "layers" in given:
+            dropped |= {"grow"}
+        kept = {name: value for name, value in recipe.items() if name in allowed - dropped}
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+
+
+def growth_depths(grow: str | Sequence[int]) -> tuple[int, ...]:
+    """Return the depths that ``grow`` lists; none for ``auto`` and ``none``."""
+    if grow in ("auto", "none"):
+        return ()
+    try:
+        return tuple(int(d) for d in (grow.split(",") if isinstance(grow, str) else grow))
+    except ValueError:
+        raise InputError(f"grow {grow!r}: allowed: auto, none, or rising depths such as 2,5,10") from None
+
+
+def _augmentation(values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return hops, alpha and t as used, ``None`` where the operator does not take them."""
+    operator = values["operator"]
+    if operator not in (*OPERATORS, "none"):
+        raise unknown("operator", operator, (*OPERATORS, "none"))
+    takers = {"hops": OPERATORS, "alpha": ("ppr",), "t": ("heat",)}
+    taken = [name for name, operators in takers.items() if operator in operators]
+    for name in takers.keys() & given.keys() - {*taken}:
+        raise InputError(f"{name} does not apply to operator {operator}; it is for {', '.join(takers[name])}")
+    if operator == "none":
+        return dict.fromkeys(takers)
+    used = AugmentFeatures(operator=operator, **{name: values[name] for name in taken if name in values})
+    return {name: getattr(used, name) if name in taken else None for name in takers}
