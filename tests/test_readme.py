@@ -81,6 +81,7 @@ def run(command):
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
+@pytest.mark.timeout(400)  # one block trains eight networks from five seeds each
 @blocks("sh")
 def test_commands(block):
     need_data(block.code)

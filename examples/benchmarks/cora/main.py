@@ -243,8 +243,11 @@ def commands_list(results: dict[str, Any]) -> str:
     return "\n".join(["```sh", *lines[:-1], "```"])
 
 
-def first_command(results: dict[str, Any]) -> str:
-    return f"```sh\n{results['accuracy'][key('Cora, ppr', 2)][ADMM]['command']}\n```"
+def own_commands(results: dict[str, Any]) -> str:
+    lines = []
+    for case, methods in results["accuracy"].items():
+        lines += [f"# {case}: {mean(methods[ADMM])}", methods[ADMM]["command"]]
+    return "\n".join(["```sh", *lines, "```"])
 
 
 def time_table(results: dict[str, Any]) -> str:
@@ -297,7 +300,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "accuracy": accuracy_table,
     "time": time_table,
     "commands": commands_list,
-    "first": first_command,
+    "own": own_commands,
     "environment": environment_line,
 }
 
