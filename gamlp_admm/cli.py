@@ -62,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
         path = error.ctx.command_path if error.ctx else PROGRAM
         return _fail(2, f"{error.format_message()} (see {path} --help)")
     except Interrupted as error:
-        return _fail(1, str(error))
+        return _fail(1, str(error)) if _rank() in (None, 0) else 1
     except BrokenPipeError:  # who read our output has left; Python would complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -81,6 +81,8 @@ def _failure(error: Exception) -> int:
 
     if isinstance(error, ProcessFailed):  # a process with status 2 has said what is wrong
         return 2 if error.status == 2 else _fail(1, str(error))
+    if isinstance(error, Stopped) and not str(error):  # the processes that were started have spoken
+        return 1
     if isinstance(error, NeighbourError):
         return _fail(1, str(error))
     text = str(error) if isinstance(error, Stopped) else f"{type(error).__name__}: {error}"

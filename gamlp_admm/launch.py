@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -58,11 +59,12 @@ def start(processes: int, arguments: Sequence[str], threads: int | None) -> None
 
     Raises:
         ProcessFailed: A process failed; it names the first one that did.
+        Stopped: A signal, such as that of Ctrl-C, ended them all.
     """
     share = threads or max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ["OMP_NUM_THREADS"] = str(share)
     os.environ[_STARTED_HERE] = str(os.getpid())
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we report the failure ourselves
+    logging.disable(logging.ERROR)  # the launcher's own words on a failure; ours are one line
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -78,6 +80,8 @@ def start(processes: int, arguments: Sequence[str], threads: int | None) -> None
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise ProcessFailed(rank, failure.exitcode) from None
+    except SignalException:  # passed on to the processes, which have said where they stopped
+        raise Stopped from None
 
 
 @contextmanager
