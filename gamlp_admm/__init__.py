@@ -6,16 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gamlp_admm.backprop import Backprop
     from gamlp_admm.history import Result
     from gamlp_admm.nn import GAMLP
-    from gamlp_admm.trainers import Backprop, PdADMM, PdADMMG
+    from gamlp_admm.trainers import PdADMM, PdADMMG
 
 __all__ = ["GAMLP", "Backprop", "PdADMM", "PdADMMG", "Result"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "GAMLP": "nn",
-    "Backprop": "trainers",
+    "Backprop": "backprop",
     "PdADMM": "trainers",
     "PdADMMG": "trainers",
     "Result": "history",

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from gamlp_admm.activations import ACTIVATIONS
+from gamlp_admm.backprop import OPTIMIZERS
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.losses import RISKS
 from gamlp_admm.nn import INITS
-from gamlp_admm.trainers import OPTIMIZERS, trainer
+from gamlp_admm.trainers import trainer
 from gamlp_admm.training import Trainer, depths
 from gamlp_admm.transforms import OPERATORS, AugmentFeatures
 
