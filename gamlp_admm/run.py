@@ -36,7 +36,19 @@ def grown_from(depth: int, before: int) -> list[int | None]:
 
 
 class Run:
-    """One call of fit, in one process."""
+    """One call of fit, in one process.
+
+    Args:
+        trainer: The algorithm.
+        model: The network, which receives the selected weights at the end.
+        nodes: This process's rows.
+        the_risk: The risk.
+        stages: Depth of each stage of growth.
+        iterations: Iterations of each stage.
+        seed: Draws the start weights; ``None`` for those of the model.
+        team: The processes, and the layers of each.
+        like: Gives dtype and device.
+    """
 
     def __init__(
         self,
@@ -50,9 +62,8 @@ class Run:
         team: Team,
         like: Tensor,
     ) -> None:
-        self.trainer, self.model, self.nodes, self.risk, self.team, self.like = (
-            trainer, model, nodes, the_risk, team, like,
-        )  # fmt: skip
+        self.trainer, self.model, self.risk, self.nodes = trainer, model, the_risk, nodes
+        self.team, self.like = team, like
         self.stages, self.iterations = stages, iterations
         self.evaluator = Evaluator(nodes, the_risk, model.f)
         self.schedule = trainer.penalty_schedule()
