@@ -61,7 +61,7 @@ def start(processes: int, arguments: Sequence[str], threads: int | None) -> None
         ProcessFailed: A process failed; it names the first one that did.
         Stopped: A signal, such as that of Ctrl-C, ended them all.
     """
-    share = threads or max(1, len(os.sched_getaffinity(0)) // processes)
+    share = threads or max(1, torch.get_num_threads() // processes)
     os.environ["OMP_NUM_THREADS"] = str(share)
     os.environ[_STARTED_HERE] = str(os.getpid())
     logging.disable(logging.ERROR)  # the launcher's own words on a failure; ours are one line

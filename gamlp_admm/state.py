@@ -90,7 +90,7 @@ def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like
     Args:
         shapes: Shape of W of every layer of the network.
         layers: The layers to group.
-        num_rows: Training rows N.
+        num_rows: Training rows N, or a divisor of it that stands for any multiple.
         like: Gives dtype and device.
 
     Returns:

@@ -146,6 +146,9 @@ class ProcessTeam(Team):
         timeout: Seconds after which a wait for another process gives up.
         trace: Collects this process's spans.
 
+    Attributes:
+        mesh: The grid of processes, with the dimensions ``layers`` and ``nodes``.
+
     Raises:
         InputError: The number of processes is not a multiple of ``num_shards``.
     """

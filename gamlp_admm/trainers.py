@@ -158,7 +158,9 @@ class PdADMM(Trainer):
             like = task.data.y.new_empty(1).expand(1, task.data.num_train, task.weights[0][0].shape[1])
             channel.expect("a", layers[0] - 1, like)
             p = channel.receive("a", layers[0] - 1)[0]
-        groups = stacks(task.shapes, layers, task.data.num_train, task.data.y)
+        # Shards must stack alike, because they sum stacks: any number of rows must leave the layers aligned.
+        rows = task.data.num_train if task.team.num_shards == 1 else 1
+        groups = stacks(task.shapes, layers, rows, task.data.y)
         state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes))
         if (q := state[-1].q) is not None:
             channel.send("a", layers[-1], q[-1:], "next")

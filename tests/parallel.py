@@ -63,13 +63,12 @@ def bits(rank: int, folder: str) -> None:
     torch.save({str(case): r for case, r in results.items()}, f"{folder}/bits-{rank}.pt")
 
 
-def shards(rank: int, folder: str, node_shards: int) -> None:
+def shards(rank: int, folder: str, node_shards: int, hidden: int) -> None:
     """Train with the rows divided too."""
     results = {}
     for rule in RULES:
-        model, result = train(
-            rule, 5, 8, torch.float64, process_group=dist.group.WORLD, node_shards=node_shards, iterations=4
-        )
+        options = {"process_group": dist.group.WORLD, "node_shards": node_shards, "iterations": 4, "timeout": 20.0}
+        model, result = train(rule, 5, hidden, torch.float64, **options)
         results[rule] = outcome(model, result) | {"processes": result.processes}
     torch.save(results, f"{folder}/shards-{rank}.pt")
 

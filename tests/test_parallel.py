@@ -45,11 +45,12 @@ def test_any_split_over_processes_gives_the_bits_of_one(serial, split, case):
             assert torch.equal(outcome["weights"][name], tensor)
 
 
-@pytest.mark.parametrize(("processes", "node_shards"), [(2, 2), (4, 2)])
-def test_node_shards_equal_the_whole_to_rounding(tmp_path, processes, node_shards):
-    parallel.spawn(processes, tmp_path, parallel.shards, node_shards)
+@pytest.mark.parametrize(("processes", "node_shards", "hidden"), [(2, 2, 8), (4, 2, 8), (2, 2, 4)])
+def test_node_shards_equal_the_whole_to_rounding(tmp_path, processes, node_shards, hidden):
+    # Shards of 31 and 30 rows: with 4 neurons, layers of 30 rows alone would be aligned, and so stacked.
+    parallel.spawn(processes, tmp_path, parallel.shards, node_shards, hidden)
     for rule in parallel.RULES:
-        whole = parallel.outcome(*parallel.train(rule, 5, 8, torch.float64, iterations=4))
+        whole = parallel.outcome(*parallel.train(rule, 5, hidden, torch.float64, iterations=4))
         ranks = [torch.load(tmp_path / f"shards-{rank}.pt")[rule] for rank in range(processes)]
         for part in ranks:
             assert torch.allclose(part["predictions"], whole["predictions"], rtol=1e-7, atol=1e-9)
