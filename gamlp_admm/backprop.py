@@ -45,7 +45,7 @@ class BackpropSession(Session):
         self.objective = math.nan
         self.bytes_sent = 0
 
-    def iterate(self, scale: float) -> None:
+    def iterate(self, iteration: int, scale: float) -> None:
         """See :meth:`Session.iterate`; activations travel forward and their gradients back."""
         self.optimizer.zero_grad()
         (W, b), *rest = self.parameters

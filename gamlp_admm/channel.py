@@ -1,4 +1,4 @@
-"""How neighbouring blocks exchange fields. A channel knows no maths.
+"""How neighbouring blocks exchange fields. A channel knows neither maths nor codecs.
 
 Boundary l lies between layers l and l + 1. A :class:`LocalChannel` carries fields between blocks of one process; a
 :class:`ProcessChannel` also over the two boundaries at which this process's layers end.
@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from gamlp_admm.trace import Trace
-
-Side = Literal["previous", "next"]
 
 
 class NeighbourError(RuntimeError):
@@ -27,7 +24,8 @@ class LocalChannel:
     """The channel of a run in one process: a mailbox a boundary.
 
     Attributes:
-        bytes_sent: Payload sent so far, in bytes, over every boundary between layers, as if each layer were a process.
+        bytes_sent: Payload sent so far, in bytes, over every boundary between layers, as if each layer were a process;
+            who sends adds it up.
         wire_bytes: What of it went to another process, by boundary.
         trace: Collects spans.
     """
@@ -42,31 +40,23 @@ class LocalChannel:
         self.bytes_sent = 0
         self.wire_bytes: dict[int, int] = {}
 
+    def leads_away(self, boundary: int) -> bool:
+        """Whether what is sent over ``boundary`` goes to another process."""
+        return False
+
     def expect(self, field: str, boundary: int, like: Tensor) -> None:
         """Get ready to receive a tensor like ``like`` (shape, dtype, device) over ``boundary``."""
 
-    def send(self, field: str, boundary: int, stack: Tensor, to: Side) -> None:
-        """Start sending a field of the stack's outermost layer to the neighbour.
-
-        Args:
-            field: Name of the field.
-            boundary: The boundary that leaves the stack.
-            stack: The field for all layers of the stack, ``[S, N, n]``; what does not leave the stack crosses the
-                boundaries inside it.
-            to: The neighbour.
-        """
-        self.bytes_sent += stack.nbytes
-        self._deliver(field, boundary, stack[:1] if to == "previous" else stack[-1:])
+    def send(self, field: str, boundary: int, tensor: Tensor) -> None:
+        """Start sending a tensor over ``boundary``: a field, or its payload where the boundary leads away."""
+        self._mail[field, boundary] = tensor
 
     def receive(self, field: str, boundary: int) -> Tensor:
-        """Return what was sent over ``boundary``, ``[1, N, n]``, waiting for it if need be."""
+        """Return what was sent over ``boundary``, waiting for it if need be."""
         return self._mail.pop((field, boundary))
 
     def finish(self) -> None:
         """Wait until everything sent has left."""
-
-    def _deliver(self, field: str, boundary: int, tensor: Tensor) -> None:
-        self._mail[field, boundary] = tensor
 
 
 @dataclass(frozen=True)
@@ -119,6 +109,10 @@ class ProcessChannel(LocalChannel):
         self._expected: dict[tuple[str, int], tuple[dist.Work, Tensor]] = {}
         self._leaving: list[tuple[dist.Work, Tensor, str, Neighbour]] = []
 
+    def leads_away(self, boundary: int) -> bool:
+        """See :meth:`LocalChannel.leads_away`."""
+        return boundary in self._neighbours
+
     def expect(self, field: str, boundary: int, like: Tensor) -> None:
         """See :meth:`LocalChannel.expect`."""
         if boundary not in self._neighbours:
@@ -131,6 +125,26 @@ class ProcessChannel(LocalChannel):
             raise self._lost(peer, f"receiving {field}", error) from error
         assert work is not None
         self._expected[field, boundary] = work, buffer
+
+    def send(self, field: str, boundary: int, tensor: Tensor) -> None:
+        """See :meth:`LocalChannel.send`.
+
+        Raises:
+            NeighbourError: The neighbour failed.
+        """
+        if boundary not in self._neighbours:
+            super().send(field, boundary, tensor)
+            return
+        peer = self._neighbours[boundary]
+        payload = tensor.contiguous()
+        self.wire_bytes[boundary] = self.wire_bytes.get(boundary, 0) + payload.nbytes
+        with self.trace.span(f"send {field}", "send"):
+            try:
+                work = dist.isend(payload, peer.rank, group=self.groups[field])
+            except RuntimeError as error:
+                raise self._lost(peer, f"sending {field}", error) from error
+        assert work is not None
+        self._leaving.append((work, payload, f"sending {field}", peer))
 
     def receive(self, field: str, boundary: int) -> Tensor:
         """See :meth:`LocalChannel.receive`.
@@ -153,21 +167,6 @@ class ProcessChannel(LocalChannel):
         for work, _, what, peer in self._leaving:
             self._wait(work, what, peer)
         self._leaving.clear()
-
-    def _deliver(self, field: str, boundary: int, tensor: Tensor) -> None:
-        if boundary not in self._neighbours:
-            super()._deliver(field, boundary, tensor)
-            return
-        peer = self._neighbours[boundary]
-        payload = tensor.contiguous()
-        self.wire_bytes[boundary] = self.wire_bytes.get(boundary, 0) + payload.nbytes
-        with self.trace.span(f"send {field}", "send"):
-            try:
-                work = dist.isend(payload, peer.rank, group=self.groups[field])
-            except RuntimeError as error:
-                raise self._lost(peer, f"sending {field}", error) from error
-        assert work is not None
-        self._leaving.append((work, payload, f"sending {field}", peer))
 
     def _wait(self, work: dist.Work, what: str, peer: Neighbour) -> None:
         with self.trace.span(f"wait: {what}", "wait"):

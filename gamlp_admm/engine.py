@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from gamlp_admm.channel import LocalChannel, Side
+import torch
+
+from gamlp_admm.channel import LocalChannel
 from gamlp_admm.problem import Problem
 from gamlp_admm.state import Block
 
@@ -26,14 +29,15 @@ class Phase:
     update: Update
     needs: str | None = None
     sends: str | None = None
-    to: Side = "next"
+    to: Literal["previous", "next"] = "next"
 
 
 def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, channel: LocalChannel) -> list[Block]:
     """Return the blocks after one iteration.
 
     Within a phase the blocks do not depend on each other; a field that a phase sends travels while later phases
-    compute, until one of them needs it.
+    compute, until one of them needs it. What is sent goes through the problem's codecs: both ends of a boundary hold
+    what the codec makes of it, whether or not they are in one process.
 
     Args:
         state: Consecutive blocks that this process owns.
@@ -44,14 +48,13 @@ def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, c
     state = list(state)
     for phase in phases:
         for block in state:
-            _expect(block, phase.needs, channel)
+            _expect(block, phase.needs, problem, channel)
     for phase in phases:
         for i, block in enumerate(state):
-            block = _receive(block, phase.needs, channel)
+            block = _receive(block, phase.needs, problem, channel)
             with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
-                block = phase.update(block, problem)
-            _send(block, phase, channel)
-            state[i] = block
+                updated = phase.update(block, problem)
+            state[i] = _send(block, updated, phase, problem, channel)
     channel.finish()
     return state
 
@@ -64,19 +67,41 @@ def _source(block: Block, needs: str | None) -> tuple[str, int] | None:
     return field, block.first - 1 if side == "prev" else block.first + block.num_layers - 1
 
 
-def _expect(block: Block, needs: str | None, channel: LocalChannel) -> None:
-    if needs is not None and (source := _source(block, needs)):
-        channel.expect(*source, like=getattr(block, needs))
-
-
-def _receive(block: Block, needs: str | None, channel: LocalChannel) -> Block:
-    if needs is not None and (source := _source(block, needs)):
-        return block.with_fields({needs: channel.receive(*source)})
-    return block
-
-
-def _send(block: Block, phase: Phase, channel: LocalChannel) -> None:
-    if phase.sends is None or (block.is_first if phase.to == "previous" else block.is_last):
+def _expect(block: Block, needs: str | None, problem: Problem, channel: LocalChannel) -> None:
+    if needs is None or (source := _source(block, needs)) is None:
         return
-    boundary = block.first - 1 if phase.to == "previous" else block.first + block.num_layers - 1
-    channel.send(phase.sends, boundary, getattr(block, phase.sends), phase.to)
+    field, boundary = source
+    if channel.leads_away(boundary):
+        held = getattr(block, needs)
+        size = problem.codecs.size(field, range(boundary, boundary + 1), held)
+        channel.expect(field, boundary, like=held.new_empty(size, dtype=torch.uint8))
+
+
+def _receive(block: Block, needs: str | None, problem: Problem, channel: LocalChannel) -> Block:
+    if needs is None or (source := _source(block, needs)) is None:
+        return block
+    field, boundary = source
+    tensor = channel.receive(field, boundary)
+    if channel.leads_away(boundary):
+        held = getattr(block, needs)
+        with channel.trace.span(f"decode {field}", "compute"):
+            tensor = problem.codecs.at(field, boundary).decode(tensor, held, held)
+    return block.with_fields({needs: tensor})
+
+
+def _send(before: Block, block: Block, phase: Phase, problem: Problem, channel: LocalChannel) -> Block:
+    # Returns the block with what its neighbours make of the field: for all layers of the stack, because what does not
+    # leave the stack crosses the boundaries inside it.
+    if phase.sends is None or (block.is_first if phase.to == "previous" else block.is_last):
+        return block
+    field, codecs, S = phase.sends, problem.codecs, block.num_layers
+    lowest = block.first - 1 if phase.to == "previous" else block.first
+    boundaries, outermost = range(lowest, lowest + S), 0 if phase.to == "previous" else S - 1
+    boundary = boundaries[outermost]
+    values = getattr(block, field)
+    with channel.trace.span(f"encode {field}", "compute"):
+        leaving = boundary if channel.leads_away(boundary) else None
+        sent, payload = codecs.send(field, boundaries, values, before.sent(field), leaving)
+    channel.bytes_sent += codecs.size(field, boundaries, values)
+    channel.send(field, boundary, sent[outermost : outermost + 1] if payload is None else payload)
+    return block.with_sent(field, sent)

@@ -66,7 +66,7 @@ class Evaluator:
             if last:
                 outputs.append(z)
             else:
-                channel.send("a", end, self.f(z)[None], "next")
+                channel.send("a", end, self.f(z)[None])
         channel.finish()
         return torch.cat(outputs) if last else None
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gamlp_admm.activations import Activation
 from gamlp_admm.blocks import Gram, RowSum, Rule, all_rows_here
+from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.losses import Risk
 
 
@@ -27,6 +28,7 @@ class Problem:
         gram: Decomposition of the first layer's Gram matrix; needed by ``exact`` only.
         num_rows: Rows over all shards.
         row_sum: Sum over the shards of the rows.
+        codecs: How p and q are sent from layer to layer, and which of them live on grids.
         counts_weights: Whether this shard of the rows counts μ/2 ‖W‖² in the objective, as one of them must.
     """
 
@@ -41,6 +43,7 @@ class Problem:
     gram: Gram | None = field(default=None, repr=False)
     num_rows: int = 0
     row_sum: RowSum = all_rows_here
+    codecs: Codecs = field(default_factory=Codecs)
     counts_weights: bool = True
 
     def __post_init__(self) -> None:

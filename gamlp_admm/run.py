@@ -164,7 +164,7 @@ class Run:
     def _iterate(self) -> None:
         scale = self.schedule(self._stage_records, self.iteration - self.stage_start)
         begin, waited = _now(self.like), self.team.trace.wait
-        self.session.iterate(scale)
+        self.session.iterate(self.iteration + 1, scale)
         self.seconds += _now(self.like) - begin
         self.wait_seconds += self.team.trace.wait - waited
         self.iteration += 1

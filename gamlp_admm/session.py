@@ -52,8 +52,13 @@ class Session(ABC):
     bytes_sent: int
 
     @abstractmethod
-    def iterate(self, scale: float) -> None:
-        """Run one iteration with ρ and ν at ``scale`` times their start values."""
+    def iterate(self, iteration: int, scale: float) -> None:
+        """Run one iteration.
+
+        Args:
+            iteration: Its number, from 1, over all stages of growth.
+            scale: Factor of ρ and ν to their start values.
+        """
 
     @abstractmethod
     def weights(self) -> Weights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -20,7 +20,8 @@ class Block:
     """Layers ``first … first + S − 1`` (counted from 0), which have equal shapes, as one stack.
 
     What the next iteration needs, and nothing else. The last layer of the network has no ``q`` and ``u``. The
-    fields at the bottom are this block's copies of what its neighbours hold; they are ``None`` at the network's ends.
+    fields at the bottom are what passed between this block and its neighbours: its copies of what they hold, which are
+    ``None`` at the network's ends, and what they hold of it, which is ``None`` where that is the field itself.
 
     Attributes:
         first: Number of the stack's first layer.
@@ -34,6 +35,9 @@ class Block:
         q_prev: ``q`` of the layer before the stack, ``[1, N, n_in]``.
         u_prev: ``u`` of the layer before the stack, ``[1, N, n_in]``.
         p_next: ``p`` of the layer after the stack, ``[1, N, n_out]``.
+        p_sent: What the layers below make of ``p``, after coding, ``[S, N, n_in]``.
+        q_sent: What the layers above make of ``q``, after coding, ``[S, N, n_out]``.
+        v: Estimate of the leading right singular vector of ``W``, ``[S, n_in]``, where ``p`` lives on a grid.
     """
 
     first: int
@@ -47,6 +51,9 @@ class Block:
     q_prev: Tensor | None = None
     u_prev: Tensor | None = None
     p_next: Tensor | None = None
+    p_sent: Tensor | None = None
+    q_sent: Tensor | None = None
+    v: Tensor | None = None
 
     @property
     def num_layers(self) -> int:
@@ -63,14 +70,25 @@ class Block:
         """Whether the stack holds the network's last layer, whose ``z`` meets the risk."""
         return self.q is None
 
+    def sent(self, field: str) -> Tensor:
+        """Return what the neighbours hold of ``p`` or ``q``: what both ends of a boundary compute with."""
+        coded: Tensor | None = getattr(self, f"{field}_sent")
+        value: Tensor = getattr(self, field)
+        return value if coded is None else coded
+
+    def with_sent(self, field: str, coded: Tensor) -> Block:
+        """Return the block after ``p`` or ``q`` was sent."""
+        kept: dict[str, Any] = {f"{field}_sent": None if coded is getattr(self, field) else coded}
+        return replace(self, **kept)
+
     def below(self, field: str) -> Layers:
-        """Return ``q`` or ``u`` of the layer below each layer: S views ``[N, n_in]``, the stack's own moved along S."""
-        own: Tensor | None = getattr(self, field)
+        """Return ``q`` (as sent) or ``u`` of the layer below each layer: S views ``[N, n_in]``, moved along S."""
+        own = self.u if field == "u" else None if self.q is None else self.sent(field)
         return (*getattr(self, f"{field}_prev"), *(() if own is None else own[:-1]))
 
     def above(self, field: str) -> Layers:
-        """Return ``p`` of the layer above each layer: S views ``[N, n_out]``, the stack's own moved along S."""
-        return (*getattr(self, field)[1:], *getattr(self, f"{field}_next"))
+        """Return ``p`` (as sent) of the layer above each layer: S views ``[N, n_out]``, moved along S."""
+        return (*self.sent(field)[1:], *getattr(self, f"{field}_next"))
 
     def with_fields(self, tensors: Mapping[str, Tensor]) -> Block:
         """Return the block with some tensors replaced, by field name."""
@@ -108,27 +126,40 @@ def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like
     return groups
 
 
-def initial_blocks(p: Tensor, weights: Weights, f: Activation, groups: Sequence[range], num_layers: int) -> list[Block]:
-    """Return the state that a forward pass gives: all constraints hold and u = 0.
+Land = Callable[[str, int, Tensor], Tensor]
+"""From ``p`` or ``q``, a boundary and where a forward pass would put it to where the variable may lie."""
+
+
+def initial_blocks(
+    p: Tensor,
+    weights: Weights,
+    f: Activation,
+    groups: Sequence[range],
+    num_layers: int,
+    land: Land = lambda field, boundary, x: x,
+) -> list[Block]:
+    """Return the state that a forward pass gives: u = 0, and the constraints hold where variables do not live on grids.
 
     Args:
-        p: Inputs of the first layer of the groups, ``[N, n_in]``: the features, or the layer's q below.
+        p: Inputs of the first layer of the groups, ``[N, n_in]``: the features, or the outputs of the layer below.
         weights: (W, b) of each layer of the groups.
         f: The activation.
         groups: The layers of each stack, from :func:`stacks`.
         num_layers: Number of layers of the network.
+        land: Where p and q, which leave the layers by boundaries counted from 0, come to lie.
     """
     result: list[Block] = []
     pairs = iter(weights)
-    a, q_prev = p[None], None if groups[0][0] == 0 else p[None]
+    a = p[None]
+    q_prev = None if groups[0][0] == 0 else land("q", groups[0][0] - 1, a)
     for layers in groups:
         W, b = (torch.stack(t) for t in zip(*(next(pairs) for _ in layers), strict=True))
         inputs, products, outputs = [], [], []
-        for s in range(len(layers)):
-            inputs.append(a)
-            products.append(blocks.products(a, W[s : s + 1]))
+        for s, l in enumerate(layers):
+            inputs.append(a if l == 0 else land("p", l - 1, a))
+            products.append(blocks.products(inputs[-1], W[s : s + 1]))
             a = f(products[-1] + b[s])
-            outputs.append(a)
+            outputs.append(land("q", l, a))
         M, q = torch.cat(products), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
         result.append(
             Block(
@@ -142,7 +173,7 @@ def initial_blocks(p: Tensor, weights: Weights, f: Activation, groups: Sequence[
                 u=None if q is None else torch.zeros_like(q),
                 q_prev=q_prev,
                 u_prev=None if q_prev is None else torch.zeros_like(q_prev),
-                p_next=None if q is None else q[-1:],
+                p_next=None if q is None else land("p", layers[-1], a),
             )
         )
         q_prev = None if q is None else q[-1:]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from gamlp_admm.activations import Activation
@@ -13,6 +14,7 @@ from gamlp_admm.algorithms import pdadmm
 from gamlp_admm.backprop import OPTIMIZERS, Backprop
 from gamlp_admm.blocks import RULES, Gram, Rule, all_rows_here
 from gamlp_admm.channel import LocalChannel
+from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.engine import iterate
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn import Weights
@@ -44,10 +46,11 @@ class ADMMSession(Session):
         """See :meth:`Session.wire_bytes`."""
         return self.channel.wire_bytes
 
-    def iterate(self, scale: float) -> None:
+    def iterate(self, iteration: int, scale: float) -> None:
         """See :meth:`Session.iterate`."""
         start = self.start_problem
-        self.problem = replace(start, rho=start.rho * scale, nu=start.nu * scale)
+        codecs = replace(start.codecs, iteration=iteration)
+        self.problem = replace(start, rho=start.rho * scale, nu=start.nu * scale, codecs=codecs)
         self.previous = self.state
         self.state = iterate(self.state, pdadmm.PHASES, self.problem, self.channel)
 
@@ -61,14 +64,20 @@ class ADMMSession(Session):
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
-        return {f"{block.first}.{name}": t for block in self.state for name, t in block.tensors().items()}
+        ranges = self.start_problem.codecs.ranges
+        return {f"{block.first}.{name}": t for block in self.state for name, t in block.tensors().items()} | {
+            f"range.{l}": torch.tensor(ends, dtype=torch.float64) for l, ends in ranges.items()
+        }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
-        self.state = [
-            block.with_fields({name: tensors[f"{block.first}.{name}"] for name in block.tensors()})
-            for block in self.state
-        ]
+        named: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            place, name = key.split(".")
+            named.setdefault(place, {})[name] = tensor
+        for l, (low, high) in ((l, t.tolist()) for l, t in named.pop("range", {}).items()):
+            self.start_problem.codecs.ranges[int(l)] = (low, high)
+        self.state = [block.with_fields(named[str(block.first)]) for block in self.state]
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,9 @@ class PdADMM(Trainer):
         tau: First step denominator that ``backtracking`` tries.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.schedules`).
+        codec: How p and q are sent from layer to layer: a codec (:mod:`gamlp_admm.codecs`) by name, such as
+            ``int2-delta``, or several, by field, boundary and iteration (:mod:`gamlp_admm.codecs.plan`). With a grid,
+            p and q live on it (pdADMM-G-Q).
         loss: Risk of the last layer.
         class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
 
@@ -98,6 +110,7 @@ class PdADMM(Trainer):
     solver: str = "linesearch"
     tau: float = 20.0
     schedule: str | Schedule = "constant"
+    codec: Any = "full"
 
     compressible: ClassVar[bool] = True
     distributable: ClassVar[bool] = True
@@ -111,6 +124,15 @@ class PdADMM(Trainer):
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)
         schedule(self.schedule)
+        self.codec_plan()
+
+    def codec_plan(self) -> Plan:
+        """Return which codec serves when and where."""
+        return Plan.of(self.codec)
+
+    def settings(self) -> dict[str, str]:
+        """See :meth:`Trainer.settings`."""
+        return {**super().settings(), "codec": str(self.codec_plan())}
 
     @property
     def algorithm(self) -> str:
@@ -143,11 +165,12 @@ class PdADMM(Trainer):
             gram=gram,
             num_rows=task.num_train,
             row_sum=team.row_sum if team.num_shards > 1 else all_rows_here,
+            codecs=Codecs(self.codec_plan()),
             counts_weights=team.shard == 0,
         )
-        return ADMMSession(problem, self._state(task, channel), channel)
+        return ADMMSession(problem, self._state(task, channel, problem.codecs), channel)
 
-    def _state(self, task: Task, channel: LocalChannel) -> list[Block]:
+    def _state(self, task: Task, channel: LocalChannel, codecs: Codecs) -> list[Block]:
         # A forward pass through the processes, each starting when the one before it has finished.
         layers = task.team.layers
         if not layers:
@@ -161,9 +184,15 @@ class PdADMM(Trainer):
         # Shards must stack alike, because they sum stacks: any number of rows must leave the layers aligned.
         rows = task.data.num_train if task.team.num_shards == 1 else 1
         groups = stacks(task.shapes, layers, rows, task.data.y)
-        state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes))
-        if (q := state[-1].q) is not None:
-            channel.send("a", layers[-1], q[-1:], "next")
+
+        def land(field: str, boundary: int, x: Tensor) -> Tensor:
+            if boundary not in codecs.ranges:
+                codecs.observe(boundary, x, task.team.row_maximum)
+            return codecs.land(field, range(boundary, boundary + 1), x)
+
+        state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes), land)
+        if state[-1].q is not None:
+            channel.send("a", layers[-1], task.f(state[-1].z[-1:]))
         channel.finish()
         channel.reset_counts()
         return state

@@ -1,7 +1,11 @@
-"""pdADMM and pdADMM-G: every layer updates at the same time; neighbours exchange p and q.
+"""pdADMM, pdADMM-G and pdADMM-G-Q: every layer updates at the same time; neighbours exchange p and q.
 
-Source: pdADMM, ICDM 2020, arXiv 2009.02868, Algorithm 1; pdADMM-G, TNNLS 2022, arXiv 2105.09837, Algorithm 1. They are
-the same algorithm, on plain and on graph-augmented features.
+Source: pdADMM, ICDM 2020, arXiv 2009.02868, Algorithm 1; pdADMM-G and pdADMM-G-Q, TNNLS 2022, arXiv 2105.09837,
+Algorithms 1 and 2. The first two are the same algorithm, on plain and on graph-augmented features; in the third p (or
+q, or both) lives on a finite grid Δ, which differs in where the update of p or q puts it.
+
+What a layer computes of its neighbours it computes with what was sent: both ends of a boundary hold the same p̂ and q̂,
+and so the same u = u + ρ(p̂ − q̂). Without a lossy codec these are p and q.
 """
 
 from __future__ import annotations
@@ -25,6 +29,13 @@ def update_p(block: Block, problem: Problem) -> Block:
     s, nu, rho = block, problem.nu, problem.rho
     r = blocks.residual(s.M, s.b, s.z)
     g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho)
+    if problem.codecs.on_grid("p"):
+        boundaries = range(s.first - 1, s.first - 1 + s.num_layers)
+        v = s.W.mean(1) if s.v is None else s.v
+        p, M, v = blocks.p_on_grid(
+            g, s.p, s.W, s.M, v, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum
+        )
+        return replace(block, p=p, M=M, v=v)
     if problem.rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, nu, rho)
     else:
@@ -49,27 +60,30 @@ def update_W_b_z(block: Block, problem: Problem) -> Block:
     return replace(block, W=W, M=M, b=b, z=z)
 
 
-def update_q_u(block: Block, problem: Problem) -> Block:
-    """Update outputs q and multipliers u of all layers but the last, once the next layer's p is here."""
-    if block.q is None or block.u is None:
+def update_q(block: Block, problem: Problem) -> Block:
+    """Update outputs q of all layers but the last, once the next layer's p is here."""
+    s = block
+    if s.q is None or s.u is None:
         return block
-    p_next = block.above("p")
-    q = blocks.q_update(p_next, block.z, block.u, problem.f, problem.nu, problem.rho)
-    return replace(block, q=q, u=blocks.u_update(block.u, p_next, q, problem.rho))
+    q = blocks.q_update(s.above("p"), s.z, s.u, problem.f, problem.nu, problem.rho)
+    return replace(block, q=problem.codecs.land("q", range(s.first, s.first + s.num_layers), q))
 
 
-def update_u_prev(block: Block, problem: Problem) -> Block:
-    """Repeat the previous layer's update of u from the q that it sent, so that u need not travel."""
-    if block.u_prev is None or block.q_prev is None:
-        return block
-    return replace(block, u_prev=blocks.u_update(block.u_prev, block.p[:1], block.q_prev, problem.rho))
+def update_u(block: Block, problem: Problem) -> Block:
+    """Update the multipliers u; also those of the layer below, as it does itself, so that they need not travel."""
+    s, u, u_prev = block, block.u, block.u_prev
+    if u is not None:
+        u = blocks.u_update(u, s.above("p"), s.sent("q"), problem.rho)
+    if u_prev is not None and s.q_prev is not None:
+        u_prev = blocks.u_update(u_prev, s.sent("p")[:1], s.q_prev, problem.rho)
+    return replace(block, u=u, u_prev=u_prev)
 
 
 PHASES = (
     Phase(update_p, sends="p", to="previous"),
     Phase(update_W_b_z),
-    Phase(update_q_u, needs="p_next", sends="q", to="next"),
-    Phase(update_u_prev, needs="q_prev"),
+    Phase(update_q, needs="p_next", sends="q", to="next"),
+    Phase(update_u, needs="q_prev"),
 )
 
 
@@ -82,8 +96,8 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         problem: What is minimised.
 
     Returns:
-        ``[3, number of layers]``, whose rows sum to L_ρ, to the primal residual Σ ‖p_{l+1} − q_l‖², and to the
-        square of the dual residual ρ ‖q^{k+1} − q^k‖.
+        ``[3, number of layers]``, X
+        and to the square of the dual residual ρ ‖q^{k+1} − q^k‖.
     """
     columns = [torch.zeros(3, 0, dtype=torch.float64)]
     for s, t in zip(after, before, strict=True):
@@ -94,9 +108,9 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         if s.q is None or s.u is None or t.q is None:
             objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
         else:
-            coupling, primal = blocks.coupling_terms(s.above("p"), s.q, s.u, problem.rho)
+            coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho)
             objective = objective + blocks.activation_terms(s.q, problem.f(s.z), problem.nu) + coupling
-            dual = problem.rho**2 * blocks.squared_norms(s.q - t.q)
+            dual = problem.rho**2 * blocks.squared_norms(s.sent("q") - t.sent("q"))
         columns.append(torch.stack([objective, primal, dual]).double().cpu())
     return torch.cat(columns, 1)
 

@@ -1,0 +1,139 @@
+"""What every codec is: a way to write a float tensor as bytes, and to read it again."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.errors import InputError
+
+Parts = tuple[Tensor, ...]
+
+SLICE = 1 << 19
+"""Entries that are coded at a time on the CPU: what the passes over them make stays in the cache (measured)."""
+
+
+class Codec(ABC):
+    """Writes a float tensor ``[…, n]`` as bytes. Rows of ``n`` entries are coded independently of each other.
+
+    A codec has no state. One that codes differences is given ``before``, a tensor that both ends hold. The payload is
+    uint8 ``[size(shape, dtype)]``: part after part (scales, then codes), each part row after row, without a header.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What :func:`gamlp_admm.codecs.codec` makes this codec of."""
+
+    @property
+    def config(self) -> Any:
+        """The codec as a JSON value, which :func:`gamlp_admm.codecs.codec` takes as well."""
+        return self.name
+
+    def __str__(self) -> str:
+        return self.name
+
+    def size(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
+        """Return the number of bytes of the payload of a tensor of that shape and dtype, without seeing it."""
+        *rows, n = shape
+        return math.prod(rows) * sum(kind.itemsize * count for kind, count in self.parts(n, dtype))
+
+    def lossless(self, dtype: torch.dtype) -> bool:
+        """Whether every tensor of that dtype comes back as it was."""
+        return False
+
+    def encode(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return the payload of ``x``.
+
+        Args:
+            x: ``[…, n]``, float32 or float64.
+            before: What both ends hold already, of the shape of ``x``; for codecs of differences.
+
+        Raises:
+            InputError: ``x`` has an entry that is NaN, infinite, or beyond the codec's range.
+        """
+        payload, decoded = self.transmit(x, before)
+        for what, tensor in (("", x), (" after coding", decoded)):
+            if not bool(torch.isfinite(tensor).all()):
+                raise InputError(f"{self.name}: only finite numbers can be sent, but{what} there is NaN or infinity")
+        return payload
+
+    def decode(self, payload: Tensor, like: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return the tensor that a payload stands for.
+
+        Args:
+            payload: What :meth:`encode` returned, uint8 ``[size]``.
+            like: Gives shape and dtype.
+            before: As for :meth:`encode`.
+        """
+        out = torch.empty(like.shape, dtype=like.dtype, device=payload.device)
+        rows, known = _rows(out), _rows(before)  # a view of it
+        views = self._views(payload, len(rows), like.shape[-1], like.dtype)
+        for i, j in _slices(rows):
+            self.value(tuple(view[i:j] for view in views), known[i:j], rows[i:j])
+        return out
+
+    def project(self, x: Tensor, before: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """Return ``decode(encode(x))``, the same bits, without making the payload and without looking for NaN.
+
+        Args:
+            x: As for :meth:`encode`.
+            before: As for :meth:`encode`.
+            out: Where to write it; a new tensor if ``None``.
+        """
+        return self._run(x, before, out, None)
+
+    def transmit(self, x: Tensor, before: Tensor | None = None, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return ``encode(x)`` and ``project(x)`` at the cost of one, without looking for NaN."""
+        payload = torch.empty(self.size(x.shape, x.dtype), dtype=torch.uint8, device=x.device)
+        return payload, self._run(x, before, out, payload)
+
+    def _run(self, x: Tensor, before: Tensor | None, out: Tensor | None, payload: Tensor | None) -> Tensor:
+        rows, known = _rows(x), _rows(before)
+        out = torch.empty(x.shape, dtype=x.dtype, device=x.device) if out is None else out
+        target, views = _rows(out), None
+        if payload is not None:
+            views = self._views(payload, len(rows), x.shape[-1], x.dtype)
+        for i, j in _slices(rows):
+            parts = None if views is None else tuple(view[i:j] for view in views)
+            self.code(rows[i:j], known[i:j], parts, target[i:j])
+        return out
+
+    def _views(self, payload: Tensor, rows: int, n: int, dtype: torch.dtype) -> Parts:
+        views, start = [], 0
+        for kind, count in self.parts(n, dtype):
+            end = start + rows * count * kind.itemsize
+            views.append(payload[start:end].view(kind).view(rows, count))
+            start = end
+        return tuple(views)
+
+    # What a codec is made of; rows are [N, n].
+
+    @abstractmethod
+    def parts(self, n: int, dtype: torch.dtype) -> list[tuple[torch.dtype, int]]:
+        """Return what a row of ``n`` entries is sent as: dtype and count of each part, the widest dtype first."""
+
+    @abstractmethod
+    def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
+        """Write the codes of ``x`` into ``parts``, unless ``None``, and into ``out`` what they stand for."""
+
+    @abstractmethod
+    def value(self, parts: Parts, before: Tensor, out: Tensor) -> None:
+        """Write into ``out`` what ``parts`` stand for: the bits that :meth:`code` wrote there."""
+
+
+def _rows(x: Tensor | None) -> Tensor:
+    if x is None:
+        return torch.empty(0)  # whose slices are empty too
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).contiguous()
+
+
+def _slices(rows: Tensor) -> Iterator[tuple[int, int]]:
+    N, n = rows.shape
+    step = max(N, 1) if rows.is_cuda else max(SLICE // max(n, 1), 1)
+    return ((i, min(i + step, N)) for i in range(0, N if n else 0, step))

@@ -1,0 +1,206 @@
+"""Which codec serves when and where: for each field, boundary between layers, and iteration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.codecs import Cast, Codec, FittedGrid, Grid, codec
+from gamlp_admm.errors import InputError
+
+FIELDS = ("p", "q")
+Choice = Callable[[str, int, int], Any]
+"""From field, boundary (1 lies between layers 1 and 2) and iteration (from 1, over all stages) to a codec."""
+
+FULL = Cast("full")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A codec and the condition under which it serves; of several rules the last that applies counts.
+
+    Attributes:
+        codec: The codec.
+        fields: Fields that it serves.
+        boundaries: First and last boundary that it serves, from 1.
+        start: First iteration that it serves, from 1.
+    """
+
+    codec: Codec | FittedGrid
+    fields: tuple[str, ...] = FIELDS
+    boundaries: tuple[int, float] = (1, float("inf"))
+    start: int = 1
+
+    def applies(self, field: str, boundary: int, iteration: int) -> bool:
+        """Whether the condition holds."""
+        low, high = self.boundaries
+        return field in self.fields and low <= boundary <= high and iteration >= self.start
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The codecs of a whole run.
+
+    Attributes:
+        spec: What the plan was made of.
+        choice: Which codec serves.
+        gridded: The fields whose codecs are grids: the variables live on them.
+    """
+
+    spec: Any
+    choice: Choice
+    gridded: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, spec: Any, quantize: Sequence[str] = FIELDS) -> Plan:
+        """Return the plan that ``spec`` describes.
+
+        Args:
+            spec: A codec, which serves everywhere; rules as text (:func:`rules`); ``{"p": …, "q": …}``; or a
+                :data:`Choice`, a function of field, boundary and iteration.
+            quantize: Fields that it is for; others travel in full.
+
+        Raises:
+            InputError: It cannot be understood, or mixes grids with other codecs of the same field.
+        """
+        if callable(spec):
+            return cls(spec, lambda field, l, k: spec(field, l, k) if field in quantize else FULL)
+        if isinstance(spec, Mapping) and set(spec) <= set(FIELDS):
+            made = [Rule(codec(value), (field,)) for field, value in spec.items()]
+        elif isinstance(spec, str):
+            made = rules(spec)
+        else:
+            made = [Rule(codec(spec))]
+        made = [Rule(FULL), *made, *(Rule(FULL, (field,)) for field in FIELDS if field not in quantize)]
+
+        def choice(field: str, boundary: int, iteration: int) -> Codec | FittedGrid:
+            return next(r.codec for r in reversed(made) if r.applies(field, boundary, iteration))
+
+        gridded = []
+        for name in FIELDS:
+            # Where and when the choice can change, and so all that it can be.
+            places = {1, *(int(b) for r in made for b in (r.boundaries[0], r.boundaries[1] + 1) if b < float("inf"))}
+            chosen = {choice(name, l, r.start) for l in places for r in made}
+            grids = {isinstance(c, Grid | FittedGrid) for c in chosen}
+            if len(grids) > 1:
+                raise InputError(f"codec {spec}: {name} lives on a grid everywhere and always, or nowhere")
+            if grids == {True}:
+                gridded.append(name)
+        return cls(spec, choice, tuple(gridded))
+
+    def __str__(self) -> str:
+        if isinstance(self.spec, Mapping):
+            return "/".join(f"{field}:{codec(value)}" for field, value in self.spec.items())
+        if isinstance(self.spec, str):
+            return self.spec
+        return getattr(self.spec, "__qualname__", None) or str(codec(self.spec))
+
+
+def rules(text: str) -> list[Rule]:
+    """Return the rules that a text lists, ``[CONDITION+…:]CODEC`` each, with ``/`` between them.
+
+    Conditions are ``p`` or ``q``, ``at=A`` or ``at=A-B`` (boundaries, 1 between layers 1 and 2) and ``from=K``
+    (iterations, from 1). A later rule overrides an earlier one: ``int2-delta/from=50:int8-delta/q+at=1-2:fp16``.
+
+    Raises:
+        InputError: The text cannot be read.
+    """
+    result = []
+    for part in text.split("/"):
+        conditions: dict[str, Any] = {}
+        head, _, rest = part.partition(":")
+        while rest and all(re.fullmatch(r"[pq]|at=\d+(-\d+)?|from=\d+", c) for c in head.split("+")):
+            for condition in head.split("+"):
+                key, _, value = condition.partition("=")
+                if key == "from":
+                    conditions["start"] = int(value)
+                elif key == "at":
+                    low, _, high = value.partition("-")
+                    conditions["boundaries"] = (int(low), int(high or low))
+                else:
+                    conditions["fields"] = (key,)
+            part = rest
+            head, _, rest = part.partition(":")
+        result.append(Rule(codec(part), **conditions))
+    return result
+
+
+@dataclass(frozen=True)
+class Codecs:
+    """The codecs of one network's boundaries in one iteration. Boundary l lies between layers l and l + 1, from 0.
+
+    Attributes:
+        plan: The codecs of the run.
+        iteration: The iteration, from 1.
+        ranges: Least and greatest output of the first forward pass, by boundary, as far as this process knows.
+    """
+
+    plan: Plan = field(default_factory=lambda: Plan.of(FULL))
+    iteration: int = 1
+    ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def on_grid(self, name: str) -> bool:
+        """Whether the variable ``p`` or ``q`` lives on a grid."""
+        return name in self.plan.gridded
+
+    def at(self, name: str, boundary: int) -> Codec:
+        """Return the codec of a field at a boundary."""
+        chosen = codec(self.plan.choice(name, boundary + 1, self.iteration))
+        return chosen.between(*self.ranges[boundary]) if isinstance(chosen, FittedGrid) else chosen
+
+    def observe(self, boundary: int, q: Tensor, maximum: Callable[[Tensor], Tensor]) -> None:
+        """Note the range of a layer's outputs, where a grid is fitted to it.
+
+        Args:
+            boundary: The boundary above the layer.
+            q: The outputs, ``[…, N, n]``.
+            maximum: Maximum over the shards of the rows.
+        """
+        if self.plan.gridded:
+            low, high = maximum(torch.stack([-q.amin(), q.amax()]) if q.numel() else q.new_zeros(2)).tolist()
+            self.ranges[boundary] = (-low, high)
+
+    def land(self, name: str, boundaries: range, x: Tensor) -> Tensor:
+        """Return where a variable of consecutive layers comes to lie: on its grid if it lives on one, else at ``x``.
+
+        Args:
+            name: ``p`` or ``q``.
+            boundaries: The boundary of each layer.
+            x: The variable, ``[S, N, n]``.
+        """
+        return self.send(name, boundaries, x, None)[0] if self.on_grid(name) else x
+
+    def size(self, name: str, boundaries: range, like: Tensor) -> int:
+        """Return the bytes that a field of consecutive layers takes on its way, ``like`` ``[S, N, n]``."""
+        return sum(self.at(name, l).size(like.shape[1:], like.dtype) for l in boundaries)
+
+    def send(
+        self, name: str, boundaries: range, x: Tensor, before: Tensor | None, leaving: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the other ends of some boundaries make of a field, and the payload for one that leaves.
+
+        Args:
+            name: ``p`` or ``q``.
+            boundaries: The boundary of each layer of the stack.
+            x: The field, ``[S, N, n]``.
+            before: What the other ends make of the last one, ``[S, N, n]``.
+            leaving: The boundary for which there must be a payload.
+        """
+        codecs = [self.at(name, l) for l in boundaries]
+        if leaving is None and all(c == codecs[0] for c in codecs):
+            return codecs[0].project(x, before), None
+        lossless = all(c.lossless(x.dtype) for c in codecs)
+        sent, payload = x if lossless else torch.empty_like(x), None
+        for s, (c, l) in enumerate(zip(codecs, boundaries, strict=True)):
+            layer, known = x[s], None if before is None else before[s]
+            out = None if lossless else sent[s]
+            if l == leaving:
+                payload, _ = c.transmit(layer, known, out)
+            else:
+                c.project(layer, known, out)
+        return sent, payload
