@@ -137,6 +137,16 @@ class Numbers(click.ParamType[Any]):
         return numbers[0] if self.single and len(numbers) == 1 else numbers
 
 
+class Names(click.ParamType[Any]):
+    """Names separated by commas, as a tuple."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See :meth:`click.ParamType.convert`."""
+        return tuple(name.strip() for name in str(value).split(","))
+
+
 def option(name: str, kind: Any = None, default: str | None = None, **more: Any) -> Decorator:
     """Return an option whose value is ``None`` unless given; ``default`` is what the help says."""
     return click.option(name, type=kind, default=None, show_default=default or False, **more)

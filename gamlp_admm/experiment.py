@@ -21,6 +21,7 @@ import torch
 
 from gamlp_admm import checkpoint as checkpoints
 from gamlp_admm import launch
+from gamlp_admm.data import SPLITS
 from gamlp_admm.datasets import DatasetInfo, load_dataset
 from gamlp_admm.errors import InputError
 from gamlp_admm.history import Callback, Result
@@ -153,7 +154,7 @@ def run(
         )
         total = prepared.load_seconds + prepared.augment_seconds + time.perf_counter() - start
         seconds = {"augment": prepared.augment_seconds, "train": result.seconds, "total": total}
-        return Run(used, model, _report(used, model, result, seconds))
+        return Run(used, model, _report(used, model, result, seconds) | {"num_nodes": _num_nodes(prepared.data)})
 
 
 def seeded(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:
@@ -192,15 +193,21 @@ def summarize(runs: Sequence[Run]) -> dict[str, Any]:
 
     ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last.
     """
-    summary: dict[str, float | None] = {}
+    reports = [run.report for run in runs]
+    return {"runs": reports, "summary": summary(reports)}
+
+
+def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Return what :func:`summarize` calls the summary, of runs' reports."""
+    result: dict[str, float | None] = {}
     for selected, prefix in (("best", ""), ("last", "last_")):
         for key in ("test_accuracy", "val_accuracy"):
-            values = [run.report[selected][key] for run in runs]
+            values = [report[selected][key] for report in reports]
             known = None not in values
             deviation = statistics.stdev(values) if known and len(values) > 1 else 0.0
-            summary[f"{prefix}{key}_mean"] = statistics.fmean(values) if known else None
-            summary[f"{prefix}{key}_std"] = deviation if known else None
-    return {"runs": [run.report for run in runs], "summary": summary}
+            result[f"{prefix}{key}_mean"] = statistics.fmean(values) if known else None
+            result[f"{prefix}{key}_std"] = deviation if known else None
+    return result
 
 
 def _report(used: Experiment, model: GAMLP, result: Result, seconds: dict[str, float]) -> dict[str, Any]:
@@ -220,6 +227,10 @@ def _report(used: Experiment, model: GAMLP, result: Result, seconds: dict[str, f
         "converges": result.converges,
         "processes": result.processes,
     }
+
+
+def _num_nodes(data: Any) -> dict[str, int]:
+    return {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None}
 
 
 def _finite(value: float | None) -> float | None:

@@ -40,7 +40,10 @@ DEFAULTS: dict[str, Any] = {
 }
 """Options that neither the user nor the recipe sets; the trainer has the defaults of its own settings."""
 
-SETTINGS = ("loss", "class_weight", "rho", "nu", "mu", "solver", "schedule", "tau", "lr", "weight_decay")
+SETTINGS = (
+    *("loss", "class_weight", "rho", "nu", "mu", "solver", "schedule", "tau", "codec", "quantize"),
+    *("lr", "weight_decay"),
+)
 """Options that are arguments of the trainer."""
 
 AUGMENTATION = ("operator", "hops", "alpha", "t", "normalize_features")
@@ -49,7 +52,7 @@ AUGMENTATION = ("operator", "hops", "alpha", "t", "normalize_features")
 BASELINE_RECIPE = {*AUGMENTATION, "layers", "hidden"}
 """What backpropagation takes from a data set's recipe."""
 
-RECIPE = {*BASELINE_RECIPE, *DEFAULTS, *SETTINGS} - {"evaluate_every", "lr", "weight_decay"}
+RECIPE = {*BASELINE_RECIPE, *DEFAULTS, *SETTINGS} - {"evaluate_every", "codec", "quantize", "lr", "weight_decay"}
 """What a data set's recipe may set; pdADMM and pdADMM-G take all of it."""
 
 FREE = {
@@ -99,6 +102,9 @@ class Experiment:
         solver: How their quadratic blocks are solved.
         schedule: How ρ and ν change.
         tau: First step denominator of ``backtracking``.
+        codec: How p and q are sent from layer to layer: a name (:mod:`gamlp_admm.codecs`), such as ``int2-delta``, or
+            rules as text (:mod:`gamlp_admm.codecs.plan`). In full by default; for ``pdadmm-g-q`` the grid.
+        quantize: What lives on the grid of ``pdadmm-g-q``: ``p``, ``q`` or ``pq``.
         lr: Learning rate of backpropagation.
         weight_decay: Weight decay of backpropagation.
         seed: Seed of the weights.
@@ -140,6 +146,8 @@ class Experiment:
     solver: str | None = None
     schedule: str | None = None
     tau: float | None = None
+    codec: str | None = None
+    quantize: str | None = None
     lr: float | None = None
     weight_decay: float | None = None
     seed: int = 0
@@ -180,6 +188,8 @@ class Experiment:
         settings["class_weight"] = chosen.class_weight
         if baseline and settings["lr"] is None:
             settings["lr"] = OPTIMIZERS[self.algorithm][1]
+        if settings["codec"] == "full":
+            settings["codec"] = {"float32": "fp32", "float64": "fp64"}[self.dtype]
         return replace(chosen, **settings)
 
     def trainer(self) -> Trainer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import tempfile
 import time
@@ -152,7 +153,9 @@ def headline(config: dict[str, Any]) -> str:
     hops = config["hops"]
     steps = "" if hops is None else f" {hops}" if isinstance(hops, int) else f" {','.join(map(str, hops))}"
     shape = f"{config['layers']} layers" + (f" x {config['hidden']}" if config["layers"] > 1 else "")
-    return f"{config['algorithm']} on {config['dataset']}: {shape}, operator {config['operator']}{steps}"
+    codec = config["codec"]
+    coded = "" if codec in (None, "fp32", "fp64") else f", codec {codec}"
+    return f"{config['algorithm']} on {config['dataset']}: {shape}, operator {config['operator']}{steps}{coded}"
 
 
 def theorem(config: dict[str, Any], converges: bool) -> str:
@@ -180,6 +183,39 @@ def seeds_table(report: dict[str, Any]) -> Table:
     for run in runs:
         accuracies = [percent(run[selected][key]) for selected, key, _ in columns.values()]
         table.add_row(str(run["seed"]), *accuracies, f"{run['seconds']['train']:.3g}")
+    return table
+
+
+def comparison_table(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> Table:
+    """Return the table of a comparison of codecs.
+
+    Args:
+        rows: What :meth:`gamlp_admm.comparison.Comparison.rows` returns.
+        config: The options of one of the runs.
+    """
+    table = Table(title=headline(config | {"algorithm": "codecs"}), title_justify="left", title_style="bold")
+    columns = ("codec", "test", "last test", "bytes an iteration", "bytes in all", "less than fp32", "than authors", "seconds")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "codec" else "right", no_wrap=True)
+
+    def accuracy(row: dict[str, Any], name: str) -> str:
+        mean, deviation = row[f"{name}_mean"], row[f"{name}_std"]
+        return "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if row["seeds"] > 1 else "")
+
+    def times(row: dict[str, Any], name: str) -> str:
+        return "-" if row[name] is None else f"{row[name]:.3g}x"
+
+    for row in rows:
+        table.add_row(
+            row["codec"],
+            accuracy(row, "test_accuracy"),
+            accuracy(row, "last_test_accuracy"),
+            size(row["bytes_per_iteration"]),
+            size(row["bytes_total"]),
+            times(row, "times_fewer_than_fp32"),
+            times(row, "times_fewer_than_authors"),
+            f"{row['seconds']:.3g}",
+        )
     return table
 
 
@@ -268,6 +304,41 @@ def plot(report: dict[str, Any], path: Path) -> None:
         figure.savefig(part, format=path.suffix.removeprefix(".").lower(), dpi=150)
 
 
+def plot_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """Plot test accuracy of several codecs against bytes and iterations: means over seeds, and their range.
+
+    Args:
+        records: What :meth:`gamlp_admm.comparison.Comparison.histories` yields.
+        path: The file; its ending decides the format.
+
+    Raises:
+        InputError: See :func:`check_plot`.
+    """
+    check_plot(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    by_bytes, by_iterations = figure.subplots(1, 2, sharey=True)
+    for codec in dict.fromkeys(record["codec"] for record in records):
+        points: dict[int, list[dict[str, Any]]] = {}
+        for record in records:
+            if record["codec"] == codec and record["test_accuracy"] is not None:
+                points.setdefault(record["iteration"], []).append(record)
+        accuracies = [[record["test_accuracy"] for record in at] for at in points.values()]
+        means = [sum(values) / len(values) for values in accuracies]
+        sent = [sum(record["bytes_sent"] for record in at) / len(at) for at in points.values()]
+        for axes, x in ((by_bytes, sent), (by_iterations, list(points))):
+            (line,) = axes.plot(x, means, label=codec, linewidth=1.2)
+            axes.fill_between(x, [*map(min, accuracies)], [*map(max, accuracies)], color=line.get_color(), alpha=0.15)
+    by_bytes.set(xscale="log", xlabel="bytes sent between layers", ylabel="test accuracy")
+    by_iterations.set(xlabel="iteration")
+    by_iterations.legend(fontsize=9)
+    for axes in (by_bytes, by_iterations):
+        axes.grid(alpha=0.3)
+    with replacing(path) as part:
+        figure.savefig(part, format=path.suffix.removeprefix(".").lower(), dpi=150)
+
+
 # --- files --------------------------------------------------------------------------------------------------
 
 
@@ -311,9 +382,16 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Return rows with the same keys as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def write_history(path: Path, reports: Sequence[dict[str, Any]]) -> None:
     """Write the history of some runs as CSV, with a column for the seed."""
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["seed", *reports[0]["history"][0]])
-        writer.writeheader()
-        writer.writerows({"seed": report["seed"], **record} for report in reports for record in report["history"])
+    rows = [{"seed": report["seed"], **record} for report in reports for record in report["history"]]
+    write_text(path, csv_text(rows))

@@ -37,7 +37,6 @@ class Block:
         p_next: ``p`` of the layer after the stack, ``[1, N, n_out]``.
         p_sent: What the layers below make of ``p``, after coding, ``[S, N, n_in]``.
         q_sent: What the layers above make of ``q``, after coding, ``[S, N, n_out]``.
-        v: Estimate of the leading right singular vector of ``W``, ``[S, n_in]``, where ``p`` lives on a grid.
     """
 
     first: int
@@ -53,7 +52,6 @@ class Block:
     p_next: Tensor | None = None
     p_sent: Tensor | None = None
     q_sent: Tensor | None = None
-    v: Tensor | None = None
 
     @property
     def num_layers(self) -> int:

@@ -71,10 +71,6 @@ class Team:
         """Return the sum of ``x`` over the shards of the rows."""
         return x
 
-    def row_maximum(self, x: Tensor) -> Tensor:
-        """Return the entry-wise maximum of ``x`` over the shards of the rows."""
-        return x
-
     def total(self, x: Tensor) -> Tensor:
         """Return the sum of ``x`` over all processes."""
         return x
@@ -252,13 +248,6 @@ class ProcessTeam(Team):
         if self.num_shards > 1:
             x = x.contiguous()
             self._collective("summing over node shards", lambda: dist.all_reduce(x, group=self._shards))
-        return x
-
-    def row_maximum(self, x: Tensor) -> Tensor:
-        """See :meth:`Team.row_maximum`."""
-        if self.num_shards > 1:
-            what = "comparing over node shards"
-            self._collective(what, lambda: dist.all_reduce(x, dist.ReduceOp.MAX, group=self._shards))
         return x
 
     def total(self, x: Tensor) -> Tensor:

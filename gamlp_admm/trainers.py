@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -75,8 +75,9 @@ class ADMMSession(Session):
         for key, tensor in tensors.items():
             place, name = key.split(".")
             named.setdefault(place, {})[name] = tensor
-        for l, (low, high) in ((l, t.tolist()) for l, t in named.pop("range", {}).items()):
-            self.start_problem.codecs.ranges[int(l)] = (low, high)
+        for l, ends in named.pop("range", {}).items():
+            below, above = ends.tolist()
+            self.start_problem.codecs.ranges[int(l)] = (below, above)
         self.state = [block.with_fields(named[str(block.first)]) for block in self.state]
 
 
@@ -143,9 +144,14 @@ class PdADMM(Trainer):
         """See :meth:`Trainer.penalty_schedule`."""
         return schedule(self.schedule)
 
-    def converges(self, f: Activation) -> bool:
-        """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`gamlp_admm.algorithms.pdadmm.converges`)."""
-        return pdadmm.converges(self.rho, self.nu, f.lipschitz)
+    def converges(self, f: Activation) -> bool | None:
+        """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`gamlp_admm.algorithms.pdadmm.converges`).
+
+        It holds where p lives on a grid, too. Of q on a grid, and of codecs that lose bits, it says nothing: ``None``.
+        """
+        plan = self.codec_plan()
+        covered = "q" in plan.full and "p" in (*plan.full, *plan.gridded)
+        return pdadmm.converges(self.rho, self.nu, f.lipschitz) if covered else None
 
     def start(self, task: Task) -> ADMMSession:
         """See :meth:`Trainer.start`."""
@@ -187,7 +193,7 @@ class PdADMM(Trainer):
 
         def land(field: str, boundary: int, x: Tensor) -> Tensor:
             if boundary not in codecs.ranges:
-                codecs.observe(boundary, x, task.team.row_maximum)
+                codecs.observe(boundary, x, task.team.row_sum)
             return codecs.land(field, range(boundary, boundary + 1), x)
 
         state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes), land)
@@ -211,14 +217,49 @@ class PdADMMG(PdADMM):
         return "pdadmm-g"
 
 
-ALGORITHMS = ("pdadmm-g", "pdadmm", *OPTIMIZERS)
+@dataclass(frozen=True)
+class PdADMMGQ(PdADMMG):
+    """pdADMM-G-Q: pdADMM-G whose layer inputs p live on a finite grid Δ, so that few bits say all of them.
+
+    Source: Wang, Li, Chai, Wang, Cheng, Zhao, TNNLS 2022, arXiv 2105.09837, Algorithm 2. Arguments as :class:`PdADMM`,
+    and:
+
+    Args:
+        codec: The grid, or a plan of grids: ``grid:auto:256`` has bounds from the first forward pass of each layer.
+        quantize: Which variables live on it: ``p`` (the paper), ``q`` (the released code) or ``pq``. The others travel
+            in full.
+
+    Raises:
+        InputError: As for :class:`PdADMM`; or the codec is no grid.
+    """
+
+    codec: Any = "grid:auto:256"
+    quantize: str = field(default="p", kw_only=True)
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm's name on the command line."""
+        return "pdadmm-g-q"
+
+    def codec_plan(self) -> Plan:
+        """See :meth:`PdADMM.codec_plan`."""
+        if self.quantize not in QUANTIZED:
+            raise unknown("quantize", self.quantize, QUANTIZED)
+        plan = Plan.of(self.codec, self.quantize)
+        if plan.gridded != tuple(self.quantize):
+            raise InputError(f"codec {plan}: pdadmm-g-q takes grids, such as grid:auto:256")
+        return plan
+
+
+QUANTIZED = ("p", "q", "pq")
+ALGORITHMS = ("pdadmm-g", "pdadmm-g-q", "pdadmm", *OPTIMIZERS)
 
 
 def trainer(algorithm: str, **settings: Any) -> Trainer:
     """Return the trainer of that name.
 
     Args:
-        algorithm: One of ``pdadmm-g``, ``pdadmm``, ``adam``, ``sgd``, ``adagrad``, ``adadelta``.
+        algorithm: One of ``pdadmm-g``, ``pdadmm-g-q``, ``pdadmm``, ``adam``, ``sgd``, ``adagrad``, ``adadelta``.
         settings: Its arguments; those that are ``None`` keep their defaults.
 
     Raises:
@@ -226,7 +267,7 @@ def trainer(algorithm: str, **settings: Any) -> Trainer:
     """
     if algorithm not in ALGORITHMS:
         raise unknown("algorithm", algorithm, ALGORITHMS)
-    kind = {"pdadmm-g": PdADMMG, "pdadmm": PdADMM}.get(algorithm, Backprop)
+    kind = {"pdadmm-g": PdADMMG, "pdadmm-g-q": PdADMMGQ, "pdadmm": PdADMM}.get(algorithm, Backprop)
     settings = {k: v for k, v in settings.items() if v is not None}
     allowed = {f.name for f in fields(kind)} - {"optimizer"}
     for name in settings:

@@ -31,12 +31,10 @@ def update_p(block: Block, problem: Problem) -> Block:
     g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho)
     if problem.codecs.on_grid("p"):
         boundaries = range(s.first - 1, s.first - 1 + s.num_layers)
-        v = s.W.mean(1) if s.v is None else s.v
-        p, M, v = blocks.p_on_grid(
-            g, s.p, s.W, s.M, v, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum
+        p, M = blocks.p_on_grid(
+            g, s.p, s.W, s.M, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum
         )
-        return replace(block, p=p, M=M, v=v)
-    if problem.rule.name == "exact":
+    elif problem.rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, nu, rho)
     else:
         p, M = blocks.p_step(g, s.p, s.W, s.M, nu, rho, problem.rule, problem.row_sum)

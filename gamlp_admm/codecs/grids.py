@@ -151,6 +151,9 @@ class ListedGrid(Grid):
 class FittedGrid:
     """A uniform grid whose bounds come from the data: from the first forward pass's outputs of each layer.
 
+    It reaches five times their root mean square, on either side of 0, and a twentieth of that where there is nothing on
+    one side, as below 0 with ReLU. Wider grids stop small steps of p, narrower ones cut off large entries.
+
     Attributes:
         count: The number of points.
     """
@@ -163,15 +166,16 @@ class FittedGrid:
     def __str__(self) -> str:
         return f"grid:auto:{self.count}"
 
-    def between(self, low: float, high: float) -> UniformGrid:
-        """Return the grid for outputs from ``low`` to ``high``: room for twice their range, in steps of a power of two.
+    def between(self, below: float, above: float) -> UniformGrid:
+        """Return the grid for outputs whose parts below and above 0 have these root mean squares.
 
-        Such steps make the points exact in floating point, and bounds that do not hang on the last bits of the data.
+        Steps are k·2^e with 8 ≤ k ≤ 16, so that the points are exact in floating point and do not hang on the last
+        bits of the data.
         """
-        low, high = min(low, 0.0), max(high, 0.0)
-        room = (high - low) or 1.0
-        low, high = low - room / 4, high + room * 3 / 4
-        step = 2.0 ** math.ceil(math.log2((high - low) / (self.count - 1)))
+        reach = 5 * max(below, above) or 1.0
+        low, high = -max(5 * below, reach / 20), max(5 * above, reach / 20)
+        fraction, exponent = math.frexp((high - low) / (self.count - 1))
+        step = math.ldexp(math.ceil(fraction * 16), exponent - 4)
         first = math.floor(low / step)
         return UniformGrid(first * step, (first + self.count - 1) * step, self.count)
 

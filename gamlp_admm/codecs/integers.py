@@ -46,9 +46,11 @@ class Scaled(Codec):
     def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
         N, n = x.shape
         blocks = self._blocks(x)
-        s = (blocks.abs().amax(-1, keepdim=True) / self.levels).clamp_(SMALLEST, LARGEST).to(torch.bfloat16)
+        s = self._scale(blocks).clamp_(SMALLEST, LARGEST).to(torch.bfloat16)
         scale = s.to(x.dtype)
         codes = (blocks * (1 / scale)).round_()
+        if self.bits == 2:
+            codes.clamp_(-1, 1)
         if parts is not None:
             signed = codes.view(N, -1)[:, :n].to(torch.int8)
             parts[0].copy_(s.view(N, -1))
@@ -59,6 +61,13 @@ class Scaled(Codec):
         codes = unpack(parts[1], out.shape[-1], self.bits)
         signed = codes.view(torch.int8) - (self.levels + 1)  # of 8 bits: modulo 256
         self._multiply(self._blocks(signed.to(out.dtype)), parts[0].to(out.dtype)[:, :, None], out)
+
+    def _scale(self, blocks: Tensor) -> Tensor:
+        sizes = blocks.abs()
+        if self.bits > 2:
+            return sizes.amax(-1, keepdim=True) / self.levels
+        sums = sizes.sum(-1, keepdim=True)
+        return sizes.square_().sum(-1, keepdim=True) / sums.clamp_(min=SMALLEST)
 
     def _multiply(self, codes: Tensor, scale: Tensor, out: Tensor) -> None:
         if self.block is None:

@@ -50,11 +50,13 @@ class Plan:
         spec: What the plan was made of.
         choice: Which codec serves.
         gridded: The fields whose codecs are grids: the variables live on them.
+        full: The fields that are sent in full everywhere and always.
     """
 
     spec: Any
     choice: Choice
     gridded: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, spec: Any, quantize: Sequence[str] = FIELDS) -> Plan:
@@ -81,7 +83,7 @@ class Plan:
         def choice(field: str, boundary: int, iteration: int) -> Codec | FittedGrid:
             return next(r.codec for r in reversed(made) if r.applies(field, boundary, iteration))
 
-        gridded = []
+        gridded, full = [], []
         for name in FIELDS:
             # Where and when the choice can change, and so all that it can be.
             places = {1, *(int(b) for r in made for b in (r.boundaries[0], r.boundaries[1] + 1) if b < float("inf"))}
@@ -91,7 +93,9 @@ class Plan:
                 raise InputError(f"codec {spec}: {name} lives on a grid everywhere and always, or nowhere")
             if grids == {True}:
                 gridded.append(name)
-        return cls(spec, choice, tuple(gridded))
+            if chosen <= {FULL, Cast("fp32"), Cast("fp64")}:
+                full.append(name)
+        return cls(spec, choice, tuple(gridded), tuple(full))
 
     def __str__(self) -> str:
         if isinstance(self.spec, Mapping):
@@ -137,7 +141,8 @@ class Codecs:
     Attributes:
         plan: The codecs of the run.
         iteration: The iteration, from 1.
-        ranges: Least and greatest output of the first forward pass, by boundary, as far as this process knows.
+        ranges: Root mean squares of the first forward pass's outputs, of their parts below and above 0, by boundary of
+            this process's layers.
     """
 
     plan: Plan = field(default_factory=lambda: Plan.of(FULL))
@@ -153,17 +158,18 @@ class Codecs:
         chosen = codec(self.plan.choice(name, boundary + 1, self.iteration))
         return chosen.between(*self.ranges[boundary]) if isinstance(chosen, FittedGrid) else chosen
 
-    def observe(self, boundary: int, q: Tensor, maximum: Callable[[Tensor], Tensor]) -> None:
-        """Note the range of a layer's outputs, where a grid is fitted to it.
+    def observe(self, boundary: int, q: Tensor, row_sum: Callable[[Tensor], Tensor]) -> None:
+        """Note the range of a layer's outputs, where a grid may be fitted to it.
 
         Args:
             boundary: The boundary above the layer.
             q: The outputs, ``[…, N, n]``.
-            maximum: Maximum over the shards of the rows.
+            row_sum: Sum over the shards of the rows.
         """
         if self.plan.gridded:
-            low, high = maximum(torch.stack([-q.amin(), q.amax()]) if q.numel() else q.new_zeros(2)).tolist()
-            self.ranges[boundary] = (-low, high)
+            squares = [(part.double() ** 2).sum() for part in (q.clamp(max=0), q.clamp(min=0))]
+            below, above, count = row_sum(torch.stack([*squares, squares[0].new_tensor(q.numel())])).tolist()
+            self.ranges[boundary] = ((below / max(count, 1)) ** 0.5, (above / max(count, 1)) ** 0.5)
 
     def land(self, name: str, boundaries: range, x: Tensor) -> Tensor:
         """Return where a variable of consecutive layers comes to lie: on its grid if it lives on one, else at ``x``.
