@@ -24,7 +24,7 @@ et al., Interspeech 2014.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -55,8 +55,7 @@ def codec(spec: Any) -> Codec | FittedGrid:
         return spec
     if isinstance(spec, Tensor) or (isinstance(spec, Sequence) and not isinstance(spec, str)):
         return ListedGrid(spec)
-    if not isinstance(spec, str) or isinstance(spec, Mapping):
-        raise unknown("codec", spec, CODECS)
+    spec = str(spec)
     if spec == "full" or spec in FORMATS:
         return Cast(spec)
     if match := re.fullmatch(r"int([842])(?::([1-9]\d*))?(-delta)?", spec):
