@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from gamlp_admm.backprop import Backprop
     from gamlp_admm.history import Result
     from gamlp_admm.nn import GAMLP
-    from gamlp_admm.trainers import PdADMM, PdADMMG
+    from gamlp_admm.trainers import PdADMM, PdADMMG, PdADMMGQ
 
-__all__ = ["GAMLP", "Backprop", "PdADMM", "PdADMMG", "Result"]
+__all__ = ["GAMLP", "Backprop", "PdADMM", "PdADMMG", "PdADMMGQ", "Result"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -19,6 +19,7 @@ _HOMES = {
     "Backprop": "backprop",
     "PdADMM": "trainers",
     "PdADMMG": "trainers",
+    "PdADMMGQ": "trainers",
     "Result": "history",
 }
 

@@ -23,7 +23,7 @@ class Result:
         last: ``iteration`` and accuracies of the last record.
         converges: Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
-            them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to each neighbour, by boundary.
+            them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
     """
 
     history: list[Record] = field(default_factory=list)

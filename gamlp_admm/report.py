@@ -194,8 +194,8 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> 
         config: The options of one of the runs.
     """
     table = Table(title=headline(config | {"algorithm": "codecs"}), title_justify="left", title_style="bold")
-    columns = ("codec", "test", "last test", "bytes an iteration", "bytes in all", "less than fp32", "than authors", "seconds")
-    for column in columns:
+    columns = ["codec", "test", "last test", "bytes an iteration", "bytes in all", "less than fp32", "than authors"]
+    for column in (*columns, "seconds"):
         table.add_column(column, justify="left" if column == "codec" else "right", no_wrap=True)
 
     def accuracy(row: dict[str, Any], name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class Run:
         self.stage = self.iteration = self.stage_start = 0  # iteration counts over all stages
         self.seconds = self.wait_seconds = 0.0
         self.bytes_before = 0
+        self.wire_before: Counter[int] = Counter()
         self.best: Weights | None = None
         self.finite: Weights = []  # the newest weights known to be finite
         self.session_failed = False
@@ -214,6 +216,7 @@ class Run:
         self.stage += 1
         self.stage_start = self.iteration
         self.bytes_before = self.result.history[-1]["bytes_sent"]
+        self.wire_before.update(self.session.wire_bytes())
         weights = self.session.weights()
         depth = self.stages[self.stage]
         self._plan(depth)
@@ -263,7 +266,7 @@ class Run:
             "layers": [layers[0] + 1, layers[-1] + 1] if layers else None,
             "seconds": self.seconds,
             "wait_seconds": self.wait_seconds,
-            "wire_bytes": self.session.wire_bytes(),
+            "wire_bytes": dict(self.wire_before + Counter(self.session.wire_bytes())),
         }
 
     # --- checkpoints ---

@@ -16,6 +16,7 @@ from torch import multiprocessing
 
 from gamlp_admm import GAMLP, PdADMMG, Result
 from gamlp_admm.channel import NeighbourError
+from gamlp_admm.trainers import ADMMSession
 
 RULES = ("linesearch", "backtracking", "exact")
 GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
@@ -136,3 +137,64 @@ def spawn(size: int, folder: Path, function: Any, *arguments: Any, timeout: floa
             process.kill()
             process.join()
             process.close()
+
+
+CODECS = [
+    *("fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "int4:3-delta"),
+    *("grid:-1:3:16", "grid:auto:256", "q:grid:auto:65536", "p:grid:-1;0;0.5;2", "int2-delta/q+at=2:fp32/from=3:int4"),
+]
+
+
+def train_coded(spec: str, dtype: torch.dtype = torch.float32, **options: Any) -> tuple[GAMLP, Result]:
+    """Train a network with 3, then 5 layers under a codec."""
+    model = GAMLP(30, 16, 4, 5, init="kaiming").to(dtype)
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    options = {"iterations": 4, "seed": 0, "grow": (3, 5), "timeout": 60.0} | options
+    return model, PdADMMG(rho=0.1, nu=0.1, codec=spec).fit(model, data(dtype) if first else None, **options)
+
+
+def _written() -> int | None:
+    # Bytes that this process has given to the kernel, sockets included; on Linux only.
+    path = Path("/proc/self/io")
+    if not path.exists():
+        return None
+    return int(dict(line.split(": ") for line in path.read_text().splitlines())["wchar"])
+
+
+def coded(rank: int, folder: str) -> None:
+    """Train under every codec; note the outcome, and the bytes counted, given to isend, and written by the kernel."""
+    results: dict[str, Any] = {"bytes": {}, "messages": {}}
+    isend, iterate = dist.isend, ADMMSession.iterate
+    given: list[int] = []
+    written: list[int] = []
+
+    def counting(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        given.append(tensor.nbytes)
+        return isend(tensor, *arguments, **options)
+
+    def watched(self: ADMMSession, *arguments: Any) -> None:
+        before = _written()
+        dist.isend = counting
+        iterate(self, *arguments)
+        dist.isend = isend
+        written.append(0 if before is None else (_written() or 0) - before)
+
+    ADMMSession.iterate = watched  # type: ignore[method-assign]
+    for spec in CODECS:
+        given.clear()
+        written.clear()
+        model, result = train_coded(spec, process_group=dist.group.WORLD)
+        counted = sum(result.processes[rank]["wire_bytes"].values())
+        results[spec] = outcome(model, result)
+        results["bytes"][spec] = (counted, sum(given), None if _written() is None else sum(written))
+        results["messages"][spec] = len(given)
+    torch.save(results, f"{folder}/coded-{rank}.pt")
+
+
+def coded_shards(rank: int, folder: str) -> None:
+    """Train with the rows divided, on grids and with coded differences."""
+    results = {}
+    for spec in ("p:grid:auto:256", "int4-delta"):
+        options = {"process_group": dist.group.WORLD, "node_shards": 2}
+        results[spec] = train_coded(spec, torch.float64, **options)[0].state_dict()
+    torch.save(results, f"{folder}/coded-shards-{rank}.pt")

@@ -81,7 +81,7 @@ def test_balance_trace_and_what_each_process_holds(tmp_path):
         kinds = {event.get("cat") for event in events}
         assert {"compute", "send", "wait"} <= kinds
         assert all(event["dur"] >= 0 for event in events if event["ph"] == "X")
-        assert {"update p", "update W b z", "update q u"} <= {event["name"] for event in events}
+        assert {"update p", "update W b z", "update q", "update u"} <= {event["name"] for event in events}
 
 
 @pytest.mark.parametrize("how", ["dies", "raises", "hangs"])

@@ -1,6 +1,6 @@
 """Quantised communication: accuracy against bytes, what coding costs, and training over a slow network.
 
-python examples/benchmarks/communication/main.py                    # all parts; writes results.json, README.md and the plots
+python examples/benchmarks/communication/main.py                    # all parts; writes results and pages
 python examples/benchmarks/communication/main.py --parts network    # some of them
 python examples/benchmarks/communication/main.py --quick            # a small network, prints only
 
