@@ -330,7 +330,9 @@ def plot_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
         for axes, x in ((by_bytes, sent), (by_iterations, list(points))):
             (line,) = axes.plot(x, means, label=codec, linewidth=1.2)
             axes.fill_between(x, [*map(min, accuracies)], [*map(max, accuracies)], color=line.get_color(), alpha=0.15)
-    by_bytes.set(xscale="log", xlabel="bytes sent between layers", ylabel="test accuracy")
+    if any(record["bytes_sent"] > 0 and record["test_accuracy"] is not None for record in records):
+        by_bytes.set_xscale("log")
+    by_bytes.set(xlabel="bytes sent between layers", ylabel="test accuracy")
     by_iterations.set(xlabel="iteration")
     by_iterations.legend(fontsize=9)
     for axes in (by_bytes, by_iterations):

@@ -238,7 +238,7 @@ def test_absent_data(gamlp, tmp_path):
 
 
 def test_outputs_are_checked_before_training(gamlp, monkeypatch, tmp_path):
-    monkeypatch.setattr("gamlp_admm.cli._train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("gamlp_admm.commands.running.train_all", lambda *_: pytest.fail("trained"))
     assert gamlp(*KARATE, "--json", tmp_path)[0] == 2
 
 
@@ -250,7 +250,7 @@ def test_other_errors_are_one_line_and_status_1(gamlp, monkeypatch, debug):
     def fail(*_):
         raise FloatingPointError("no longer\nfinite")
 
-    monkeypatch.setattr("gamlp_admm.cli._train", fail)
+    monkeypatch.setattr("gamlp_admm.commands.running.train_all", fail)
     status, _, err = gamlp(*(["--debug"] if debug else []), *KARATE)
     assert status == 1
     assert err.endswith("gamlp-admm: FloatingPointError: no longer finite\n")

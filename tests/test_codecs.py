@@ -259,12 +259,12 @@ def test_grid_points_of_the_papers() -> None:
 def test_fitted_grids_reach_far_enough_in_exact_steps(below: float, above: float, count: int) -> None:
     grid = FittedGrid(count).between(below, above)
     assert grid.points == count
-    reach = 5 * max(below, above) or 1.0
+    reach = [max(3 * side, 1) if side else 0 for side in (below, above)]
     slack = grid.step * (1 + 1e-9)
-    assert grid.low <= -5 * below + slack
-    assert grid.high >= 5 * above - slack
+    assert grid.low <= -reach[0] + slack
+    assert grid.high >= reach[1] - slack
     assert grid.low <= 0 <= grid.high
-    assert grid.high - grid.low <= 2.4 * reach + 3 * slack
+    assert grid.high - grid.low <= 1.25 * (sum(reach) + 2) + 3 * slack
     mantissa = math.frexp(grid.step)[0] * 16
     assert mantissa == round(mantissa)
 
