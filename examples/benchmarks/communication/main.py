@@ -13,21 +13,32 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
+import shlex
+import statistics
+import subprocess
 import sys
+import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
+from gamlp_admm import GAMLP, PdADMMG
+from gamlp_admm.codecs import Codec, codec
 from gamlp_admm.comparison import Comparison, plan
 from gamlp_admm.experiment import environment, prepare, run
 from gamlp_admm.memory import keep_freed_memory
 from gamlp_admm.options import Experiment
 
 HERE = Path(__file__).parent
-PARTS = ("accuracy",)
+PARTS = ("accuracy", "cost", "network")
 
 SETTINGS = {
     "cora": {"operator": "ppr", "hops": 10, "nu": 0.1, "mu": 0.01},
@@ -39,7 +50,7 @@ SETTINGS = {
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
 CODECS = {
     100: ("fp32", "int8-delta", "int4-delta", "int2-delta", "int2", "grid:auto:256", "grid:auto:65536"),
-    1000: ("fp32", "int4-delta", "int2-delta", "grid:auto:256", "grid:auto:65536"),
+    1000: ("fp32", "int2-delta", "int4-delta", "grid:auto:65536", "grid:auto:256"),
 }
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -82,8 +93,8 @@ def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, A
     return [
         (dataset, hidden, codec, SEEDS, {**settings, **shared, "iterations": WIDTHS[hidden]})
         for hidden in sorted(WIDTHS, reverse=True)
-        for dataset, settings in sorted(SETTINGS.items(), reverse=True)
         for codec in CODECS[hidden]
+        for dataset, settings in sorted(SETTINGS.items(), reverse=True)
     ]
 
 
@@ -103,11 +114,275 @@ def accuracy(quick: bool, done: list[dict]) -> list[dict]:
     return rows
 
 
+# --- what coding costs --------------------------------------------------------------------------------------
+
+COST = {"nodes": 20_000, "hidden": 500, "layers": 10}
+COST_CODECS = ("fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "grid:-0.1:2:256")
+
+
+def seconds_of(call: Any, repeats: int) -> float:
+    """Return the median time of a call."""
+    times = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[1:])
+
+
+def iteration_seconds(size: dict[str, int], name: str, iterations: int) -> float:
+    """Return the time of an iteration of a network on synthetic nodes, in one process and thread."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(size["nodes"], size["hidden"], generator=generator)
+    data = SimpleNamespace(x=x, y=x[:, :10].argmax(1), train_mask=torch.ones(len(x), dtype=torch.bool))
+    model = GAMLP(size["hidden"], size["hidden"], 10, size["layers"], init="kaiming")
+    trainer = PdADMMG(rho=0.1, nu=0.1, mu=0.01, codec=name)
+    history = trainer.fit(model, data, 1 + iterations, seed=0, evaluate_every=1).history
+    return statistics.median(b["seconds"] - a["seconds"] for a, b in pairwise(history))
+
+
+def cost(quick: bool) -> dict[str, Any]:
+    """Compare encoding and decoding p and q of a layer with its iteration, and iterations with and without a codec."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    size = {"nodes": 200, "hidden": 32, "layers": 3} if quick else COST
+    repeats = 2 if quick else 5
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, size["nodes"], size["hidden"], generator=generator).relu_()
+    before = x + 0.01 * torch.randn(x.shape, generator=generator)
+    rows = []
+    for name in COST_CODECS[-2:] if quick else COST_CODECS:
+        coder = codec(name)
+        assert isinstance(coder, Codec)
+        payload, _ = coder.transmit(x, before)
+        full = iteration_seconds(size, "fp32", 2)
+        coded = iteration_seconds(size, name, 2) if name.endswith(("delta", "256")) else None
+        encode = seconds_of(lambda coder=coder: coder.transmit(x, before), repeats)
+        decode = seconds_of(lambda coder=coder, payload=payload: coder.decode(payload, x, before), repeats)
+        share = 2 * (encode + decode) / (full / size["layers"])
+        rows.append({"codec": name, "encode": encode, "decode": decode, "share": share, "full": full, "coded": coded})
+        print(rows[-1], file=sys.stderr)
+    return {"size": size, "rows": rows}
+
+
+# --- a slow network -----------------------------------------------------------------------------------------
+
+RATES = {"100 Mbit/s": "100mbit", "1 Gbit/s": "1gbit", "loopback": None}
+LINKED_CODECS = ("fp32", "fp16", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
+TARGET = 0.96  # validation accuracy with all 10 layers
+LINKED = {
+    "dataset": "digits-knn",
+    "layers": 10,
+    "grow": (2, 5, 10),
+    "hidden": 500,
+    "iterations": 20,
+    "nu": 0.01,
+    "mu": 0.001,
+    "evaluate_every": 1,
+}
+
+# Two processes in network namespaces of their own, joined by a pair of virtual Ethernet devices, of which each sends at
+# most at the given rate. Run by `unshare --map-root-user --net`, which needs no other rights.
+NAMESPACES = """
+set -e
+ip link set lo up
+unshare --net sleep 100000 & peer=$!
+trap "kill $peer" EXIT
+sleep 0.5
+ip link add name va type veth peer name vb netns $peer
+ip addr add 10.0.0.1/24 dev va; ip link set va up
+nsenter -t $peer -n sh -c 'ip link set lo up; ip addr add 10.0.0.2/24 dev vb; ip link set vb up'
+tc qdisc add dev va root tbf rate {rate} burst 256kb latency 30ms
+nsenter -t $peer -n tc qdisc add dev vb root tbf rate {rate} burst 256kb latency 30ms
+export MASTER_ADDR=10.0.0.1 MASTER_PORT=29511 WORLD_SIZE=2
+RANK=0 GLOO_SOCKET_IFNAME=va {command} &
+one=$!
+nsenter -t $peer -n env RANK=1 GLOO_SOCKET_IFNAME=vb {command}
+wait $one
+"""
+LOOPBACK = """
+export MASTER_ADDR=127.0.0.1 MASTER_PORT=29511 WORLD_SIZE=2
+RANK=0 {command} & one=$!
+RANK=1 {command}
+wait $one
+"""
+
+
+def worker(path: str, codecs: list[str], settings: dict[str, Any]) -> None:
+    """Train under each codec as one of two processes; the first one writes the histories."""
+    keep_freed_memory()
+    dist.init_process_group("gloo")
+    results = []
+    for name in codecs:
+        ((_, each),) = plan(Experiment(threads=1, processes=2, **settings), [name], (0,))
+        report = run(each, (), None, dist.group.WORLD).report
+        history = [
+            {k: record[k] for k in ("iteration", "layers", "seconds", "val_accuracy")} for record in report["history"]
+        ]
+        results.append({"codec": name, "history": history, "processes": report["processes"]})
+    if dist.get_rank() == 0:
+        Path(path).write_text(json.dumps(results))
+    dist.destroy_process_group()
+
+
+def linked(rate: str | None, codecs: tuple[str, ...], settings: dict[str, Any]) -> list[dict]:
+    """Run :func:`worker` in two processes over a link of that rate."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/result.json"
+        arguments = [sys.executable, __file__, "--worker", path, json.dumps(codecs), json.dumps(settings)]
+        script = (LOOPBACK if rate is None else NAMESPACES).format(rate=rate, command=shlex.join(arguments))
+        isolated = ["unshare", "--map-root-user", "--net"] if rate else []
+        done = subprocess.run(
+            [*isolated, "bash", "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"the processes over a link of {rate or 'any rate'} failed")
+        return json.loads(Path(path).read_text())
+
+
+def network(quick: bool) -> dict[str, Any]:
+    """Return seconds until the target accuracy and seconds an iteration, by rate and codec."""
+    settings = {**LINKED, "hidden": 16, "iterations": 3, "layers": 3, "grow": "none"} if quick else LINKED
+    result: dict[str, Any] = {"settings": settings, "target": TARGET, "rates": {}}
+    for title, rate in {"loopback": None}.items() if quick else RATES.items():
+        rows = []
+        for each in linked(rate, LINKED_CODECS[-2:] if quick else LINKED_CODECS, settings):
+            deep = [record for record in each["history"] if record["layers"] == settings["layers"]]
+            first = each["history"][-1 - len(deep)]["seconds"] if len(deep) < len(each["history"]) else 0.0
+            reached = next((r["seconds"] for r in deep if r["val_accuracy"] >= TARGET), None)
+            rows.append(
+                {
+                    "codec": each["codec"],
+                    "seconds_to_target": reached,
+                    "seconds": deep[-1]["seconds"],
+                    "iteration": (deep[-1]["seconds"] - first) / len(deep),
+                    "val_accuracy": max(r["val_accuracy"] for r in deep),
+                    "wait_share": [p["wait_seconds"] / p["seconds"] for p in each["processes"]],
+                }
+            )
+            print(title, rows[-1], file=sys.stderr)
+        result["rates"][title] = rows
+    return result
+
+
+# --- results ------------------------------------------------------------------------------------------------
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def accuracy_table(rows: list[dict], hidden: int) -> str:
+    """Return test accuracies by codec and data set, and how many times fewer bytes were sent."""
+    chosen = [row for row in rows if row["hidden"] == hidden]
+    datasets = list(
+        dict.fromkeys(
+            row["dataset"]
+            for row in sorted(chosen, key=lambda r: [*SETTINGS].index(r["dataset"]) if r["dataset"] in SETTINGS else 0)
+        )
+    )
+    order = list(dict.fromkeys([*CODECS.get(hidden, ()), *(row["codec"] for row in chosen)]))
+    cells = {(row["codec"], row["dataset"]): row for row in chosen}
+    lines = []
+    for name in order:
+        found = [cells[name, dataset] for dataset in datasets if (name, dataset) in cells]
+        if not found:
+            continue
+        accuracies = [
+            f"{100 * r['test_accuracy_mean']:.1f} ± {100 * r['test_accuracy_std']:.1f}"
+            if (r := cells.get((name, d)))
+            else ""
+            for d in datasets
+        ]
+        fewer = [f"{found[0][f'times_fewer_than_{whom}']:.1f}×" for whom in ("fp32", "authors")]
+        lines.append([f"`{name}`", *accuracies, *fewer])
+    return table(
+        [f"10 layers × {hidden:,}" if hidden in WIDTHS else "codec", *datasets, "less than fp32", "than p, q, u"], lines
+    )
+
+
+def cost_table(measured: dict[str, Any]) -> str:
+    """Return what encoding and decoding cost."""
+    lines = []
+    for row in measured["rows"]:
+        slower = "" if row["coded"] is None else f"{100 * (row['coded'] / row['full'] - 1):+.1f} %"
+        times = [f"{1e3 * row[name]:.1f}" for name in ("encode", "decode")]
+        lines.append([f"`{row['codec']}`", *times, f"{100 * row['share']:.1f} %", slower])
+    size = measured["size"]
+    entries = f"{size['nodes'] * size['hidden']:,} entries"
+    return table(
+        [entries, "encode, ms", "decode, ms", "p and q, of a layer's iteration", "whole run, 1 process"], lines
+    )
+
+
+def network_table(measured: dict[str, Any]) -> str:
+    """Return seconds to the target, and an iteration's, by codec and rate."""
+    rates = measured["rates"]
+    headings = ["codec"]
+    for title in rates:
+        headings += [f"{title}: to {100 * measured['target']:.0f} %, s", "iteration, ms", "waiting"]
+    lines = []
+    for i, first in enumerate(next(iter(rates.values()))):
+        line = [f"`{first['codec']}`"]
+        for rows in rates.values():
+            row = rows[i]
+            reached = "not" if row["seconds_to_target"] is None else f"{row['seconds_to_target']:.1f}"
+            line += [reached, f"{1e3 * row['iteration']:.0f}", f"{100 * max(row['wait_share']):.0f} %"]
+        lines.append(line)
+    return table(headings, lines)
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Return the tables of the pages, by the names of their places."""
+    made = {}
+    for hidden in dict.fromkeys(row["hidden"] for row in results.get("accuracy", [])):
+        made[f"accuracy {hidden}"] = accuracy_table(results["accuracy"], hidden)
+    if "cost" in results:
+        made["cost"] = cost_table(results["cost"])
+    if "network" in results:
+        made["network"] = network_table(results["network"])
+    versions = ", ".join(f"{name} {number}" for name, number in results["environment"]["versions"].items())
+    made["environment"] = f"{results['date']}; float32, one thread a process; {versions}."
+    return made
+
+
+def fill(text: str, results: dict[str, Any]) -> str:
+    """Return a page whose tables, between their marks and ``<!-- end -->``, are those of the results."""
+    for name, content in tables(results).items():
+        head, mark, rest = text.partition(f"<!-- communication: {name} -->\n")
+        if mark:
+            text = f"{head}{mark}{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    return text
+
+
+def plot(rows: list[dict], hidden: int, path: Path) -> None:
+    """Plot mean test accuracy against bytes, a panel a data set."""
+    from matplotlib.figure import Figure
+
+    datasets = [name for name in SETTINGS if any(r["dataset"] == name and r["hidden"] == hidden for r in rows)]
+    figure = Figure(figsize=(3.2 * len(datasets), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        for name in CODECS[hidden]:
+            for row in rows:
+                if (row["dataset"], row["hidden"], row["codec"]) == (dataset, hidden, name):
+                    means = [statistics.fmean(record["test_accuracy"]) for record in row["history"]]
+                    axes.plot([record["bytes_sent"] for record in row["history"]], means, label=name, linewidth=1.1)
+        axes.set(xscale="log", title=dataset, xlabel="bytes sent")
+        axes.set_ylim(bottom=0.5)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("test accuracy")
+    panels[0].legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+
+
 def save(results: dict[str, Any]) -> None:
     """Add parts to results.json."""
     path = HERE / "results.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**before, **results}, indent=None) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**before, **results}) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -115,12 +390,34 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--worker", nargs=3)
     options = parser.parse_args()
+    if options.worker:
+        path, codecs, settings = options.worker
+        worker(path, json.loads(codecs), json.loads(settings))
+        return
+    parts = options.parts.split(",")
+    if wrong := set(parts) - set(PARTS):
+        parser.error(f"parts {', '.join(sorted(wrong))}: allowed: {', '.join(PARTS)}")
     path = HERE / "results.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not options.quick else {}
-    results: dict[str, Any] = {"environment": environment("cpu"), "date": datetime.date.today().isoformat()}
-    results["accuracy"] = accuracy(options.quick, before.get("accuracy", []))
+    stamp = {"environment": environment("cpu"), "date": datetime.date.today().isoformat()}
+    results: dict[str, Any] = {**before, **stamp}
+    if "accuracy" in parts:
+        results["accuracy"] = accuracy(options.quick, before.get("accuracy", []))
+    if "cost" in parts:
+        results["cost"] = cost(options.quick)
+    if "network" in parts:
+        results["network"] = network(options.quick)
+    if options.quick:
+        print("\n\n".join(tables(results).values()))
+        return
     save(results)
+    for page in (HERE / "README.md", HERE.parents[2] / "docs" / "communication.md", HERE.parents[2] / "README.md"):
+        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    for hidden in WIDTHS:
+        if any(row["hidden"] == hidden for row in results.get("accuracy", [])):
+            plot(results["accuracy"], hidden, HERE / f"accuracy-{hidden}.png")
 
 
 if __name__ == "__main__":
