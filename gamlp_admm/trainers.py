@@ -245,6 +245,8 @@ class PdADMMGQ(PdADMMG):
         """See :meth:`PdADMM.codec_plan`."""
         if self.quantize not in QUANTIZED:
             raise unknown("quantize", self.quantize, QUANTIZED)
+        if callable(self.codec):
+            raise InputError("pdadmm-g-q takes grids, such as grid:auto:256, and no function")
         plan = Plan.of(self.codec, self.quantize)
         if plan.gridded != tuple(self.quantize):
             raise InputError(f"codec {plan}: pdadmm-g-q takes grids, such as grid:auto:256")

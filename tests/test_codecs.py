@@ -352,6 +352,23 @@ def test_plans_know_what_lives_on_a_grid() -> None:
             Plan.of(mixed)
 
 
+def test_a_function_chooses_no_grid() -> None:
+    plan = Plan.of(lambda field, boundary, iteration: "grid:0:1:5")
+    with pytest.raises(InputError, match="a function chooses no grid"):
+        plan.choice("p", 1, 1)
+
+
+@pytest.mark.parametrize("spec", ["int4/at=3-2:int8", "int4/at=0:int8"])
+def test_wrong_boundaries_are_named(spec: str) -> None:
+    with pytest.raises(InputError, match="boundaries from 1, the lower one first"):
+        Plan.of(spec)
+
+
+def test_differences_need_what_they_differ_from() -> None:
+    with pytest.raises(InputError, match="int4-delta needs before"):
+        made("int4-delta").encode(torch.ones(2, 3))
+
+
 def test_plans_are_told_by_their_text() -> None:
     for spec in ("int4-delta", "int2/q:fp16"):
         assert str(Plan.of(spec)) == spec

@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 
 from gamlp_admm.codecs.base import Codec, Parts
 from gamlp_admm.codecs.packing import pack, packed_width, unpack
+from gamlp_admm.errors import InputError
 
 SMALLEST = torch.finfo(torch.bfloat16).tiny
 LARGEST = torch.finfo(torch.bfloat16).max
@@ -104,6 +105,8 @@ class Delta(Codec):
         return self.inner.parts(n, dtype)
 
     def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
+        if before.shape != x.shape:
+            raise InputError(f"{self.name} needs before, what both ends hold already, of the shape of x")
         self.inner.code(x - before, before, parts, out)
         out.add_(before)
 

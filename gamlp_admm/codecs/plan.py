@@ -64,14 +64,14 @@ class Plan:
 
         Args:
             spec: A codec, which serves everywhere; rules as text (:func:`rules`); ``{"p": …, "q": …}``; or a
-                :data:`Choice`, a function of field, boundary and iteration.
+                :data:`Choice`, a function of field, boundary and iteration, which chooses no grid.
             quantize: Fields that it is for; others travel in full.
 
         Raises:
             InputError: It cannot be understood, or mixes grids with other codecs of the same field.
         """
         if callable(spec):
-            return cls(spec, lambda field, l, k: spec(field, l, k) if field in quantize else FULL)
+            return cls(spec, _checked(spec))
         if isinstance(spec, Mapping) and set(spec) <= set(FIELDS):
             made = [Rule(codec(value), (field,)) for field, value in spec.items()]
         elif isinstance(spec, str):
@@ -105,6 +105,16 @@ class Plan:
         return getattr(self.spec, "__qualname__", None) or str(codec(self.spec))
 
 
+def _checked(choice: Choice) -> Choice:
+    def checked(field: str, boundary: int, iteration: int) -> Codec:
+        chosen = codec(choice(field, boundary, iteration))
+        if isinstance(chosen, Grid | FittedGrid):
+            raise InputError(f"codec {chosen}: a function chooses no grid; rules as text do")
+        return chosen
+
+    return checked
+
+
 def rules(text: str) -> list[Rule]:
     """Return the rules that a text lists, ``[CONDITION+…:]CODEC`` each, with ``/`` between them.
 
@@ -126,6 +136,8 @@ def rules(text: str) -> list[Rule]:
                 elif key == "at":
                     low, _, high = value.partition("-")
                     conditions["boundaries"] = (int(low), int(high or low))
+                    if not 1 <= int(low) <= int(high or low):
+                        raise InputError(f"codec {text}: {condition}: allowed: boundaries from 1, the lower one first")
                 else:
                     conditions["fields"] = (key,)
             part = rest
