@@ -395,3 +395,14 @@ def test_stacks_are_sent_as_their_layers_are() -> None:
 
 def test_scaled_codecs_are_dataclasses() -> None:
     assert codec("int4:64-delta") == Delta(Scaled(4, 64))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_codecs_keep_their_laws_on_a_gpu(each: Codec, dtype: torch.dtype) -> None:
+    x, before = randn(300, 33, seed=1, dtype=dtype), randn(300, 33, seed=2, dtype=dtype)
+    payload = each.encode(x.cuda(), before.cuda())
+    assert payload.is_cuda
+    decoded = each.decode(payload, x.cuda(), before.cuda())
+    assert torch.equal(decoded, each.project(x.cuda(), before.cuda()))
+    torch.testing.assert_close(decoded.cpu(), each.project(x, before), rtol=1e-2, atol=1e-2)
