@@ -259,7 +259,7 @@ def test_grid_points_of_the_papers() -> None:
 def test_fitted_grids_reach_far_enough_in_exact_steps(below: float, above: float, count: int) -> None:
     grid = FittedGrid(count).between(below, above)
     assert grid.points == count
-    reach = [max(3 * side, 1) if side else 0 for side in (below, above)]
+    reach = [max(2 * side, 1) if side else 0 for side in (below, above)]
     slack = grid.step * (1 + 1e-9)
     assert grid.low <= -reach[0] + slack
     assert grid.high >= reach[1] - slack
