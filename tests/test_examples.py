@@ -65,25 +65,35 @@ def test_benchmark_quickly(name, tmp_path):
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
-def cora():
-    """Import the benchmark on Cora."""
-    specification = importlib.util.spec_from_file_location("cora_benchmark", EXAMPLES / "benchmarks/cora/main.py")
+def imported(name):
+    """Import a benchmark."""
+    path = EXAMPLES / "benchmarks" / name / "main.py"
+    specification = importlib.util.spec_from_file_location(f"{name}_benchmark", path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
 
 
-@pytest.mark.parametrize("page", ["README.md", "examples/benchmarks/cora/README.md"])
-def test_tables_are_those_of_the_results(page):
-    results = json.loads((EXAMPLES / "benchmarks/cora/results.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("cora", "README.md"),
+        ("cora", "examples/benchmarks/cora/README.md"),
+        ("communication", "README.md"),
+        ("communication", "docs/communication.md"),
+        ("communication", "examples/benchmarks/communication/README.md"),
+    ],
+)
+def test_tables_are_those_of_the_results(name, page):
+    results = json.loads((EXAMPLES / "benchmarks" / name / "results.json").read_text(encoding="utf-8"))
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert "<!-- cora: " in text
-    assert cora().fill(text, results) == text
+    assert f"<!-- {name}: " in text
+    assert imported(name).fill(text, results) == text
 
 
 def test_printed_command_repeats_a_run(tmp_path):
     """A command line means the options that it was made from, the tuned ones of each algorithm among them."""
-    benchmark = cora()
+    benchmark = imported("cora")
     plan = benchmark.Plan(quick=True)
     prepared = benchmark.Features()(plan.features["Karate, ppr"])
     for algorithm, extra in (("pdadmm-g", {"nu": 1e-2}), ("adam", {"lr": 1e-2, "weight_decay": 5e-4})):
@@ -97,5 +107,5 @@ def test_printed_command_repeats_a_run(tmp_path):
 
 def test_unknown_part_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
-        cora().main(["--quick", "--parts", "speed"])
+        imported("cora").main(["--quick", "--parts", "speed"])
     assert "tune, accuracy, time" in capsys.readouterr().err

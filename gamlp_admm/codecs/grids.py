@@ -151,10 +151,10 @@ class ListedGrid(Grid):
 class FittedGrid:
     """A uniform grid whose bounds come from the data: from the first forward pass's outputs of each layer.
 
-    It reaches twice their root mean square, but 1 at least, on the sides of 0 on which there are any, and a twentieth of
-    that on the other, as below 0 with ReLU. On wider grids small steps of p come to nothing, which costs more than what
-    is cut off. The 1 is there because small features make small first outputs, which training raises to a root mean
-    square of 0.2 to 0.6 whatever they were. (Measured with 256 points on five data sets.)
+    It reaches twice their root mean square, but 1 at least, on the sides of 0 on which there are any, and a twentieth
+    of that on the other, as below 0 with ReLU. On wider grids small steps of p come to nothing, which costs more than
+    what is cut off. The 1 is there because small features make small first outputs, which training raises to a root
+    mean square of 0.2 to 0.6 whatever they were. (Measured with 256 points on five data sets.)
 
     Attributes:
         count: The number of points.
