@@ -16,6 +16,7 @@ from torch import multiprocessing
 
 from gamlp_admm import GAMLP, PdADMMG, Result
 from gamlp_admm.channel import NeighbourError
+from gamlp_admm.optim import BADM, SISA
 from gamlp_admm.trainers import ADMMSession
 
 RULES = ("linesearch", "backtracking", "exact")
@@ -198,3 +199,30 @@ def coded_shards(rank: int, folder: str) -> None:
         options = {"process_group": dist.group.WORLD, "node_shards": 2}
         results[spec] = train_coded(spec, torch.float64, **options)[0].state_dict()
     torch.save(results, f"{folder}/coded-shards-{rank}.pt")
+
+
+def consensus(rank: int, folder: str, name: str) -> None:
+    """Train a network, with half of each batch in each of two processes; note the weights and the all-reduces."""
+    import test_optim
+
+    group = dist.group.WORLD
+    make = {
+        "badm": lambda p: BADM(p, process_group=group),
+        "copies": lambda p: BADM(p, form="copies", process_group=group),
+        "sisa": lambda p: SISA(p, process_group=group),
+    }[name]
+    calls, all_reduce = [], dist.all_reduce
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        return all_reduce(*arguments, **options)
+
+    dist.all_reduce = counting
+    model = test_optim.network()
+    optimizer = make(model.parameters())
+    for x, y in test_optim.batches():
+        half = (x.chunk(2)[rank], y.chunk(2)[rank])
+        optimizer.step(test_optim.closures(model, optimizer, *half, 1))
+    dist.all_reduce = all_reduce
+    weights = [p.detach() for p in model.parameters()]
+    torch.save({"weights": weights, "all_reduces": len(calls)}, f"{folder}/consensus-{rank}.pt")

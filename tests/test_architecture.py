@@ -42,7 +42,7 @@ ROW = {name: i for i, row in enumerate(ROWS) for name in row.split()}
 ONLY_IN = {
     "torch_geometric": "transforms datasets",
     "ogb": "transforms datasets",
-    "torch.distributed": "channel team launch",
+    "torch.distributed": "channel team launch optim",
     "click": "cli commands console",
     "rich": "commands report",
     "matplotlib": "report",
