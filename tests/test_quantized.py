@@ -349,13 +349,16 @@ def test_overflow_ends_a_run_as_ever() -> None:
 
 
 def test_few_bits_learn_as_well() -> None:
-    # 61 training nodes of 4 classes; what is compared is the true loss of the network, which all reach.
+    # 61 training nodes of 4 classes, to be learnt by heart through 5 layers.
     options = {"layers": 5, "iterations": 60, "grow": (2, 5), "evaluate_every": 10}
     settings = {"rho": 0.1, "nu": 0.1, "mu": 0.01}
     _, full = fit(PdADMMG(**settings), **options)
-    for trainer, times in ((PdADMMG(**settings, codec="int2-delta"), 10.6), (PdADMMGQ(**settings), 1.6)):
-        _, few = fit(trainer, **options)
-        assert few.history[-1]["train_loss"] == pytest.approx(full.history[-1]["train_loss"], rel=0.1, abs=0.02)
+    _, two_bits = fit(PdADMMG(**settings, codec="int2-delta"), **options)
+    _, on_grid = fit(PdADMMGQ(**settings), **options)
+    assert two_bits.history[-1]["objective"] == pytest.approx(full.history[-1]["objective"], rel=0.05)
+    for few, times in ((two_bits, 10.6), (on_grid, 1.6)):
+        assert few.last["train_accuracy"] == full.last["train_accuracy"] == 1.0
+        assert few.history[-1]["train_loss"] < 0.05
         assert full.bytes_sent_total / few.bytes_sent_total == pytest.approx(times, rel=0.01)
 
 

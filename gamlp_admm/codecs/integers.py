@@ -67,8 +67,8 @@ class Scaled(Codec):
         sizes = blocks.abs()
         if self.bits > 2:
             return sizes.amax(-1, keepdim=True) / self.levels
-        sums = sizes.sum(-1, keepdim=True)
-        return sizes.square_().sum(-1, keepdim=True) / sums.clamp_(min=SMALLEST)
+        squares = torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square_()
+        return squares / sizes.sum(-1, keepdim=True).clamp_(min=SMALLEST)
 
     def _multiply(self, codes: Tensor, scale: Tensor, out: Tensor) -> None:
         if self.block is None:
