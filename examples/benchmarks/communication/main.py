@@ -48,6 +48,7 @@ SETTINGS = {
     "coauthor-cs": {"operator": "ppr", "hops": 10, "nu": 0.01, "mu": 0.01},
 }
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
+MORE = {("amazon-photo", 1000): 200}  # where the first stage is not at rest after that many
 CODECS = {
     100: ("fp32", "int8-delta", "int4-delta", "int2-delta", "int2", "grid:auto:256", "grid:auto:65536"),
     1000: ("fp32", "int2-delta", "int4-delta", "grid:auto:65536", "grid:auto:256"),
@@ -91,10 +92,16 @@ def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, A
         return [("karate", 16, codec, (0, 1), small) for codec in ("fp32", "int2-delta", "grid:auto:256")]
     shared = {"layers": 10, "grow": (2, 5, 10), "evaluate_every": 10}
     return [
-        (dataset, hidden, codec, SEEDS, {**settings, **shared, "iterations": WIDTHS[hidden]})
+        (
+            dataset,
+            hidden,
+            codec,
+            SEEDS,
+            {**settings, **shared, "iterations": MORE.get((dataset, hidden), WIDTHS[hidden])},
+        )
         for hidden in sorted(WIDTHS, reverse=True)
         for codec in CODECS[hidden]
-        for dataset, settings in sorted(SETTINGS.items(), reverse=True)
+        for dataset, settings in SETTINGS.items()
     ]
 
 
