@@ -49,10 +49,7 @@ SETTINGS = {
 }
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
 MORE = {("amazon-photo", 1000): 200}  # where the first stage is not at rest after that many
-CODECS = {
-    100: ("fp32", "int8-delta", "int4-delta", "int2-delta", "int2", "grid:auto:256", "grid:auto:65536"),
-    1000: ("fp32", "int2-delta", "int4-delta", "grid:auto:65536", "grid:auto:256"),
-}
+CODECS = ("fp32", "int4-delta", "int2-delta", "grid:auto:256", "grid:auto:65536")
 SEEDS = (0, 1, 2, 3, 4)
 
 
@@ -100,7 +97,7 @@ def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, A
             {**settings, **shared, "iterations": MORE.get((dataset, hidden), WIDTHS[hidden])},
         )
         for hidden in sorted(WIDTHS, reverse=True)
-        for codec in CODECS[hidden]
+        for codec in CODECS
         for dataset, settings in SETTINGS.items()
     ]
 
@@ -290,7 +287,7 @@ def accuracy_table(rows: list[dict], hidden: int) -> str:
             for row in sorted(chosen, key=lambda r: [*SETTINGS].index(r["dataset"]) if r["dataset"] in SETTINGS else 0)
         )
     )
-    order = list(dict.fromkeys([*CODECS.get(hidden, ()), *(row["codec"] for row in chosen)]))
+    order = list(dict.fromkeys([*CODECS, *(row["codec"] for row in chosen)]))
     cells = {(row["codec"], row["dataset"]): row for row in chosen}
     lines = []
     for name in order:
@@ -372,7 +369,7 @@ def plot(rows: list[dict], hidden: int, path: Path) -> None:
     figure = Figure(figsize=(3.2 * len(datasets), 3.4), layout="constrained")
     panels = figure.subplots(1, len(datasets), squeeze=False)[0]
     for axes, dataset in zip(panels, datasets, strict=True):
-        for name in CODECS[hidden]:
+        for name in CODECS:
             for row in rows:
                 if (row["dataset"], row["hidden"], row["codec"]) == (dataset, hidden, name):
                     means = [statistics.fmean(record["test_accuracy"]) for record in row["history"]]
