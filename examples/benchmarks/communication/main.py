@@ -278,33 +278,20 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def accuracy_table(rows: list[dict], hidden: int) -> str:
+def accuracy_table(rows: list[dict], hidden: int, which: str = "test_accuracy") -> str:
     """Return test accuracies by codec and data set, and how many times fewer bytes were sent."""
-    chosen = [row for row in rows if row["hidden"] == hidden]
-    datasets = list(
-        dict.fromkeys(
-            row["dataset"]
-            for row in sorted(chosen, key=lambda r: [*SETTINGS].index(r["dataset"]) if r["dataset"] in SETTINGS else 0)
-        )
-    )
-    order = list(dict.fromkeys([*CODECS, *(row["codec"] for row in chosen)]))
-    cells = {(row["codec"], row["dataset"]): row for row in chosen}
+    cells = {(row["codec"], row["dataset"]): row for row in rows if row["hidden"] == hidden}
+    datasets = [name for name in (*SETTINGS, "karate") if any(dataset == name for _, dataset in cells)]
     lines = []
-    for name in order:
-        found = [cells[name, dataset] for dataset in datasets if (name, dataset) in cells]
-        if not found:
-            continue
+    for name in [name for name in CODECS if any(coded == name for coded, _ in cells)]:
+        found = [cells.get((name, dataset)) for dataset in datasets]
         accuracies = [
-            f"{100 * r['test_accuracy_mean']:.1f} ± {100 * r['test_accuracy_std']:.1f}"
-            if (r := cells.get((name, d)))
-            else ""
-            for d in datasets
+            f"{100 * row[f'{which}_mean']:.1f} ± {100 * row[f'{which}_std']:.1f}" if row else "" for row in found
         ]
-        fewer = [f"{found[0][f'times_fewer_than_{whom}']:.1f}×" for whom in ("fp32", "authors")]
+        known = next(row for row in found if row)
+        fewer = [f"{known[f'times_fewer_than_{whom}']:.1f}×" for whom in ("fp32", "authors")]
         lines.append([f"`{name}`", *accuracies, *fewer])
-    return table(
-        [f"10 layers × {hidden:,}" if hidden in WIDTHS else "codec", *datasets, "less than fp32", "than p, q, u"], lines
-    )
+    return table([f"{hidden:,} neurons", *datasets, "less than fp32", "than p, q, u"], lines)
 
 
 def cost_table(measured: dict[str, Any]) -> str:
@@ -343,6 +330,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     made = {}
     for hidden in dict.fromkeys(row["hidden"] for row in results.get("accuracy", [])):
         made[f"accuracy {hidden}"] = accuracy_table(results["accuracy"], hidden)
+        made[f"last {hidden}"] = accuracy_table(results["accuracy"], hidden, "last_test_accuracy")
     if "cost" in results:
         made["cost"] = cost_table(results["cost"])
     if "network" in results:
