@@ -48,7 +48,6 @@ SETTINGS = {
     "coauthor-cs": {"operator": "ppr", "hops": 10, "nu": 0.01, "mu": 0.01},
 }
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
-MORE = {("amazon-photo", 1000): 200}  # where the first stage is not at rest after that many
 CODECS = ("fp32", "int4-delta", "int2-delta", "grid:auto:256", "grid:auto:65536")
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -94,7 +93,7 @@ def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, A
             hidden,
             codec,
             SEEDS,
-            {**settings, **shared, "iterations": MORE.get((dataset, hidden), WIDTHS[hidden])},
+            {**settings, **shared, "iterations": WIDTHS[hidden]},
         )
         for hidden in sorted(WIDTHS, reverse=True)
         for codec in CODECS
@@ -121,7 +120,7 @@ def accuracy(quick: bool, done: list[dict]) -> list[dict]:
 # --- what coding costs --------------------------------------------------------------------------------------
 
 COST = {"nodes": 20_000, "hidden": 500, "layers": 10}
-COST_CODECS = ("fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "grid:-0.1:2:256")
+COST_CODECS = ("fp16", "int8-delta", "int4-delta", "int2-delta", "grid:-0.1:2:256")
 
 
 def seconds_of(call: Any, repeats: int) -> float:
@@ -159,8 +158,7 @@ def cost(quick: bool) -> dict[str, Any]:
         coder = codec(name)
         assert isinstance(coder, Codec)
         payload, _ = coder.transmit(x, before)
-        full = iteration_seconds(size, "fp32", 2)
-        coded = iteration_seconds(size, name, 2) if name.endswith(("delta", "256")) else None
+        full, coded = (iteration_seconds(size, each, 3) for each in ("fp32", name))
         encode = seconds_of(lambda coder=coder: coder.transmit(x, before), repeats)
         decode = seconds_of(lambda coder=coder, payload=payload: coder.decode(payload, x, before), repeats)
         share = 2 * (encode + decode) / (full / size["layers"])
@@ -172,8 +170,8 @@ def cost(quick: bool) -> dict[str, Any]:
 # --- a slow network -----------------------------------------------------------------------------------------
 
 RATES = {"100 Mbit/s": "100mbit", "1 Gbit/s": "1gbit", "loopback": None}
-LINKED_CODECS = ("fp32", "fp16", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
-TARGET = 0.96  # validation accuracy with all 10 layers
+LINKED_CODECS = ("fp32", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
+TARGET = 0.94  # validation accuracy with all 10 layers
 LINKED = {
     "dataset": "digits-knn",
     "layers": 10,
@@ -182,7 +180,7 @@ LINKED = {
     "iterations": 20,
     "nu": 0.01,
     "mu": 0.001,
-    "evaluate_every": 1,
+    "evaluate_every": 2,
 }
 
 # Two processes in network namespaces of their own, joined by a pair of virtual Ethernet devices, of which each sends at
@@ -261,6 +259,7 @@ def network(quick: bool) -> dict[str, Any]:
                     "seconds": deep[-1]["seconds"],
                     "iteration": (deep[-1]["seconds"] - first) / len(deep),
                     "val_accuracy": max(r["val_accuracy"] for r in deep),
+                    "history": [(r["iteration"], r["seconds"], r["val_accuracy"]) for r in each["history"]],
                     "wait_share": [p["wait_seconds"] / p["seconds"] for p in each["processes"]],
                 }
             )
@@ -298,7 +297,7 @@ def cost_table(measured: dict[str, Any]) -> str:
     """Return what encoding and decoding cost."""
     lines = []
     for row in measured["rows"]:
-        slower = "" if row["coded"] is None else f"{100 * (row['coded'] / row['full'] - 1):+.1f} %"
+        slower = f"{100 * (row['coded'] / row['full'] - 1):+.1f} %"
         times = [f"{1e3 * row[name]:.1f}" for name in ("encode", "decode")]
         lines.append([f"`{row['codec']}`", *times, f"{100 * row['share']:.1f} %", slower])
     size = measured["size"]
