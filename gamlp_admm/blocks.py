@@ -89,6 +89,17 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     return out
 
 
+def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
+    """Return ‖X_s − Y_s‖² for each layer s of a stack ``[S, N, n]``, as ``[S]``; on the CPU by slices of rows."""
+    N, n = X.shape[1:]
+    rows = N if X.is_cuda else max(SLICE // n, 1)
+    sums = []
+    for x, y in zip(X, Y, strict=True):
+        parts = [(x[i : i + rows] - y[i : i + rows]).flatten() for i in range(0, N, rows)]
+        sums.append(sum((torch.dot(d, d) for d in parts), X.new_zeros(())))
+    return torch.stack(sums)
+
+
 # --- the step length of the quadratic blocks ----------------------------------------------------------------
 
 
@@ -183,7 +194,7 @@ def p_on_grid(
     while True:
         P_new = project(torch.addcmul(P, g, (1 / tau)[:, None, None], value=-1))
         M_new = products(P_new, W)
-        norms = row_sum(torch.stack([squared_norms(P_new - P), squared_norms(M_new - M)]))
+        norms = row_sum(torch.stack([squared_distances(P_new, P), squared_distances(M_new, M)]))
         along = rayleigh(rho, nu, norms[0], norms[1])
         failed = (along > tau) & (tau < enough)
         if not bool(failed.any()):

@@ -376,3 +376,13 @@ def test_shards_of_rows_give_the_updates_of_all_rows(name: str) -> None:
             assert close(parts[0], wanted, 1e-9)
         else:
             assert close(torch.cat(parts, 1), wanted, 1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_squared_distances(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, Y = randn(3, rows, 7, seed=1), randn(3, rows, 7, seed=2)
+    wanted = (X - Y).square().sum((1, 2))
+    torch.testing.assert_close(blocks.squared_distances(X, Y), wanted)
+    monkeypatch.setattr(blocks, "SLICE", 14)
+    torch.testing.assert_close(blocks.squared_distances(X, Y), wanted)
+    assert torch.equal(blocks.squared_distances(X[1:], Y[1:]), blocks.squared_distances(X, Y)[1:])

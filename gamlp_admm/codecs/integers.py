@@ -67,7 +67,7 @@ class Scaled(Codec):
         sizes = blocks.abs()
         if self.bits > 2:
             return sizes.amax(-1, keepdim=True) / self.levels
-        squares = torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square_()
+        squares: Tensor = torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square_()
         return squares / sizes.sum(-1, keepdim=True).clamp_(min=SMALLEST)
 
     def _multiply(self, codes: Tensor, scale: Tensor, out: Tensor) -> None:
