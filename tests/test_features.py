@@ -73,8 +73,8 @@ def test_iterates_are_those_of_the_uncompressed_run(kind: str, mu: float, solver
     assert isinstance(narrow, CompressedFeatures)
     a, b = session(solver, mu, data, plain, weights), session(solver, mu, data, narrow, weights)
     for _ in range(20):
-        a.iterate(1.0)
-        b.iterate(1.0)
+        a.iterate(1, 1.0)
+        b.iterate(1, 1.0)
         (W, bias), *rest = b.weights()
         assert close(narrow.leave(W), a.weights()[0][0], 1e-8)
         pairs = [(bias, a.weights()[0][1]), *zip(sum(rest, ()), sum(a.weights()[1:], ()), strict=True)]
