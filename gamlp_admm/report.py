@@ -193,10 +193,12 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> 
         rows: What :meth:`gamlp_admm.comparison.Comparison.rows` returns.
         config: The options of one of the runs.
     """
-    table = Table(title=headline(config | {"algorithm": "codecs"}), title_justify="left", title_style="bold")
-    columns = ["codec", "test", "last test", "bytes an iteration", "bytes in all", "less than fp32", "than authors"]
-    for column in (*columns, "seconds"):
-        table.add_column(column, justify="left" if column == "codec" else "right", no_wrap=True)
+    title = headline(config | {"algorithm": "codecs"})
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("codec", no_wrap=True)
+    columns = ("test", "last test", "bytes an iteration", "bytes in all", "less than fp32", "than authors", "seconds")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
 
     def accuracy(row: dict[str, Any], name: str) -> str:
         mean, deviation = row[f"{name}_mean"], row[f"{name}_std"]
