@@ -47,9 +47,10 @@ class Scaled(Codec):
     def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
         N, n = x.shape
         blocks = self._blocks(x)
-        s = self._scale(blocks).clamp_(SMALLEST, LARGEST).to(torch.bfloat16)
+        sizes = blocks.abs()
+        s = self._scale(blocks, sizes).clamp_(SMALLEST, LARGEST).to(torch.bfloat16)
         scale = s.to(x.dtype)
-        codes = (blocks * (1 / scale)).round_()
+        codes = torch.mul(blocks, 1 / scale, out=sizes).round_()
         if self.bits == 2:
             codes.clamp_(-1, 1)
         if parts is not None:
@@ -63,8 +64,7 @@ class Scaled(Codec):
         signed = codes.view(torch.int8) - (self.levels + 1)  # of 8 bits: modulo 256
         self._multiply(self._blocks(signed.to(out.dtype)), parts[0].to(out.dtype)[:, :, None], out)
 
-    def _scale(self, blocks: Tensor) -> Tensor:
-        sizes = blocks.abs()
+    def _scale(self, blocks: Tensor, sizes: Tensor) -> Tensor:
         if self.bits > 2:
             return sizes.amax(-1, keepdim=True) / self.levels
         squares: Tensor = torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square_()
@@ -107,7 +107,7 @@ class Delta(Codec):
     def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
         if before.shape != x.shape:
             raise InputError(f"{self.name} needs before, what both ends hold already, of the shape of x")
-        self.inner.code(x - before, before, parts, out)
+        self.inner.code(torch.sub(x, before, out=out), before, parts, out)  # which reads x before it writes out
         out.add_(before)
 
     def value(self, parts: Parts, before: Tensor, out: Tensor) -> None:
