@@ -94,7 +94,7 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         problem: What is minimised.
 
     Returns:
-        ``[3, number of layers]``, X
+        ``[3, number of layers]``, whose rows sum to L_ρ, to the primal residual Σ ‖p_{l+1} − q_l‖² (p and q as sent),
         and to the square of the dual residual ρ ‖q^{k+1} − q^k‖.
     """
     columns = [torch.zeros(3, 0, dtype=torch.float64)]

@@ -20,8 +20,10 @@ LARGEST = torch.finfo(torch.bfloat16).max
 class Scaled(Codec):
     """Entries as integers times a scale: ``x ≈ s·c`` with ``c`` in ``{−m, …, m}``, ``m = 2^(bits−1) − 1``.
 
-    A row, or a block of a row, has a scale ``s = max|x|/m`` of its own, sent in bf16. Every entry is sent as the
-    nearest multiple, so it is off by at most ``s/2`` and never farther from x than 0 is. Codes are sent as c + m + 1.
+    A row, or a block of a row, has a scale of its own, sent in bf16: ``s = max|x|/m``, so that entries are off by at
+    most ``s/2``; with 2 bits ``s = Σx²/Σ|x|``, which keeps ternary numbers and is nearly the best for normal ones, but
+    cuts off what is larger. An entry is sent as the nearest code, so it never moves farther than to 0. Codes are sent
+    as c + m + 1.
 
     Attributes:
         bits: 8, 4 or 2; codes of 4 and 2 bits are packed into bytes, rows starting with a byte of their own.

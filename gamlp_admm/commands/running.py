@@ -127,7 +127,7 @@ def train_all(plan: Sequence[tuple[str, Experiment]], quiet: bool, group: Any = 
         group: The processes that run them together.
 
     Raises:
-        Interrupted: After Ctrl-C, when the run that it ended in order has been handed out.
+        Interrupted: After Ctrl-C, which ends a run in order; that run is not handed out.
     """
     from rich.console import Console
 
