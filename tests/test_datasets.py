@@ -25,8 +25,10 @@ NAMES = [
     "cora",
     "digits",
     "digits-knn",
+    "fashion-mnist",
     "flickr",
     "karate",
+    "mnist",
     "ogbn-arxiv",
     "pubmed",
 ]
@@ -177,6 +179,25 @@ def test_real_data_sets_are_as_described(name):
     assert (per_class == 20).all()
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_real_images_are_as_described(name):
+    data = load_dataset(name, real_root(name)).data  # counts are checked inside
+    assert data.x.dtype == torch.float32
+    assert (data.x.min(), data.x.max()) == (0, 1)
+    assert data.y.dtype == data.edge_index.dtype == torch.long
+    assert data.train_mask[:55_000].all()
+    assert data.val_mask[55_000:60_000].all()
+    assert data.test_mask[60_000:].all()
+    assert data.y[60_000:].bincount(minlength=10).min() > 800
+
+
+def test_real_digits_are_those_of_mnist():
+    data = load_dataset("mnist", real_root("mnist")).data
+    assert data.y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert data.y[60_000:60_010].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert data.x[:60_000].mean(dtype=torch.double).item() == pytest.approx(0.1307, abs=5e-5)  # as is well known
+
+
 def test_raw_folder_is_left_as_it_was():
     root = real_root("cora")
 
@@ -218,6 +239,7 @@ def test_counts_are_checked(count):
         ("cora", "ind.cora.tx"),
         ("cora", "ind.cora.test.index"),
         ("amazon-photo", "amazon_electronics_photo.npz"),
+        ("mnist", "t10k-labels-idx1-ubyte.gz"),
     ],
 )
 @pytest.mark.parametrize("damage", ["truncated", "scribbled", "empty"])

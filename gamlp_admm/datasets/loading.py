@@ -20,6 +20,7 @@ LOADERS: dict[str, Callable[[list[Path]], Data]] = {
     "planetoid": readers.read_planetoid,
     "gnn-benchmark": readers.read_gnn_benchmark,
     "flickr": readers.read_flickr,
+    "idx": readers.read_idx,
     "karate": readers.read_karate,
     "digits": readers.read_digits,
     "digits-knn": readers.read_digits_knn,

@@ -6,13 +6,17 @@ most a few seconds, and a raw folder can be read-only.
 
 from __future__ import annotations
 
+import gzip
 import json
+import math
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse
 import torch
+from numpy.typing import NDArray
 from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 from torch_geometric.io import parse_npz, read_planetoid_data
@@ -106,6 +110,74 @@ def read_flickr(paths: list[Path]) -> Data:
             mask[role[key]] = True
             data[f"{part}_mask"] = mask
     return data
+
+
+def read_idx(paths: list[Path]) -> Data:
+    """Read images and their labels from idx files, as MNIST and Fashion-MNIST come; there is no graph.
+
+    Args:
+        paths: ``{train,t10k}-images-idx3-ubyte.gz`` and ``{train,t10k}-labels-idx1-ubyte.gz``.
+
+    Returns:
+        Data with ``x`` [N, pixels], scaled to [0, 1], an empty ``edge_index`` [2, 0], ``y`` [N] and three masks
+        [N]. Rows are the training images, then the test images, both in the order of their files; the last
+        twelfth of the training images (of 60,000: 5,000) validates.
+
+    Raises:
+        InputError: If a file cannot be read, or the files do not fit each other.
+
+    Source:
+        LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", Proc. IEEE
+        1998 (MNIST; the idx format is described with its files); Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel
+        Image Dataset for Benchmarking Machine Learning Algorithms", 2017, arXiv 1708.07747.
+    """
+    files = {path.name.partition("-idx")[0]: path for path in paths}
+    train, train_labels = _read_labelled(files["train-images"], files["train-labels"])
+    test, test_labels = _read_labelled(files["t10k-images"], files["t10k-labels"])
+    if train.shape[1:] != test.shape[1:]:
+        with reading(files["t10k-images"]):
+            raise ValueError(f"its images have {_times(test.shape[1:])} pixels, not {_times(train.shape[1:])}")
+    x = np.empty((len(train) + len(test), train[0].size), np.float32)
+    for images, rows in ((train, x[: len(train)]), (test, x[len(train) :])):
+        np.divide(images.reshape(rows.shape), 255, out=rows, dtype=np.float32)
+    row = torch.arange(len(x))
+    train_mask, test_mask = row < len(train) - len(train) // 12, row >= len(train)
+    return Data(
+        x=torch.from_numpy(x),
+        edge_index=torch.empty(2, 0, dtype=torch.long),
+        y=torch.from_numpy(np.concatenate([train_labels, test_labels], dtype=np.int64)),
+        train_mask=train_mask,
+        val_mask=~(train_mask | test_mask),
+        test_mask=test_mask,
+    )
+
+
+def _read_labelled(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read images [N, height, width] and as many labels [N]."""
+    pixels, classes = _read_idx_file(images, 3), _read_idx_file(labels, 1)
+    if len(pixels) != len(classes):
+        with reading(labels):
+            raise ValueError(f"{len(classes):,} labels for the {len(pixels):,} images of {images.name}")
+    return pixels, classes
+
+
+def _read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read one compressed idx file: a magic number, the size of each dimension, and the bytes themselves."""
+    with reading(path):
+        with gzip.open(path) as file:
+            content = file.read()
+        magic = bytes([0, 0, 8, dimensions])  # 8 says that the elements are unsigned bytes
+        if content[:4] != magic:
+            raise ValueError(f"it starts with {content[:4]!r}, not with the magic number {magic!r}")
+        shape: list[int] = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
+        start = 4 + 4 * dimensions
+        if not math.prod(shape) == len(content) - start > 0:
+            raise ValueError(f"its header announces {_times(shape)} bytes, but {len(content) - start:,} follow")
+        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _times(sizes: Iterable[int]) -> str:
+    return " x ".join(map(str, sizes))
 
 
 def read_karate(_: list[Path]) -> Data:
