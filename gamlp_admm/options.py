@@ -14,7 +14,7 @@ from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.losses import RISKS
 from gamlp_admm.nn import INITS
-from gamlp_admm.trainers import trainer
+from gamlp_admm.trainers import Anderson, trainer
 from gamlp_admm.training import Trainer, depths
 from gamlp_admm.transforms import OPERATORS, AugmentFeatures
 
@@ -42,18 +42,22 @@ DEFAULTS: dict[str, Any] = {
 
 SETTINGS = (
     *("loss", "class_weight", "rho", "nu", "mu", "solver", "schedule", "tau", "codec", "quantize"),
-    *("lr", "weight_decay"),
+    *("regularizer", "epsilon", "epsilon_decay", "epsilon_min", "nesterov", "anderson"),
+    *("lr", "weight_decay", "sigma", "batch_size", "sub_batches"),
 )
 """Options that are arguments of the trainer."""
 
 AUGMENTATION = ("operator", "hops", "alpha", "t", "normalize_features")
 """Options that decide what features the model takes."""
 
-BASELINE_RECIPE = {*AUGMENTATION, "layers", "hidden"}
-"""What backpropagation takes from a data set's recipe."""
+MODEL_RECIPE = {*AUGMENTATION, "layers", "hidden"}
+"""What any algorithm takes from a data set's recipe."""
 
-RECIPE = {*BASELINE_RECIPE, *DEFAULTS, *SETTINGS} - {"evaluate_every", "codec", "quantize", "lr", "weight_decay"}
-"""What a data set's recipe may set; pdADMM and pdADMM-G take all of it."""
+RECIPE = {*MODEL_RECIPE, *DEFAULTS, *("rho", "nu", "mu", "solver", "schedule", "tau")} - {"evaluate_every"}
+"""What a data set's recipe may set; pdADMM, pdADMM-G and pdADMM-G-Q take all of it."""
+
+PDADMM = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
+"""The algorithms that recipes are tuned for."""
 
 FREE = {
     "root",
@@ -96,17 +100,28 @@ class Experiment:
         evaluate_every: Iterations from one history record to the next.
         loss: Risk of the last layer.
         class_weight: ``none`` or ``balanced``.
-        rho: Penalty ρ. If only one of ρ and ν is given, the other equals it, as in the papers' accuracy runs.
+        rho: Penalty ρ. If only one of ρ and ν is given to pdADMM, the other equals it, as in the papers' accuracy runs.
+            For ``badm`` and ``sisa`` the weight of their proximal terms.
         nu: Penalty ν.
-        mu: Weight decay μ of the ADMM algorithms.
+        mu: Weight μ of the regulariser of the ADMM algorithms.
+        regularizer: ``l2`` or ``l1``, of ``dladmm`` and ``mdlam``.
         solver: How their quadratic blocks are solved.
         schedule: How ρ and ν change.
         tau: First step denominator of ``backtracking``.
         codec: How p and q are sent from layer to layer: a name (:mod:`gamlp_admm.codecs`), such as ``int2-delta``, or
             rules as text (:mod:`gamlp_admm.codecs.plan`). In full by default; for ``pdadmm-g-q`` the grid.
         quantize: What lives on the grid of ``pdadmm-g-q``: ``p``, ``q`` or ``pq``.
-        lr: Learning rate of backpropagation.
-        weight_decay: Weight decay of backpropagation.
+        epsilon: ε of ``mdlam`` in the first iteration.
+        epsilon_decay: Factor of ε from one iteration to the next.
+        epsilon_min: Smallest ε.
+        nesterov: Whether ``mdlam`` extrapolates.
+        anderson: Memory of Anderson acceleration around an ADMM algorithm; ``None`` for none.
+        lr: Learning rate of backpropagation; of ``badm`` and ``sisa`` a factor of the step.
+        weight_decay: Weight decay of backpropagation, ``badm`` and ``sisa``.
+        sigma: Penalty σ of ``badm`` and ``sisa``.
+        batch_size: Rows of a batch, at most, of backpropagation, ``badm`` and ``sisa``; an iteration is then one epoch.
+            ``None``: all rows are the batch.
+        sub_batches: Parts of a batch that ``badm`` and ``sisa`` find consensus over.
         seed: Seed of the weights.
         device: ``cpu`` or ``cuda``.
         dtype: ``float32`` or ``float64``.
@@ -143,13 +158,22 @@ class Experiment:
     rho: float | None = None
     nu: float | None = None
     mu: float | None = None
+    regularizer: str | None = None
     solver: str | None = None
     schedule: str | None = None
     tau: float | None = None
     codec: str | None = None
     quantize: str | None = None
+    epsilon: float | None = None
+    epsilon_decay: float | None = None
+    epsilon_min: float | None = None
+    nesterov: bool | None = None
+    anderson: int | None = None
     lr: float | None = None
     weight_decay: float | None = None
+    sigma: float | None = None
+    batch_size: int | None = None
+    sub_batches: int | None = None
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float32"
@@ -180,14 +204,17 @@ class Experiment:
             grow = (*(d for d in GROWTH if d < values["layers"]), values["layers"])
         depths(grow, values["layers"])
         values |= {"grow": grow or "none", **_augmentation(values, given)}
-        if not baseline:
+        if self.algorithm in PDADMM:
             values |= {"rho": values.get("rho", values.get("nu")), "nu": values.get("nu", values.get("rho"))}
         chosen = replace(self, **values)
         used = chosen.trainer()
         settings: dict[str, Any] = {name: getattr(used, name, None) for name in SETTINGS}
+        if isinstance(used, Anderson):
+            settings = {name: getattr(used.trainer, name, None) for name in SETTINGS} | {"anderson": used.memory}
         settings["class_weight"] = chosen.class_weight
-        if baseline and settings["lr"] is None:
-            settings["lr"] = OPTIMIZERS[self.algorithm][1]
+        if baseline:
+            defaults = OPTIMIZERS[self.algorithm][1]
+            settings |= {name: value for name, value in defaults.items() if settings[name] is None}
         if settings["codec"] == "full":
             settings["codec"] = {"float32": "fp32", "float64": "fp64"}[self.dtype]
         return replace(chosen, **settings)
@@ -243,7 +270,7 @@ class Experiment:
     def _recipe(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return what applies of the data set's recipe."""
         recipe = {} if self.dataset.startswith("pyg:") else dict(dataset_info(self.dataset).recipe)
-        allowed = BASELINE_RECIPE if self.algorithm in OPTIMIZERS else RECIPE
+        allowed = RECIPE if self.algorithm in PDADMM else MODEL_RECIPE
         dropped: set[str] = set()
         if given.get("operator", recipe.get("operator")) != recipe.get("operator"):
             dropped |= {"hops", "alpha", "t"}

@@ -180,7 +180,7 @@ def _majorised(phi: Any, at: Tensor, g: Tensor, start: float) -> Tensor:
 
 
 def _solve_block(phi: Any, at: Tensor, g: Tensor, curvature: Tensor, exact: Tensor, rule: Rule) -> Tensor:
-    # curvature is the Rayleigh quotient of the block's Hessian along g.
+    # curvature is the Rayleigh quotient of the block's Hessian along g, of each part that has a step of its own.
     if rule.name == "exact":
         return exact
     if not g.any():
@@ -246,7 +246,8 @@ def reference_iteration(s: Plain, problem: Problem) -> Plain:
         G = nu * (p @ W.T + b - Z).T @ p + mu * W
         H = nu * p.T @ p + mu * torch.eye(p.shape[1], dtype=p.dtype)
         exact = torch.linalg.lstsq(H, nu * p.T @ (Z - b)).solution.T if rule.name == "exact" else W
-        W_new.append(_solve_block(phi_W, W, G, (G * (G @ H)).sum() / (G * G).sum(), exact, rule))
+        curvature = (G * (G @ H)).sum(1, keepdim=True) / (G * G).sum(1, keepdim=True)  # a neuron's
+        W_new.append(_solve_block(phi_W, W, G, curvature, exact, rule))
     b_new, Z_new, Q_new, U_new = [], [], [], []
     for l in range(L):  # b from the new W, z from the new b
         b_new.append((s.Z[l] - P[l] @ W_new[l].T).mean(0))

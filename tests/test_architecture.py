@@ -21,8 +21,9 @@ SOURCES = {
 # From the ground up; a module imports of ours only what stands below it. Modules of a row stand beside each other.
 ROWS = [
     "errors memory",
-    "activations losses trace codecs schedules checkpoint balance features propagation",
+    "activations losses trace codecs schedules checkpoint balance features propagation stacked",
     "blocks nn data channel optim",
+    "proximal",
     "problem state evaluation team transforms datasets history",
     "engine session",
     "algorithms launch run",
@@ -110,7 +111,9 @@ def test_packages_stay_at_their_edge(package: str) -> None:
 def test_the_mathematics_imports_torch_alone() -> None:
     standard = set(sys.stdlib_module_names)
     for module, mine in {
-        "blocks": {"activations", "losses"},
+        "blocks": {"activations", "losses", "stacked"},
+        "proximal": {"blocks", "stacked"},
+        "stacked": set(),
         "activations": {"errors"},
         "losses": {"errors"},
     }.items():

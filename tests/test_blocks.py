@@ -20,7 +20,7 @@ from problems import (
 )
 from torch import Tensor
 
-from gamlp_admm import blocks
+from gamlp_admm import blocks, stacked
 from gamlp_admm.activations import ACTIVATIONS
 from gamlp_admm.blocks import RULES, Gram, Rule
 from gamlp_admm.problem import Problem
@@ -82,10 +82,12 @@ def test_linesearch_is_the_minimiser_along_the_gradient() -> None:
     W, _ = blocks.W_step(G, block.p, block.W, block.M, problem.nu, problem.mu, Rule())
     for i, l in enumerate(STACK):
         for field, new, direction in (("P", P[i], g[i]), ("W", W[i], G[i])):
-            slope = (gradient(put(s, field, l, new), problem, field, l) * direction).sum()
-            assert slope.abs() < 1e-11 * direction.square().sum()
+            dims = (-1,) if field == "W" else (-2, -1)  # each neuron's weights have a step of their own
+            slope = (gradient(put(s, field, l, new), problem, field, l) * direction).sum(dims)
+            assert (slope.abs() < 1e-11 * direction.square().sum(dims)).all()
             moved = getattr(s, field)[l] - new
-            assert close(moved * (direction.norm() / moved.norm()), direction)
+            norms = [torch.linalg.vector_norm(t, dim=dims, keepdim=True) for t in (direction, moved)]
+            assert close(moved * (norms[0] / norms[1]), direction)
 
 
 @pytest.mark.parametrize("start", [1e-4, 0.3, 20.0])
@@ -112,7 +114,7 @@ def test_backtracking_takes_the_first_doubling_that_majorises(start: float) -> N
 def test_step_lengths_of_known_curvatures() -> None:
     curvature = torch.tensor([0.0, 1.0, 20.0, 20.1, 40.0, 41.0, 5000.0], dtype=F64)
     taus = [torch.inf, 20, 20, 40, 40, 80, 5120]
-    step = Rule("backtracking", 20.0).step(curvature)
+    step = Rule("backtracking", 20.0).step(curvature[:, None])
     assert step.shape == (7, 1, 1)
     assert torch.equal(step.flatten(), torch.tensor([1 / t for t in taus], dtype=F64))
     exact = Rule("linesearch").step(curvature).flatten()
@@ -148,7 +150,7 @@ def test_slices_of_rows_change_nothing(width: int, monkeypatch: pytest.MonkeyPat
         ]
 
     whole = updates()
-    monkeypatch.setattr(blocks, "SLICE", 3 * width)  # 40 rows are no multiple of 3
+    monkeypatch.setattr(stacked, "SLICE", 3 * width)  # 40 rows are no multiple of 3
     assert all(torch.allclose(a, b, atol=1e-13) for a, b in zip(updates(), whole, strict=True))
 
 
@@ -367,7 +369,7 @@ def test_shards_of_rows_give_the_updates_of_all_rows(name: str) -> None:
                 return results
             sums.append(torch.stack(pending).sum(0))
 
-    whole = updates(blocks.all_rows_here, slice(None))
+    whole = updates(stacked.all_rows_here, slice(None))
     shards = by_shards([slice(0, 4), slice(4, N)])
     for i, wanted in enumerate(whole):
         parts = [shard[i] for shard in shards]
@@ -382,7 +384,16 @@ def test_shards_of_rows_give_the_updates_of_all_rows(name: str) -> None:
 def test_squared_distances(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = randn(3, rows, 7, seed=1), randn(3, rows, 7, seed=2)
     wanted = (X - Y).square().sum((1, 2))
-    torch.testing.assert_close(blocks.squared_distances(X, Y), wanted)
-    monkeypatch.setattr(blocks, "SLICE", 14)
-    torch.testing.assert_close(blocks.squared_distances(X, Y), wanted)
-    assert torch.equal(blocks.squared_distances(X[1:], Y[1:]), blocks.squared_distances(X, Y)[1:])
+    torch.testing.assert_close(stacked.squared_distances(X, Y), wanted)
+    monkeypatch.setattr(stacked, "SLICE", 14)
+    torch.testing.assert_close(stacked.squared_distances(X, Y), wanted)
+    assert torch.equal(stacked.squared_distances(X[1:], Y[1:]), stacked.squared_distances(X, Y)[1:])
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_squared_columns(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = randn(3, rows, 7, seed=1)
+    for entries in (14, 1000):
+        monkeypatch.setattr(stacked, "SLICE", entries)
+        torch.testing.assert_close(stacked.squared_columns(X), X.square().sum(1))
+        assert torch.equal(stacked.squared_columns(X[1:]), stacked.squared_columns(X)[1:])

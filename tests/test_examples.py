@@ -34,7 +34,7 @@ def test_cora(tmp_path):
 def test_every_example_is_listed_short_and_tested():
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {"cora.py", "own_graph.py", "deep.py"}
+    assert names == {"cora.py", "own_graph.py", "deep.py", "optimizers.py"}
     for name in names:
         assert f"({name})" in listed
         assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 60
@@ -55,6 +55,14 @@ def test_deep_is_within_the_theorem_and_plots(tmp_path):
     printed = python(tmp_path, EXAMPLES / "deep.py", "--plot", tmp_path / "history.png")
     assert "within the theorem: True; the objective rose 0 times" in printed
     assert (tmp_path / "history.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["badm", "sisa", "sgd", "adam"])
+def test_optimizers(name, tmp_path):
+    printed = python(tmp_path, EXAMPLES / "optimizers.py", "--optimizer", name).splitlines()
+    accuracies = {line.split(":")[0]: float(line.split()[-1]) for line in printed}
+    assert [title.split(", ")[:2] for title in accuracies] == [[name, each] for each in ("GCN", "GA-MLP", "CNN")]
+    assert min(accuracies.values()) > 0.75
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -82,6 +90,8 @@ def imported(name):
         ("communication", "README.md"),
         ("communication", "docs/communication.md"),
         ("communication", "examples/benchmarks/communication/README.md"),
+        ("optimizers", "README.md"),
+        ("optimizers", "examples/benchmarks/optimizers/README.md"),
     ],
 )
 def test_tables_are_those_of_the_results(name, page):

@@ -115,7 +115,7 @@ def test_growth(recipe, options, layers, grow):
     ("options", "message"),
     [
         ({"dataset": "coar"}, "did you mean 'cora'"),
-        ({"algorithm": "adm"}, "did you mean 'adam'"),
+        ({"algorithm": "adan"}, "did you mean 'adam'"),
         ({"operator": "sim"}, "did you mean 'sym'"),
         ({"activation": "rleu"}, "did you mean 'relu'"),
         ({"loss": "cross-entropy"}, "did you mean 'cross_entropy'"),

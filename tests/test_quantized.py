@@ -18,7 +18,7 @@ from torch import Tensor
 from gamlp_admm import GAMLP, PdADMMG, PdADMMGQ
 from gamlp_admm.activations import activation
 from gamlp_admm.algorithms import pdadmm
-from gamlp_admm.blocks import RULES, p_gradient, p_on_grid, products, residual
+from gamlp_admm.blocks import RULES, p_gradient, residual
 from gamlp_admm.channel import LocalChannel
 from gamlp_admm.codecs import UniformGrid
 from gamlp_admm.codecs.plan import Codecs, Plan
@@ -26,6 +26,8 @@ from gamlp_admm.engine import iterate
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn import Weights
 from gamlp_admm.problem import Problem
+from gamlp_admm.proximal import p_on_grid
+from gamlp_admm.stacked import products
 from gamlp_admm.state import Block, block_weights, initial_blocks, stacks
 
 LOSSY = ["fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "int4:8-delta"]
