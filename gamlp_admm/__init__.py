@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from gamlp_admm.backprop import Backprop
     from gamlp_admm.history import Result
     from gamlp_admm.nn import GAMLP
-    from gamlp_admm.trainers import PdADMM, PdADMMG, PdADMMGQ
+    from gamlp_admm.trainers import MDLAM, Anderson, DlADMM, PdADMM, PdADMMG, PdADMMGQ
 
-__all__ = ["GAMLP", "Backprop", "PdADMM", "PdADMMG", "PdADMMGQ", "Result"]
+__all__ = ["GAMLP", "MDLAM", "Anderson", "Backprop", "DlADMM", "PdADMM", "PdADMMG", "PdADMMGQ", "Result"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "GAMLP": "nn",
     "Backprop": "backprop",
+    "Anderson": "trainers",
+    "DlADMM": "trainers",
+    "MDLAM": "trainers",
     "PdADMM": "trainers",
     "PdADMMG": "trainers",
     "PdADMMGQ": "trainers",

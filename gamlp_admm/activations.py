@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gamlp_admm.errors import unknown
+from gamlp_admm.errors import InputError, unknown
 
 
 class Activation(ABC):
@@ -30,11 +30,15 @@ class Activation(ABC):
         name: The name by which :func:`activation` finds it.
         lipschitz: Lipschitz constant S of f (enters the convergence condition on ρ and ν).
         idempotent: Whether f(f(z)) = f(z), so that an inserted identity layer leaves the network unchanged.
+        inverse: Inverse of f within its range; ``None`` where f is not monotone.
+        limits: Infimum and supremum of f.
     """
 
     name: str
     lipschitz: float
     idempotent: bool
+    inverse: Callable[[Tensor], Tensor] | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     @abstractmethod
     def __call__(self, z: Tensor) -> Tensor:
@@ -50,6 +54,26 @@ class Activation(ABC):
             a: Weight of the quadratic term, positive.
         """
 
+    def preimage(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the interval of z in which low ≤ f(z) ≤ high, for a monotone f.
+
+        Bounds that lie on the wrong side of all that f can be are taken for the nearest that it can.
+
+        Args:
+            low: Lower bounds of f(z), any shape.
+            high: Upper bounds, same shape.
+
+        Raises:
+            InputError: f is not monotone, so that the set is no interval.
+        """
+        if self.inverse is None:
+            monotone = ", ".join(f.name for f in ACTIVATIONS.values() if f.inverse is not None)
+            raise InputError(f"activation {self.name} is not monotone; allowed: {monotone}")
+        least, most = self.limits
+        z_low = torch.where(low > least, self.inverse(low.clamp(max=most)), -math.inf)
+        z_high = torch.where(high < most, self.inverse(high.clamp(min=least)), math.inf)
+        return z_low, z_high
+
     def __repr__(self) -> str:
         return f"activation({self.name!r})"
 
@@ -62,6 +86,8 @@ class PiecewiseLinear(Activation):
     function: Callable[[Tensor], Tensor]
     pieces: tuple[tuple[float, float, float, float], ...]  # (low, high, slope, offset)
     idempotent: bool
+    inverse: Callable[[Tensor], Tensor] | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def lipschitz(self) -> float:  # type: ignore[override]
@@ -85,12 +111,16 @@ class PiecewiseLinear(Activation):
         return best
 
 
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
 class ReLU(PiecewiseLinear):
     """ReLU: comparing the values of its two candidates comes down to the sign of a weighted mean of c and q."""
 
     def __init__(self) -> None:
         pieces = ((-math.inf, 0.0, 0.0, 0.0), (0.0, math.inf, 1.0, 0.0))
-        super().__init__("relu", torch.relu, pieces, idempotent=True)
+        super().__init__("relu", torch.relu, pieces, idempotent=True, inverse=_same, limits=(0.0, math.inf))
 
     def argmin(self, c: Tensor, q: Tensor, a: float) -> Tensor:
         # z⁺ = max((a c + q)/(a + 1), 0) beats z⁻ = min(c, 0) where κ(q − c) < q, κ = √(a/(a+1)): for c ≤ 0
@@ -119,6 +149,8 @@ class Smooth(Activation):
     bend: float = 5.0  # f is all but piecewise linear outside [−bend, bend]
     samples: int = 24
     steps: int = 30
+    inverse: Callable[[Tensor], Tensor] | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     def __call__(self, z: Tensor) -> Tensor:
         return self.function(z)
@@ -197,20 +229,48 @@ def _silu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return z * s, s + z * d1, d1 * (2 + z * (1 - 2 * s))
 
 
+def _inside(x: Tensor, low: float, high: float) -> Tensor:
+    # Off the ends of (low, high), where an inverse is infinite.
+    margin = 4 * torch.finfo(x.dtype).eps
+    return x.clamp(low + margin, high - margin)
+
+
+def _leaky_inverse(x: Tensor) -> Tensor:
+    return torch.minimum(x, 100 * x)
+
+
+def _tanh_inverse(x: Tensor) -> Tensor:
+    return torch.atanh(_inside(x, -1, 1))
+
+
+def _sigmoid_inverse(x: Tensor) -> Tensor:
+    return torch.logit(_inside(x, 0, 1))
+
+
 _INF = math.inf
 ACTIVATIONS: dict[str, Activation] = {
     f.name: f
     for f in (
         ReLU(),
-        PiecewiseLinear("leaky_relu", F.leaky_relu, ((-_INF, 0.0, 0.01, 0.0), (0.0, _INF, 1.0, 0.0)), idempotent=False),
+        PiecewiseLinear(
+            "leaky_relu",
+            F.leaky_relu,
+            ((-_INF, 0.0, 0.01, 0.0), (0.0, _INF, 1.0, 0.0)),
+            idempotent=False,
+            inverse=_leaky_inverse,
+        ),
         PiecewiseLinear(
             "hardtanh",
             F.hardtanh,
             ((-_INF, -1.0, 0.0, -1.0), (-1.0, 1.0, 1.0, 0.0), (1.0, _INF, 0.0, 1.0)),
             idempotent=True,
+            inverse=_same,
+            limits=(-1.0, 1.0),
         ),
-        Smooth("tanh", _tanh, torch.tanh, lipschitz=1.0),
-        Smooth("sigmoid", _sigmoid, torch.sigmoid, lipschitz=0.25, bend=10.0),
+        Smooth("tanh", _tanh, torch.tanh, lipschitz=1.0, inverse=_tanh_inverse, limits=(-1.0, 1.0)),
+        Smooth(
+            "sigmoid", _sigmoid, torch.sigmoid, lipschitz=0.25, bend=10.0, inverse=_sigmoid_inverse, limits=(0.0, 1.0)
+        ),
         Smooth("gelu", _gelu, F.gelu, lipschitz=1.13),
         Smooth("silu", _silu, F.silu, lipschitz=1.1, bend=10.0),
     )

@@ -14,7 +14,7 @@ The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the 
 ``p`` and ``W`` are quadratic blocks φ. Their gradient step g/τ needs τ with φ(new) ≤ majoriser, i.e.
 τ ≥ τ* = ⟨g, ∇²φ g⟩/‖g‖², the Rayleigh quotient along g. Three rules are offered:
 
-- ``linesearch``: τ = τ*, the best step along g. No loop and no start value.
+- ``linesearch``: τ = τ*, the best step along g. No loop and no start value. For W each neuron has a τ* of its own.
 - ``backtracking``: the papers' rule: a start value, doubled until the condition holds. Since φ is quadratic the
   condition is τ ≥ τ*, so the number of doublings is known without trying them.
 - ``exact``: the minimiser of the whole block, by Cholesky.
@@ -23,81 +23,18 @@ The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gamlp_admm.activations import Activation
-
-RowSum = Callable[[Tensor], Tensor]
-"""Sums a tensor over all shards of the rows (nodes). The identity where one process holds them all."""
-
-
-def all_rows_here(x: Tensor) -> Tensor:
-    """Return ``x``: the row sum of a process that holds all rows."""
-    return x
-
-
-def squared_norms(X: Tensor) -> Tensor:
-    """Return ‖X_s‖² for each layer s of a stack ``[S, …]``, as ``[S]``.
-
-    Layer by layer, so that the bits do not depend on how layers are stacked.
-    """
-    flat = X.flatten(1)
-    return torch.stack([torch.dot(x, x) for x in flat])
-
-
-def products(P: Tensor, W: Tensor) -> Tensor:
-    """Return M = P Wᵀ, ``[S, N, n_out]``."""
-    return torch.bmm(P, W.mT)
+from gamlp_admm.stacked import Layers, RowSum, all_rows_here, by_slices, products, squared_columns, squared_norms
 
 
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
     """Return r = P Wᵀ + 1bᵀ − Z, ``[S, N, n_out]``."""
     return by_slices(lambda M, Z, b: (M + b).sub_(Z), M, Z, b[:, None])
-
-
-Layers = tuple[Tensor, ...]
-"""S tensors ``[N, n]`` that stand for a stack ``[S, N, n]`` without being copied into one."""
-
-SLICE = 1 << 17
-"""Entries of one slice of an element-wise update on the CPU: its operands and temporaries fit the cache."""
-
-
-def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor:
-    """Return ``update(*stacks)`` of an element-wise update; on the CPU, slice of rows by slice of rows.
-
-    Memory is slow beside the cores: an update of several operations is several times faster when all of them see a
-    slice while it is in the cache. How rows are sliced depends on their number and width alone, so the bits do not
-    depend on how layers are stacked.
-
-    Args:
-        update: Takes tensors of equal shape, or of one row where ``stacks`` has one.
-        stacks: ``[S, N, n]``, S tensors ``[N, n]``, or ``[S, 1, n]`` for what all rows share; the first one has all N.
-    """
-    (N, n), S, like = stacks[0][0].shape, len(stacks[0]), stacks[0][0]
-    rows = max(SLICE // n, 1)
-    if like.is_cuda or rows >= N:
-        return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks))
-    out = like.new_empty(S, N, n)
-    for s in range(S):
-        layer = [x[s] for x in stacks]
-        for i in range(0, N, rows):
-            out[s, i : i + rows] = update(*(x[i : i + rows] if len(x) == N else x for x in layer))
-    return out
-
-
-def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
-    """Return ‖X_s − Y_s‖² for each layer s of a stack ``[S, N, n]``, as ``[S]``; on the CPU by slices of rows."""
-    N, n = X.shape[1:]
-    rows = N if X.is_cuda else max(SLICE // n, 1)
-    sums = []
-    for x, y in zip(X, Y, strict=True):
-        parts = [(x[i : i + rows] - y[i : i + rows]).flatten() for i in range(0, N, rows)]
-        sums.append(sum((torch.dot(d, d) for d in parts), X.new_zeros(())))
-    return torch.stack(sums)
 
 
 # --- the step length of the quadratic blocks ----------------------------------------------------------------
@@ -116,28 +53,31 @@ class Rule:
     start: float = 20.0
 
     def step(self, curvature: Tensor) -> Tensor:
-        """Return 1/τ, ``[S, 1, 1]``, for Rayleigh quotients τ* ``[S]`` (0 where τ* = 0: there the gradient is 0)."""
+        """Return 1/τ, ``[S, k, 1]``, for Rayleigh quotients τ* ``[S, k]`` (0 where τ* = 0: there the gradient is 0)."""
         tau = curvature
         if self.name == "backtracking":
             doublings = torch.log2(curvature / self.start).ceil().clamp(min=0)
             tau = self.start * torch.exp2(doublings)
-        return torch.where(curvature > 0, 1 / tau, 0)[:, None, None]
+        return torch.where(curvature > 0, 1 / tau, 0)[..., None]
 
 
 RULES = ("linesearch", "backtracking", "exact")
 
 
 def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
-    """Return τ* = base + ν ‖image‖²/‖gradient‖², ``[S]``, from the squared norms ``[S]`` (``base`` if both are 0)."""
+    """Return τ* = base + ν ‖image‖²/‖gradient‖², from squared norms of any equal shape (``base`` if both are 0)."""
     return base + nu * torch.where(gradient > 0, image / gradient, 0)
 
 
 # --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ⟨U₋, P⟩ + ρ/2 ‖P − Q₋‖²   (U₋, Q₋ of the layer below) ------- eq. 4
 
 
-def p_gradient(r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers, nu: float, rho: float) -> Tensor:
-    """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``."""
-    coupling = by_slices(lambda P, Q, U: torch.sub(P, Q).mul_(rho).add_(U), P, Q, U)
+def p_gradient(r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers | None, nu: float, rho: float) -> Tensor:
+    """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``; without U₋ where it is ``None``."""
+    if U is None:
+        coupling = by_slices(lambda P, Q: torch.sub(P, Q).mul_(rho), P, Q)
+    else:
+        coupling = by_slices(lambda P, Q, U: torch.sub(P, Q).mul_(rho).add_(U), P, Q, U)
     return coupling.baddbmm_(r, W, alpha=nu)
 
 
@@ -154,7 +94,7 @@ def p_step(
     """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ."""
     gWt = products(g, W)
     norms = row_sum(torch.stack([squared_norms(g), squared_norms(gWt)]))
-    step = rule.step(rayleigh(rho, nu, norms[0], norms[1]))
+    step = rule.step(rayleigh(rho, nu, norms[0], norms[1])[:, None])
     return torch.addcmul(P, g, step, value=-1), torch.addcmul(M, gWt, step, value=-1)
 
 
@@ -162,44 +102,9 @@ def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Ten
     """Return the minimiser P − g (ν WᵀW + ρI)⁻¹ and its product with Wᵀ. One small SPD matrix serves all rows."""
     n = W.shape[-1]
     H = torch.baddbmm(rho * torch.eye(n, dtype=W.dtype, device=W.device), W.mT, W, alpha=nu)
-    P = P - torch.cholesky_solve(g.mT, _cholesky(H)).mT
+    # Over many rows a product with the inverse is twice as fast as triangular solves.
+    P = torch.baddbmm(P, g, torch.cholesky_inverse(_cholesky(H)), alpha=-1)
     return P, products(P, W)
-
-
-SAMPLE = 256
-"""Rows on which the first τ of a step onto a grid is estimated, at least."""
-
-
-def p_on_grid(
-    g: Tensor,
-    P: Tensor,
-    W: Tensor,
-    M: Tensor,
-    nu: float,
-    rho: float,
-    project: Callable[[Tensor], Tensor],
-    row_sum: RowSum = all_rows_here,
-) -> tuple[Tensor, Tensor]:
-    """Return the projection of P − g/τ onto the grid Δ and its product with Wᵀ (TNNLS 2022, Problem 3).
-
-    The projection decides where P goes, so that τ must majorise φ along that step, not along g. τ is tried at 1.1 times
-    the Rayleigh quotient along g, which some rows suffice to estimate; then the quotient along the step itself, which
-    costs no product, is looked at, and where it is larger, the step is repeated with 1.1 times that. τ = ρ + ν‖W‖_F²
-    majorises in every direction and so ends the search. Since P lies on the grid, φ never rises.
-    """
-    some = g[:, :: max(g.shape[1] // SAMPLE, 1)].contiguous()
-    norms = row_sum(torch.stack([squared_norms(some), squared_norms(products(some, W))]))
-    tau = 1.1 * rayleigh(rho, nu, norms[0], norms[1])
-    enough = rho + nu * squared_norms(W)
-    while True:
-        P_new = project(torch.addcmul(P, g, (1 / tau)[:, None, None], value=-1))
-        M_new = products(P_new, W)
-        norms = row_sum(torch.stack([squared_distances(P_new, P), squared_distances(M_new, M)]))
-        along = rayleigh(rho, nu, norms[0], norms[1])
-        failed = (along > tau) & (tau < enough)
-        if not bool(failed.any()):
-            return P_new, M_new
-        tau = torch.where(failed, torch.maximum(1.1 * along, 1.1 * tau), tau)
 
 
 def _cholesky(H: Tensor) -> Tensor:
@@ -226,10 +131,16 @@ def W_step(
     rule: Rule,
     row_sum: RowSum = all_rows_here,
 ) -> tuple[Tensor, Tensor]:
-    """Return W − G/θ and the product P Wᵀ that follows, M − (P Gᵀ)/θ."""
+    """Return W − G/θ and the product P Wᵀ that follows, M − (P Gᵀ)/θ.
+
+    φ is a sum over neurons, the rows of W: ``linesearch`` takes the best step of each. The papers' rule has one θ.
+    """
     PGt = products(P, G)
-    step = rule.step(rayleigh(mu, nu, squared_norms(G), row_sum(squared_norms(PGt))))
-    return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step, value=-1)
+    gradient, image = G.square().sum(-1), row_sum(squared_columns(PGt))
+    if rule.name == "backtracking":
+        gradient, image = gradient.sum(-1, keepdim=True), image.sum(-1, keepdim=True)
+    step = rule.step(rayleigh(mu, nu, gradient, image))
+    return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step.mT, value=-1)
 
 
 @dataclass(frozen=True)
@@ -313,6 +224,24 @@ def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tenso
         return f.argmin((M + b).add_(Z).mul_(0.5), Q, 2.0)
 
     return by_slices(argmin, M, Z, Q, b[:, None])
+
+
+def z_free(M: Tensor, b: Tensor, A: Tensor, f: Activation) -> Tensor:
+    """Return argmin_z ν/2 [(z − m)² + (a − f(z))²], m = M + 1bᵀ, entry by entry (KDD 2019, eq. 6)."""
+    return by_slices(lambda M, A, b: f.argmin(M + b, A, 1.0), M, A, b[:, None])
+
+
+def z_within(M: Tensor, b: Tensor, A: Tensor, f: Activation, epsilon: float) -> Tensor:
+    """Return argmin_z (z − m)² subject to a − ε ≤ f(z) ≤ a + ε, m = M + 1bᵀ (Neurocomputing 2022, eq. 5).
+
+    f is monotone, so that the constraint is an interval and the minimiser is m, clipped to it.
+    """
+
+    def argmin(M: Tensor, A: Tensor, b: Tensor) -> Tensor:
+        low, high = f.preimage(A - epsilon, A + epsilon)
+        return (M + b).clamp_(low, high)
+
+    return by_slices(argmin, M, A, b[:, None])
 
 
 def q_update(P_next: Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float) -> Tensor:

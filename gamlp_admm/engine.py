@@ -24,20 +24,23 @@ class Phase:
         needs: A field of the neighbour that must have arrived: ``p_next``, ``q_prev``, or ``None``.
         sends: A field that the neighbour needs later, or ``None``.
         to: The neighbour that gets it: the ``previous`` or the ``next`` block.
+        order: ``together`` where the blocks do not depend on each other; in a sweep, ``backward`` or ``forward``, each
+            block needs what its neighbour sends in the same phase.
     """
 
     update: Update
     needs: str | None = None
     sends: str | None = None
     to: Literal["previous", "next"] = "next"
+    order: Literal["together", "backward", "forward"] = "together"
 
 
 def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, channel: LocalChannel) -> list[Block]:
     """Return the blocks after one iteration.
 
-    Within a phase the blocks do not depend on each other; a field that a phase sends travels while later phases
-    compute, until one of them needs it. What is sent goes through the problem's codecs: both ends of a boundary hold
-    what the codec makes of it, whether or not they are in one process.
+    Within a phase the blocks do not depend on each other, unless it is a sweep; a field that a phase sends travels
+    while later phases compute, until one of them needs it. What is sent goes through the problem's codecs: both ends of
+    a boundary hold what the codec makes of it, whether or not they are in one process.
 
     Args:
         state: Consecutive blocks that this process owns.
@@ -50,8 +53,8 @@ def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, c
         for block in state:
             _expect(block, phase.needs, problem, channel)
     for phase in phases:
-        for i, block in enumerate(state):
-            block = _receive(block, phase.needs, problem, channel)
+        for i in range(len(state))[:: -1 if phase.order == "backward" else 1]:
+            block = _receive(state[i], phase.needs, problem, channel)
             with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
                 updated = phase.update(block, problem)
             state[i] = _send(block, updated, phase, problem, channel)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from gamlp_admm.activations import Activation
-from gamlp_admm.blocks import Gram, RowSum, Rule, all_rows_here
+from gamlp_admm.blocks import Gram, Rule
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.losses import Risk
+from gamlp_admm.stacked import RowSum, all_rows_here
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,17 @@ class Problem:
         f: The activation.
         rho: Penalty ρ of ``p_{l+1} = q_l``.
         nu: Penalty ν of ``z = p Wᵀ + b`` and ``q = f(z)``.
-        mu: Weight decay μ.
+        mu: Weight μ of the regulariser.
         rule: How the p and W blocks are solved.
         weight: Weights of the rows in the risk, ``[N]``, or ``None`` for ones.
         gram: Decomposition of the first layer's Gram matrix; needed by ``exact`` only.
         num_rows: Rows over all shards.
         row_sum: Sum over the shards of the rows.
         codecs: How p and q are sent from layer to layer, and which of them live on grids.
-        counts_weights: Whether this shard of the rows counts μ/2 ‖W‖² in the objective, as one of them must.
+        counts_weights: Whether this shard of the rows counts the regulariser in the objective, as one of them must.
+        regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
+        epsilon: How far mDLAM lets inputs be from the activations of the layer below.
+        momentum: Nesterov's ω of mDLAM.
     """
 
     y: Tensor
@@ -45,6 +50,9 @@ class Problem:
     row_sum: RowSum = all_rows_here
     codecs: Codecs = field(default_factory=Codecs)
     counts_weights: bool = True
+    regularizer: str = "l2"
+    epsilon: float = math.inf
+    momentum: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.num_rows:

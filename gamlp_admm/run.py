@@ -187,7 +187,7 @@ class Run:
             "layers": depth,
             "objective": objective,
             "primal_residual": residuals[0] if residuals else None,
-            "dual_residual": math.sqrt(residuals[1]) if residuals else None,
+            "dual_residual": math.sqrt(residuals[1]) if len(residuals) > 1 else None,
             **self.evaluator.measures(sums),
             "seconds": self.team.maximum(self.seconds),
             "bytes_sent": self.bytes_before + int(sent),

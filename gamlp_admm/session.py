@@ -66,9 +66,10 @@ class Session(ABC):
 
     @abstractmethod
     def layer_terms(self) -> Tensor:
-        """Return float64 terms of the current state by layer owned, ``[1 or 3, layers]``.
+        """Return float64 terms of the current state by layer owned, ``[1 to 3, layers]``.
 
-        The rows sum to the objective and, if there are three, to the primal residual and the squared dual residual.
+        The rows sum to the objective and, where the algorithm has them, to the primal residual and the squared dual
+        residual.
         """
 
     def wire_bytes(self) -> dict[int, int]:

@@ -9,10 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from gamlp_admm import blocks
 from gamlp_admm.activations import Activation
-from gamlp_admm.blocks import Layers
 from gamlp_admm.nn import Weights
+from gamlp_admm.stacked import Layers, products
 
 
 @dataclass(frozen=True)
@@ -152,13 +151,13 @@ def initial_blocks(
     q_prev = None if groups[0][0] == 0 else land("q", groups[0][0] - 1, a)
     for layers in groups:
         W, b = (torch.stack(t) for t in zip(*(next(pairs) for _ in layers), strict=True))
-        inputs, products, outputs = [], [], []
+        inputs, images, outputs = [], [], []
         for s, l in enumerate(layers):
             inputs.append(a if l == 0 else land("p", l - 1, a))
-            products.append(blocks.products(inputs[-1], W[s : s + 1]))
-            a = f(products[-1] + b[s])
+            images.append(products(inputs[-1], W[s : s + 1]))
+            a = f(images[-1] + b[s])
             outputs.append(land("q", l, a))
-        M, q = torch.cat(products), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
+        M, q = torch.cat(images), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
         result.append(
             Block(
                 first=layers[0],

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,9 +52,15 @@ class Trainer(ABC):
     loss: str = field(default="cross_entropy", kw_only=True)
     class_weight: Any = field(default=None, kw_only=True)
 
-    compressible: ClassVar[bool]
-    distributable: ClassVar[bool]
-    """Whether the layers may be owned by several processes."""
+    @property
+    def compressible(self) -> bool:
+        """See :attr:`gamlp_admm.session.Algorithm.compressible`."""
+        return False
+
+    @property
+    def distributable(self) -> bool:
+        """Whether the layers may be owned by several processes."""
+        return False
 
     @property
     @abstractmethod

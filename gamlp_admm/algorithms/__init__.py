@@ -1,1 +1,1 @@
-"""The algorithms: each a list of phases, and what it minimises."""
+"""The algorithms: each a list of phases and what it minimises."""

@@ -17,8 +17,11 @@ import torch
 from torch import Tensor
 
 from gamlp_admm import blocks
+from gamlp_admm.algorithms.weights import regularizer_terms, update_W
 from gamlp_admm.engine import Phase
 from gamlp_admm.problem import Problem
+from gamlp_admm.proximal import p_on_grid
+from gamlp_admm.stacked import squared_norms
 from gamlp_admm.state import Block
 
 
@@ -31,9 +34,7 @@ def update_p(block: Block, problem: Problem) -> Block:
     g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho)
     if problem.codecs.on_grid("p"):
         boundaries = range(s.first - 1, s.first - 1 + s.num_layers)
-        p, M = blocks.p_on_grid(
-            g, s.p, s.W, s.M, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum
-        )
+        p, M = p_on_grid(g, s.p, s.W, s.M, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum)
     elif problem.rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, nu, rho)
     else:
@@ -43,14 +44,9 @@ def update_p(block: Block, problem: Problem) -> Block:
 
 def update_W_b_z(block: Block, problem: Problem) -> Block:
     """Update weights, biases and pre-activations, for which a layer needs no neighbour."""
-    s, nu, mu, row_sum = block, problem.nu, problem.mu, problem.row_sum
-    G = blocks.W_gradient(blocks.residual(s.M, s.b, s.z), s.p, s.W, nu, mu, row_sum)
-    if problem.rule.name == "exact":
-        gram = problem.gram if block.is_first else None
-        W, M = blocks.W_exact(G, s.p, s.W, nu, mu, gram, row_sum)
-    else:
-        W, M = blocks.W_step(G, s.p, s.W, s.M, nu, mu, problem.rule, row_sum)
-    b = blocks.b_update(M, s.z, problem.num_rows, row_sum)
+    s, nu = block, problem.nu
+    W, M = update_W(s, s.W, s.M, s.z, nu, problem)
+    b = blocks.b_update(M, s.z, problem.num_rows, problem.row_sum)
     if s.q is None:
         z = problem.risk.prox((M + b[:, None])[0], problem.y, nu, problem.weight, s.z[0])[None]
     else:
@@ -102,13 +98,13 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu)
         primal = dual = torch.zeros_like(objective)
         if problem.counts_weights:
-            objective = objective + blocks.decay_terms(s.W, problem.mu)
+            objective = objective + regularizer_terms(s.W, problem)
         if s.q is None or s.u is None or t.q is None:
             objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
         else:
             coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho)
             objective = objective + blocks.activation_terms(s.q, problem.f(s.z), problem.nu) + coupling
-            dual = problem.rho**2 * blocks.squared_norms(s.sent("q") - t.sent("q"))
+            dual = problem.rho**2 * squared_norms(s.sent("q") - t.sent("q"))
         columns.append(torch.stack([objective, primal, dual]).double().cpu())
     return torch.cat(columns, 1)
 

@@ -1,0 +1,168 @@
+r"""dlADMM: sweeps over the layers, backward and forward; one multiplier, at the last layer.
+
+With a_l = p_{l+1} the output of layer l, the augmented Lagrangian is
+
+.. math::
+    L_ρ = R(Z_L, Y) + \sum_l Ω(W_l)
+        + \tfrac ν2 \sum_{l<L} \big[ \|Z_l - A_{l-1} W_l^T - 1 b_l^T\|^2 + \|A_l - f(Z_l)\|^2 \big]
+        + \langle U, Z_L - M_L \rangle + \tfrac ρ2 \|Z_L - M_L\|^2, \qquad M_L = A_{L-1} W_L^T + 1 b_L^T
+
+The last layer's two terms are ρ/2 ‖Z_L + U/ρ − M_L‖² up to a constant. So W, b and a meet the same least-squares fit in
+every layer, of T_l = Z_l with weight ν, and of T_L = Z_L + U/ρ with weight ρ.
+
+A layer keeps its input a_{l−1} as ``p`` and sends it back; it keeps f(z_l) as ``q`` and sends it forward.
+
+Source: dlADMM, KDD 2019, arXiv 1905.13611, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gamlp_admm import blocks
+from gamlp_admm.algorithms.weights import regularizer_terms, update_W
+from gamlp_admm.engine import Phase
+from gamlp_admm.problem import Problem
+from gamlp_admm.stacked import squared_norms
+from gamlp_admm.state import Block
+
+
+def fitted(block: Block, problem: Problem) -> tuple[Tensor, float]:
+    """Return what a layer's linear part is fitted to, T_l ``[1, N, n_out]``, and the weight of the fit."""
+    if block.u is None:
+        return block.z, problem.nu
+    return torch.add(block.z, block.u, alpha=1 / problem.rho), problem.rho
+
+
+def update_a(block: Block, problem: Problem) -> Block:
+    """Update the layer's input, a of the layer below, unless it is the features."""
+    if block.is_first:
+        return block
+    s, nu, (T, penalty) = block, problem.nu, fitted(block, problem)
+    g = blocks.p_gradient(blocks.residual(s.M, s.b, T), s.W, s.p, s.below("q"), None, penalty, nu)
+    if problem.rule.name == "exact":
+        p, M = blocks.p_exact(g, s.p, s.W, penalty, nu)
+    else:
+        p, M = blocks.p_step(g, s.p, s.W, s.M, penalty, nu, problem.rule, problem.row_sum)
+    return replace(block, p=p, M=M)
+
+
+def update_weights(block: Block, problem: Problem) -> Block:
+    """Update W."""
+    T, penalty = fitted(block, problem)
+    W, M = update_W(block, block.W, block.M, T, penalty, problem)
+    return replace(block, W=W, M=M)
+
+
+def update_b(block: Block, problem: Problem) -> Block:
+    """Update b."""
+    T, _ = fitted(block, problem)
+    return replace(block, b=blocks.b_update(block.M, T, problem.num_rows, problem.row_sum))
+
+
+def update_z(block: Block, problem: Problem) -> Block:
+    """Update z, to lie between what the layer computes and, unless it is the last, what the layer above takes."""
+    s = block
+    if s.u is None:
+        assert s.p_next is not None
+        z = blocks.z_free(s.M, s.b, s.p_next, problem.f)
+    else:
+        m = torch.sub(s.M[0] + s.b, s.u[0], alpha=1 / problem.rho)
+        z = problem.risk.prox(m, problem.y, problem.rho, problem.weight, s.z[0])[None]
+    return replace(block, z=z)
+
+
+def backward(block: Block, problem: Problem) -> Block:
+    """Update z, b, W, and then the input, for which the layer below waits."""
+    for update in (update_z, update_b, update_weights, update_a):
+        block = update(block, problem)
+    return block
+
+
+def forward(block: Block, problem: Problem) -> Block:
+    """Update the input, now that the layer below has its z, then W, b, z."""
+    for update in (update_a, update_weights, update_b, update_z):
+        block = update(block, problem)
+    return block if block.is_last else replace(block, q=problem.f(block.z))
+
+
+def update_u(block: Block, problem: Problem) -> Block:
+    """Update the multiplier of the last layer, U + ρ (Z_L − M_L)."""
+    if block.u is None:
+        return block
+    return replace(block, u=torch.sub(block.u, blocks.residual(block.M, block.b, block.z), alpha=problem.rho))
+
+
+PHASES = (
+    Phase(backward, needs="p_next", sends="p", to="previous", order="backward"),
+    Phase(forward, needs="q_prev", sends="q", to="next", order="forward"),
+    Phase(update_u),
+)
+
+
+def settle(block: Block, problem: Problem) -> Block:
+    """Compute f(z) of a z that came from outside."""
+    return block if block.is_last else replace(block, q=problem.f(block.z))
+
+
+def keep(block: Block, problem: Problem) -> Block:
+    """Change nothing: only receive."""
+    return block
+
+
+SETTLE = (Phase(settle, sends="q", to="next"), Phase(keep, needs="q_prev"))
+
+
+def start(block: Block) -> Block:
+    """Return a block of :func:`gamlp_admm.state.initial_blocks` as dlADMM has it: U in the last layer alone."""
+    u = torch.zeros_like(block.z) if block.is_last else None
+    return replace(block, u=u, u_prev=None)
+
+
+def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
+    """Return what L_ρ and the residuals are made of, layer by layer, in float64.
+
+    Args:
+        before: Consecutive blocks before an iteration.
+        after: The same blocks after it.
+        problem: What is minimised.
+
+    Returns:
+        ``[3, number of layers]``, whose rows sum to L_ρ, to the primal residual ‖Z_L − M_L‖², and to the square of the
+        dual residual ρ ‖Z_L^{k+1} − Z_L^k‖.
+    """
+    columns = [torch.zeros(3, 0, dtype=torch.float64)]
+    for s, t in zip(after, before, strict=True):
+        gap = squared_norms(blocks.residual(s.M, s.b, s.z))
+        primal = dual = torch.zeros_like(gap)
+        if s.u is None:
+            objective = problem.nu / 2 * gap
+        else:
+            inner = -(s.u.double() * blocks.residual(s.M, s.b, s.z).double()).sum((1, 2))
+            objective = inner + problem.rho / 2 * gap + problem.risk.value(s.z[0], problem.y, problem.weight)
+            primal, dual = gap, problem.rho**2 * squared_norms(s.z - t.z)
+        if s.q_prev is not None:
+            objective = objective + blocks.activation_terms(s.p, s.q_prev, problem.nu)
+        if problem.counts_weights:
+            objective = objective + regularizer_terms(s.W, problem)
+        columns.append(torch.stack([x.double() for x in (objective, primal, dual)]).cpu())
+    return torch.cat(columns, 1)
+
+
+def lagrangian(state: Sequence[Block], problem: Problem) -> float:
+    """Return the augmented Lagrangian L_ρ of a whole network's blocks."""
+    return float(layer_terms(state, state, problem)[0].sum())
+
+
+def converges(rho: float, smoothness: float) -> bool:
+    """Whether ρ > 2H, the condition under which L_ρ never increases (KDD 2019, Theorem 1).
+
+    Args:
+        rho: Penalty ρ.
+        smoothness: Lipschitz constant H of the gradient of a row's risk.
+    """
+    return rho > 2 * smoothness

@@ -1,0 +1,194 @@
+r"""mDLAM: forward sweeps with Nesterov's extrapolation; layers are held together by inequalities.
+
+With a_l = p_{l+1} the output of layer l and a_0 = X, the problem is
+
+.. math::
+    \min\; F = R(Z_L, Y) + \sum_l Ω(W_l) + \tfrac ρ2 \sum_l \|Z_l - A_{l-1} W_l^T - 1 b_l^T\|^2
+    \quad\text{subject to}\quad f(Z_l) - ε \le A_l \le f(Z_l) + ε
+
+Every block is convex, since f is monotone. W and a start their steps from a point extrapolated by ω; where F would
+rise, the step is repeated from where the block was, so that F never rises while ε is fixed. z and b are solved exactly,
+which leaves extrapolation nothing to do.
+
+A layer keeps its input a_{l−1} as ``p`` and sends it back; it keeps f(z_l) as ``q`` and sends it forward.
+
+Source: mDLAM, Neurocomputing 2022, arXiv 1811.04187, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from gamlp_admm import blocks, proximal
+from gamlp_admm.algorithms.weights import regularizer_terms, update_W
+from gamlp_admm.engine import Phase
+from gamlp_admm.problem import Problem
+from gamlp_admm.stacked import products, squared_norms
+from gamlp_admm.state import Block
+
+
+@dataclass(frozen=True)
+class MomentumBlock(Block):
+    """A layer that remembers where W and p were an iteration ago.
+
+    Attributes:
+        W_before: W of the iteration before, ``[1, n_out, n_in]``.
+        p_before: ``p`` of the iteration before, ``[1, N, n_in]``; ``None`` for the features, which never change.
+    """
+
+    W_before: Tensor | None = None
+    p_before: Tensor | None = None
+
+
+def start(block: Block) -> MomentumBlock:
+    """Return a block of :func:`gamlp_admm.state.initial_blocks` as mDLAM has it: without multipliers, at rest."""
+    kept = {field.name: getattr(block, field.name) for field in fields(block)} | {"u": None, "u_prev": None}
+    return MomentumBlock(**kept, W_before=block.W, p_before=None if block.is_first else block.p)
+
+
+def nesterov(k: int) -> float:
+    """Return the extrapolation ω_k = (s_k − 1)/s_{k+1} of iteration k, counted from 0.
+
+    s_0 = 0 and s_{k+1} = (1 + √(1 + 4s_k²))/2; ω_0 is 0, since there is nothing to extrapolate yet.
+    """
+    s, s_next = 0.0, 1.0
+    for _ in range(k):
+        s, s_next = s_next, (1 + math.sqrt(1 + 4 * s_next**2)) / 2
+    return max(s - 1, 0.0) / s_next
+
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From a point and its product M to another."""
+
+
+def monotone(
+    old: tuple[Tensor, Tensor], extrapolated: tuple[Tensor, Tensor] | None, step: Step, value: Callable[..., Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the step from the extrapolated point, or from the old one where the former raises the value."""
+    if extrapolated is not None:
+        new = step(*extrapolated)
+        if bool((value(*new) <= value(*old)).all()):
+            return new
+    return step(*old)
+
+
+def update_a(block: MomentumBlock, problem: Problem) -> MomentumBlock:
+    """Update the layer's input within [f(z) − ε, f(z) + ε], z of the layer below, unless it is the features."""
+    s, rho, row_sum = block, problem.rho, problem.row_sum
+    if s.q_prev is None or s.p_before is None:
+        return block
+    low, high = s.q_prev - problem.epsilon, s.q_prev + problem.epsilon
+    P = s.p.clamp(low, high)  # which changes p only where ε has shrunk
+    old = (P, s.M if torch.equal(P, s.p) else products(P, s.W))
+
+    def step(P: Tensor, M: Tensor) -> tuple[Tensor, Tensor]:
+        g = torch.bmm(blocks.residual(M, s.b, s.z), s.W).mul_(rho)
+        return proximal.p_in_box(g, P, s.W, M, rho, low, high, row_sum)
+
+    def value(P: Tensor, M: Tensor) -> Tensor:
+        return row_sum(blocks.fit_terms(M, s.b, s.z, rho))
+
+    extrapolated = None
+    if problem.momentum:
+        P = torch.add(P, P - s.p_before, alpha=problem.momentum).clamp_(low, high)
+        extrapolated = P, products(P, s.W)
+    p, M = monotone(old, extrapolated, step, value)
+    return replace(block, p=p, M=M, p_before=s.p)
+
+
+def update_weights(block: MomentumBlock, problem: Problem) -> MomentumBlock:
+    """Update W."""
+    s, rho, omega = block, problem.rho, problem.momentum
+
+    def step(W: Tensor, M: Tensor) -> tuple[Tensor, Tensor]:
+        return update_W(s, W, M, s.z, rho, problem)
+
+    def value(W: Tensor, M: Tensor) -> Tensor:
+        return problem.row_sum(blocks.fit_terms(M, s.b, s.z, rho)) + regularizer_terms(W, problem)
+
+    extrapolated = None
+    if omega and s.W_before is not None and problem.rule.name != "exact":
+        D = s.W - s.W_before
+        extrapolated = torch.add(s.W, D, alpha=omega), torch.add(s.M, products(s.p, D), alpha=omega)
+    W, M = monotone((s.W, s.M), extrapolated, step, value)
+    return replace(block, W=W, M=M, W_before=s.W)
+
+
+def update_b_z(block: MomentumBlock, problem: Problem) -> MomentumBlock:
+    """Update b and z, both exactly."""
+    s = block
+    b = blocks.b_update(s.M, s.z, problem.num_rows, problem.row_sum)
+    if s.is_last:
+        z = problem.risk.prox((s.M + b[:, None])[0], problem.y, problem.rho, problem.weight, s.z[0])[None]
+        return replace(block, b=b, z=z)
+    assert s.p_next is not None
+    z = blocks.z_within(s.M, b, s.p_next, problem.f, problem.epsilon)
+    return replace(block, b=b, z=z, q=problem.f(z))
+
+
+def forward(block: Block, problem: Problem) -> Block:
+    """Update the input, now that the layer below has its z, then W, b, z."""
+    assert isinstance(block, MomentumBlock)
+    return update_b_z(update_weights(update_a(block, problem), problem), problem)
+
+
+def exchange(block: Block, problem: Problem) -> Block:
+    """Change nothing: inputs travel back."""
+    return block
+
+
+PHASES = (
+    Phase(forward, needs="q_prev", sends="q", to="next", order="forward"),
+    Phase(exchange, sends="p", to="previous"),
+    Phase(exchange, needs="p_next"),
+)
+
+
+def settle(block: Block, problem: Problem) -> Block:
+    """Compute f(z) of a z that came from outside."""
+    return block if block.is_last else replace(block, q=problem.f(block.z))
+
+
+def return_to_box(block: Block, problem: Problem) -> Block:
+    """Clip an input that came from outside to [f(z) − ε, f(z) + ε], z of the layer below."""
+    if block.q_prev is None:
+        return block
+    p = block.p.clamp(block.q_prev - problem.epsilon, block.q_prev + problem.epsilon)
+    return replace(block, p=p, M=products(p, block.W))
+
+
+SETTLE = (
+    Phase(settle, sends="q", to="next"),
+    Phase(return_to_box, needs="q_prev", sends="p", to="previous"),
+    Phase(exchange, needs="p_next"),
+)
+
+
+def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
+    """Return what F and the primal residual are made of, layer by layer, in float64.
+
+    Args:
+        before: Consecutive blocks before an iteration.
+        after: The same blocks after it.
+        problem: What is minimised.
+
+    Returns:
+        ``[2, number of layers]``, whose rows sum to F and to the primal residual Σ ‖A_l − f(Z_l)‖².
+    """
+    columns = [torch.zeros(2, 0, dtype=torch.float64)]
+    for s in after:
+        objective = blocks.fit_terms(s.M, s.b, s.z, problem.rho)
+        primal = torch.zeros_like(objective)
+        if s.q_prev is not None:
+            primal = squared_norms(s.p - s.q_prev)
+        if problem.counts_weights:
+            objective = objective + regularizer_terms(s.W, problem)
+        if s.is_last:
+            objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
+        columns.append(torch.stack([objective, primal]).double().cpu())
+    return torch.cat(columns, 1)

@@ -1,0 +1,84 @@
+"""Stacks of layers as tensors ``[S, N, n]``: sums, products, and element-wise updates by slices of rows.
+
+Everything here gives a layer the same bits whether it is stacked with others or alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+RowSum = Callable[[Tensor], Tensor]
+"""Sums a tensor over all shards of the rows (nodes). The identity where one process holds them all."""
+
+
+def all_rows_here(x: Tensor) -> Tensor:
+    """Return ``x``: the row sum of a process that holds all rows."""
+    return x
+
+
+def squared_norms(X: Tensor) -> Tensor:
+    """Return ‖X_s‖² for each layer s of a stack ``[S, …]``, as ``[S]``.
+
+    Layer by layer, so that the bits do not depend on how layers are stacked.
+    """
+    flat = X.flatten(1)
+    return torch.stack([torch.dot(x, x) for x in flat])
+
+
+def products(P: Tensor, W: Tensor) -> Tensor:
+    """Return M = P Wᵀ, ``[S, N, n_out]``."""
+    return torch.bmm(P, W.mT)
+
+
+Layers = tuple[Tensor, ...]
+"""S tensors ``[N, n]`` that stand for a stack ``[S, N, n]`` without being copied into one."""
+
+SLICE = 1 << 17
+"""Entries of one slice of an element-wise update on the CPU: its operands and temporaries fit the cache."""
+
+
+def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor:
+    """Return ``update(*stacks)`` of an element-wise update; on the CPU, slice of rows by slice of rows.
+
+    Memory is slow beside the cores: an update of several operations is several times faster when all of them see a
+    slice while it is in the cache. How rows are sliced depends on their number and width alone, so the bits do not
+    depend on how layers are stacked.
+
+    Args:
+        update: Takes tensors of equal shape, or of one row where ``stacks`` has one.
+        stacks: ``[S, N, n]``, S tensors ``[N, n]``, or ``[S, 1, n]`` for what all rows share; the first one has all N.
+    """
+    (N, n), S, like = stacks[0][0].shape, len(stacks[0]), stacks[0][0]
+    rows = max(SLICE // n, 1)
+    if like.is_cuda or rows >= N:
+        return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks))
+    out = like.new_empty(S, N, n)
+    for s in range(S):
+        layer = [x[s] for x in stacks]
+        for i in range(0, N, rows):
+            out[s, i : i + rows] = update(*(x[i : i + rows] if len(x) == N else x for x in layer))
+    return out
+
+
+def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
+    """Return ‖X_s − Y_s‖² for each layer s of a stack ``[S, N, n]``, as ``[S]``; on the CPU by slices of rows."""
+    N, n = X.shape[1:]
+    rows = N if X.is_cuda else max(SLICE // n, 1)
+    sums = []
+    for x, y in zip(X, Y, strict=True):
+        parts = [(x[i : i + rows] - y[i : i + rows]).flatten() for i in range(0, N, rows)]
+        sums.append(sum((torch.dot(d, d) for d in parts), X.new_zeros(())))
+    return torch.stack(sums)
+
+
+def squared_columns(X: Tensor) -> Tensor:
+    """Return the squared norm of each column of a stack ``[S, N, n]``, ``[S, n]``; on the CPU by slices of rows.
+
+    A sum down the columns of a large tensor is slow on the CPU.
+    """
+    N, n = X.shape[1:]
+    rows = N if X.is_cuda else max(SLICE // n, 1)
+    return torch.stack([sum((part.square().sum(0) for part in x.split(rows)), x.new_zeros(n)) for x in X])

@@ -1,0 +1,63 @@
+"""All trainers, by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from gamlp_admm.backprop import OPTIMIZERS, Backprop
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.trainers.admm import ADMM, ADMMSession
+from gamlp_admm.trainers.anderson import Anderson
+from gamlp_admm.trainers.dladmm import DlADMM
+from gamlp_admm.trainers.mdlam import MDLAM
+from gamlp_admm.trainers.pdadmm import PdADMM, PdADMMG, PdADMMGQ
+from gamlp_admm.training import Trainer
+
+ADMM_TRAINERS: dict[str, type[ADMM]] = {
+    "pdadmm-g": PdADMMG,
+    "pdadmm-g-q": PdADMMGQ,
+    "pdadmm": PdADMM,
+    "dladmm": DlADMM,
+    "mdlam": MDLAM,
+}
+ALGORITHMS = (*ADMM_TRAINERS, *OPTIMIZERS)
+
+__all__ = [
+    "ADMM_TRAINERS",
+    "ALGORITHMS",
+    "MDLAM",
+    "ADMMSession",
+    "Anderson",
+    "DlADMM",
+    "PdADMM",
+    "PdADMMG",
+    "PdADMMGQ",
+    "trainer",
+]
+
+
+def trainer(algorithm: str, **settings: Any) -> Trainer:
+    """Return the trainer of that name.
+
+    Args:
+        algorithm: One of :data:`ALGORITHMS`.
+        settings: Its arguments; those that are ``None`` keep their defaults. ``anderson`` is the memory of
+            :class:`Anderson` acceleration around an ADMM trainer.
+
+    Raises:
+        InputError: The name is not known, or it has no such argument.
+    """
+    if algorithm not in ALGORITHMS:
+        raise unknown("algorithm", algorithm, ALGORITHMS)
+    settings = {k: v for k, v in settings.items() if v is not None}
+    kind = ADMM_TRAINERS.get(algorithm)
+    allowed = {f.name for f in fields(kind or Backprop)} - {"optimizer"} | ({"anderson"} if kind else set())
+    for name in settings:
+        if name not in allowed:
+            raise InputError(f"{name} does not apply to {algorithm}; it takes {', '.join(sorted(allowed))}")
+    if kind is None:
+        return Backprop(algorithm, **settings)
+    memory = settings.pop("anderson", None)
+    plain = kind(**settings)
+    return plain if memory is None else Anderson(plain, memory)
