@@ -14,14 +14,25 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
-from gamlp_admm import GAMLP, PdADMMG, Result
+from gamlp_admm import GAMLP, MDLAM, Anderson, DlADMM, PdADMMG, Result
 from gamlp_admm.channel import NeighbourError
 from gamlp_admm.optim import BADM, SISA
 from gamlp_admm.trainers import ADMMSession
 
 RULES = ("linesearch", "backtracking", "exact")
+PENALTIES = {"rho": 0.1, "mu": 0.01, "tau": 0.1}
+TRAINERS: dict[str, Any] = {
+    **{rule: PdADMMG(**PENALTIES, nu=0.1, solver=rule) for rule in RULES},
+    "dladmm": DlADMM(**PENALTIES, nu=0.1),
+    "dladmm l1": DlADMM(**PENALTIES, nu=0.1, solver="linesearch", regularizer="l1"),
+    "mdlam": MDLAM(**PENALTIES, epsilon=0.1),
+    "anderson pdadmm": Anderson(PdADMMG(**PENALTIES, nu=0.1), 3),
+    "anderson dladmm": Anderson(DlADMM(**PENALTIES, nu=0.1, solver="linesearch"), 3),
+    "anderson mdlam": Anderson(MDLAM(**PENALTIES, epsilon=0.1, epsilon_min=0.1), 3),
+}
 GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
 CASES = [(rule, layers, hidden) for rule in RULES for layers in GROWTHS for hidden in (8, 7)]
+CASES += [(name, layers, 8) for name in TRAINERS if name not in RULES for layers in (2, 5)]
 
 
 def data(dtype: torch.dtype = torch.float32) -> SimpleNamespace:
@@ -35,14 +46,13 @@ def data(dtype: torch.dtype = torch.float32) -> SimpleNamespace:
 
 
 def train(
-    rule: str, layers: int, hidden: int, dtype: torch.dtype = torch.float32, **options: Any
+    name: str, layers: int, hidden: int, dtype: torch.dtype = torch.float32, **options: Any
 ) -> tuple[GAMLP, Result]:
     """Train a network on :func:`data`; only the first process gets the data."""
     model = GAMLP(30, hidden, 4, layers, init="kaiming").to(dtype)
-    trainer = PdADMMG(rho=0.1, nu=0.1, mu=0.01, solver=rule, tau=0.1)
     first = not dist.is_initialized() or dist.get_rank() == 0
     options = {"iterations": 5, "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
-    return model, trainer.fit(model, data(dtype) if first else None, **options)
+    return model, TRAINERS[name].fit(model, data(dtype) if first else None, **options)
 
 
 def outcome(model: GAMLP, result: Result) -> dict[str, Any]:
@@ -68,10 +78,10 @@ def bits(rank: int, folder: str) -> None:
 def shards(rank: int, folder: str, node_shards: int, hidden: int) -> None:
     """Train with the rows divided too."""
     results = {}
-    for rule in RULES:
+    for name in TRAINERS:
         options = {"process_group": dist.group.WORLD, "node_shards": node_shards, "iterations": 4, "timeout": 20.0}
-        model, result = train(rule, 5, hidden, torch.float64, **options)
-        results[rule] = outcome(model, result) | {"processes": result.processes}
+        model, result = train(name, 5, hidden, torch.float64, **options)
+        results[name] = outcome(model, result) | {"processes": result.processes}
     torch.save(results, f"{folder}/shards-{rank}.pt")
 
 

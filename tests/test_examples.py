@@ -34,7 +34,7 @@ def test_cora(tmp_path):
 def test_every_example_is_listed_short_and_tested():
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {"cora.py", "own_graph.py", "deep.py", "optimizers.py"}
+    assert names == {"cora.py", "own_graph.py", "deep.py", "optimizers.py", "estimator.py"}
     for name in names:
         assert f"({name})" in listed
         assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 60
@@ -90,6 +90,9 @@ def imported(name):
         ("communication", "README.md"),
         ("communication", "docs/communication.md"),
         ("communication", "examples/benchmarks/communication/README.md"),
+        ("plain", "README.md"),
+        ("plain", "docs/algorithms.md"),
+        ("plain", "examples/benchmarks/plain/README.md"),
         ("optimizers", "README.md"),
         ("optimizers", "examples/benchmarks/optimizers/README.md"),
     ],

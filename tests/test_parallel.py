@@ -49,16 +49,16 @@ def test_any_split_over_processes_gives_the_bits_of_one(serial, split, case):
 def test_node_shards_equal_the_whole_to_rounding(tmp_path, processes, node_shards, hidden):
     # Shards of 31 and 30 rows: with 4 neurons, layers of 30 rows alone would be aligned, and so stacked.
     parallel.spawn(processes, tmp_path, parallel.shards, node_shards, hidden)
-    for rule in parallel.RULES:
-        whole = parallel.outcome(*parallel.train(rule, 5, hidden, torch.float64, iterations=4))
-        ranks = [torch.load(tmp_path / f"shards-{rank}.pt")[rule] for rank in range(processes)]
+    for name in parallel.TRAINERS:
+        whole = parallel.outcome(*parallel.train(name, 5, hidden, torch.float64, iterations=4))
+        ranks = [torch.load(tmp_path / f"shards-{rank}.pt")[name] for rank in range(processes)]
         for part in ranks:
             assert torch.allclose(part["predictions"], whole["predictions"], rtol=1e-7, atol=1e-9)
             for mine, expected in zip(part["history"], whole["history"], strict=True):
                 assert mine["objective"] == pytest.approx(expected["objective"], rel=1e-9)
                 assert mine["test_accuracy"] == expected["test_accuracy"]
                 assert mine["bytes_sent"] == expected["bytes_sent"]
-            assert all(torch.equal(part["weights"][name], t) for name, t in ranks[0]["weights"].items())
+            assert all(torch.equal(part["weights"][key], t) for key, t in ranks[0]["weights"].items())
         stages = processes // node_shards
         assert len({tuple(p["layers"]) for p in ranks[0]["processes"]}) == stages
 

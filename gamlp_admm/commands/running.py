@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from gamlp_admm.history import Progress
     from gamlp_admm.options import Experiment
 
-OTHER_ALGORITHMS = "pdadmm-g-q pdadmm dladmm mdlam badm sisa adam sgd adagrad adadelta".split()
-
 OPTIONS: tuple[Decorator, ...] = (
     option("--dataset", default="digits-knn", help="Data set; `gamlp-admm datasets` lists them."),
     option("--root", metavar="DIR", help="Data root.  [default: $GAMLP_ADMM_DATA, else a cache folder]"),
@@ -30,7 +28,7 @@ OPTIONS: tuple[Decorator, ...] = (
     option(
         "--algorithm",
         default="pdadmm-g",
-        help="Or " + ", ".join(OTHER_ALGORITHMS) + ".",
+        help="Or pdadmm-g-q, pdadmm, dladmm, mdlam, badm, sisa, adam, sgd, adagrad, adadelta.",
     ),
     option("--operator", default="recipe, else sym", help="sym, row, ppr, heat, or none for no augmentation."),
     option("--hops", Numbers(single=True), "recipe, else 4; 10 for ppr, heat", help="Steps, or a set: 0,2,4."),

@@ -108,10 +108,11 @@ class AndersonSession(Session):
         return gamma
 
     def _inner(self, a: Vector, b: Vector) -> Tensor:
-        # ⟨a, b⟩ by layer, of what the layers own; copies of what neighbours own do not count.
+        # ⟨a, b⟩ by layer, of what the layers own; copies of what neighbours own do not count, and of weights, which all
+        # shards of the rows have, those of one.
         result = torch.zeros(self.num_layers, dtype=torch.float64)
         for first, name in sorted(a):  # in the same order after a checkpoint, too
-            if name not in COPIES:
+            if name not in COPIES and not (name in ("W", "b") and self.team.shard):
                 for s, (x, y) in enumerate(zip(a[first, name], b[first, name], strict=True)):
                     result[first + s] += float(torch.dot(x.flatten(), y.flatten()))
         return result
