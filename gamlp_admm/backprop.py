@@ -160,12 +160,10 @@ class Backprop(Trainer):
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        if "sigma" not in OPTIMIZERS[self.optimizer][1]:
-            theirs = {f.name: f.default for f in fields(self) if f.name in ("sigma", "rho", "sub_batches")}
-            taken = sorted({f.name for f in fields(self)} - {"optimizer", *theirs})
-            for name, default in theirs.items():
-                if getattr(self, name) != default:
-                    raise InputError(f"{name} does not apply to {self.optimizer}; it takes {', '.join(taken)}")
+        taken = taken_by(self.optimizer)
+        for f in fields(self):
+            if f.name not in {*taken, "optimizer"} and getattr(self, f.name) != f.default:
+                raise InputError(f"{f.name} does not apply to {self.optimizer}; it takes {', '.join(sorted(taken))}")
         for name in ("lr", "sigma", "rho", "batch_size", "sub_batches"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -200,3 +198,9 @@ class Backprop(Trainer):
             batches,
             self.sub_batches,
         )
+
+
+def taken_by(optimizer: str) -> set[str]:
+    """Return the names of the settings of :class:`Backprop` that an optimiser takes."""
+    names = {f.name for f in fields(Backprop)} - {"optimizer"}
+    return names if "sigma" in OPTIMIZERS[optimizer][1] else names - {"sigma", "rho", "sub_batches"}

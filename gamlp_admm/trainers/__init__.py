@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from gamlp_admm.backprop import OPTIMIZERS, Backprop
+from gamlp_admm.backprop import OPTIMIZERS, Backprop, taken_by
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.trainers.admm import ADMM, ADMMSession
 from gamlp_admm.trainers.anderson import Anderson
@@ -52,7 +52,7 @@ def trainer(algorithm: str, **settings: Any) -> Trainer:
         raise unknown("algorithm", algorithm, ALGORITHMS)
     settings = {k: v for k, v in settings.items() if v is not None}
     kind = ADMM_TRAINERS.get(algorithm)
-    allowed = {f.name for f in fields(kind or Backprop)} - {"optimizer"} | ({"anderson"} if kind else set())
+    allowed = {f.name for f in fields(kind)} | {"anderson"} if kind else taken_by(algorithm)
     for name in settings:
         if name not in allowed:
             raise InputError(f"{name} does not apply to {algorithm}; it takes {', '.join(sorted(allowed))}")

@@ -34,8 +34,9 @@ class DlADMM(ADMM):
         InputError: A penalty is not positive, or a name is not known.
     """
 
-    rho: float = 1.0
-    nu: float = 1.0
+    rho: float = 0.1
+    nu: float = 0.1
+    mu: float = 0.1
     solver: str = "exact"
     regularizer: str = "l2"
 

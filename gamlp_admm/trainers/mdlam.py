@@ -71,7 +71,8 @@ class MDLAM(ADMM):
         InputError: A number is out of range, or a name is not known.
     """
 
-    rho: float = 1e-2
+    rho: float = 5e-3
+    mu: float = 0.1
     regularizer: str = "l2"
     epsilon: float = 100.0
     epsilon_decay: float = 0.5
