@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gamlp_admm.activations import ACTIVATIONS
-from gamlp_admm.backprop import OPTIMIZERS
+from gamlp_admm.backprop import OPTIMIZERS, taken_by
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.losses import RISKS
@@ -213,7 +213,8 @@ class Experiment:
             settings = {name: getattr(used.trainer, name, None) for name in SETTINGS} | {"anderson": used.memory}
         settings["class_weight"] = chosen.class_weight
         if baseline:
-            defaults = OPTIMIZERS[self.algorithm][1]
+            defaults, taken = OPTIMIZERS[self.algorithm][1], taken_by(self.algorithm)
+            settings = {name: value if name in taken else None for name, value in settings.items()}
             settings |= {name: value for name, value in defaults.items() if settings[name] is None}
         if settings["codec"] == "full":
             settings["codec"] = {"float32": "fp32", "float64": "fp64"}[self.dtype]

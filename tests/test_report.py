@@ -138,3 +138,17 @@ def test_history_has_one_row_a_record(tmp_path, grown):
     header, *rows = (tmp_path / "history.csv").read_text().splitlines()
     assert header.split(",") == ["seed", *grown["history"][0]]
     assert len(rows) == 2 * len(grown["history"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"algorithm": "dladmm", "rho": 1.1}, "theorem: rho = 1.1: rho > 2 H, so convergence is guaranteed"),
+        ({"algorithm": "dladmm", "rho": 0.9}, "theorem: rho = 0.9: rho <= 2 H, so convergence is not guaranteed"),
+        ({"algorithm": "mdlam"}, "theorem: any rho, at fixed epsilon: convergence is guaranteed"),
+    ],
+)
+def test_each_algorithm_has_a_theorem_of_its_own(options, says, tmp_path):
+    report = run(Experiment(dataset="karate", iterations=3, **options)).report
+    assert says in text(reports.run_table(report))
+    reports.plot(report, tmp_path / "history.png")  # mDLAM has no dual residual

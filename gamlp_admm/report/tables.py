@@ -1,0 +1,164 @@
+"""Tables of what runs gave, and of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:  # importing torch takes a second, which tables do not need
+    from gamlp_admm.datasets import DatasetRow
+
+SPLITS = ("train", "val", "test")
+
+
+def percent(accuracy: float | None) -> str:
+    """Return an accuracy as text, ``-`` where there is none."""
+    return "-" if accuracy is None else f"{accuracy:.4f}"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as text, in decimal units."""
+    units = ("B", "kB", "MB", "GB", "TB")
+    step = 0
+    while count >= 999.5 and step + 1 < len(units):
+        count, step = count / 1000, step + 1
+    return f"{count:.3g} {units[step]}"
+
+
+def run_table(report: dict[str, Any]) -> Group:
+    """Return the summary of one run: accuracies, cost, and which side of the convergence theorem it is on."""
+    config, best, last = report["config"], report["best"], report["last"]
+    table = Table(title=headline(config), title_justify="left", title_style="bold")
+    for column in ("weights", "iteration", "train", "validation", "test"):
+        table.add_column(column, justify="left" if column == "weights" else "right")
+    at_best = next((r for r in report["history"] if r["iteration"] == best["iteration"]), last)
+    for name, chosen in (
+        ("best on validation", {**best, **{"train_accuracy": at_best["train_accuracy"]}}),
+        ("last", last),
+    ):
+        accuracies = [percent(chosen[f"{split}_accuracy"]) for split in SPLITS]
+        table.add_row(name, str(chosen["iteration"]), *accuracies)
+    seconds = report["seconds"]
+    each = 1e3 * seconds["train"] / last["iteration"]
+    lines = [
+        f"{seconds['train']:.3g} s training ({each:.3g} ms an iteration), "
+        f"{seconds['augment']:.3g} s augmentation, {seconds['total']:.3g} s in all",
+        f"{size(report['bytes_sent_total'])} sent between layers, {report['num_parameters']:,} parameters",
+    ]
+    if report["converges"] is not None:
+        lines.append(theorem(config, report["converges"]))
+    if len(report["processes"]) > 1:
+        lines += [process_line(process) for process in report["processes"]]
+    return Group(table, *map(Text, lines))
+
+
+def process_line(process: dict[str, Any]) -> str:
+    """Return what one process did, on one line."""
+    if process["layers"] is None:
+        return f"rank {process['rank']}: no layers"
+    first, last = process["layers"]
+    seconds, wait = process["seconds"], process["wait_seconds"]
+    sent = ", ".join(f"{size(count)} over {l + 1}|{l + 2}" for l, count in sorted(process["wire_bytes"].items()))
+    return (
+        f"rank {process['rank']}: layers {first}-{last}, {seconds - wait:.3g} s computing, "
+        f"{wait:.3g} s waiting, sent {sent or 'nothing'}"
+    )
+
+
+def headline(config: dict[str, Any]) -> str:
+    """Return what a run is, on one line."""
+    hops = config["hops"]
+    steps = "" if hops is None else f" {hops}" if isinstance(hops, int) else f" {','.join(map(str, hops))}"
+    shape = f"{config['layers']} layers" + (f" x {config['hidden']}" if config["layers"] > 1 else "")
+    codec = config["codec"]
+    coded = "" if codec in (None, "fp32", "fp64") else f", codec {codec}"
+    return f"{config['algorithm']} on {config['dataset']}: {shape}, operator {config['operator']}{steps}{coded}"
+
+
+def theorem(config: dict[str, Any], converges: bool) -> str:
+    """Return which side of the condition of its algorithm's convergence theorem a run is on."""
+    relation, meaning = (">", "guaranteed") if converges else ("<=", "not guaranteed")
+    if config["algorithm"] == "mdlam":
+        return f"theorem: any rho, at fixed epsilon: convergence is {meaning}"
+    penalties, bound = f"rho = {config['rho']:g}", "2 H"
+    if config["algorithm"] != "dladmm":
+        penalties, bound = f"{penalties}, nu = {config['nu']:g}", "max(4 nu S^2, (sqrt(17)+1)/2 nu)"
+    return f"theorem: {penalties}: rho {relation} {bound}, so convergence is {meaning}"
+
+
+def seeds_table(report: dict[str, Any]) -> Table:
+    """Return the summary of several seeds."""
+    runs, summary = report["runs"], report["summary"]
+    table = Table(title=headline(runs[0]["config"]), title_justify="left", title_style="bold", show_footer=True)
+    table.add_column("seed", "mean ± std", justify="right")
+    columns = {
+        "validation": ("best", "val_accuracy", "val_accuracy"),
+        "test": ("best", "test_accuracy", "test_accuracy"),
+        "last test": ("last", "test_accuracy", "last_test_accuracy"),
+    }
+    for title, (_, _, name) in columns.items():
+        mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
+        table.add_column(title, "-" if mean is None else f"{mean:.4f} ± {std:.4f}", justify="right")
+    table.add_column("seconds", justify="right")
+    for run in runs:
+        accuracies = [percent(run[selected][key]) for selected, key, _ in columns.values()]
+        table.add_row(str(run["seed"]), *accuracies, f"{run['seconds']['train']:.3g}")
+    return table
+
+
+def comparison_table(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> Table:
+    """Return the table of a comparison of codecs.
+
+    Args:
+        rows: What :meth:`gamlp_admm.comparison.Comparison.rows` returns.
+        config: The options of one of the runs.
+    """
+    title = headline(config | {"algorithm": "codecs"})
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("codec", no_wrap=True)
+    columns = ("test", "last test", "bytes an iteration", "bytes in all", "less than fp32", "than authors", "seconds")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+
+    def accuracy(row: dict[str, Any], name: str) -> str:
+        mean, deviation = row[f"{name}_mean"], row[f"{name}_std"]
+        return "-" if mean is None else f"{mean:.4f}" + (f" ± {deviation:.4f}" if row["seeds"] > 1 else "")
+
+    def times(row: dict[str, Any], name: str) -> str:
+        return "-" if row[name] is None else f"{row[name]:.3g}x"
+
+    for row in rows:
+        table.add_row(
+            row["codec"],
+            accuracy(row, "test_accuracy"),
+            accuracy(row, "last_test_accuracy"),
+            size(row["bytes_per_iteration"]),
+            size(row["bytes_total"]),
+            times(row, "times_fewer_than_fp32"),
+            times(row, "times_fewer_than_authors"),
+            f"{row['seconds']:.3g}",
+        )
+    return table
+
+
+def datasets_table(rows: Sequence[DatasetRow]) -> Table:
+    """Return the table of data sets."""
+    table = Table(box=SIMPLE_HEAD, padding=0)
+    table.add_column("name", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    for column in ("nodes", "edges", "features", "classes", "download"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("present", no_wrap=True)
+    table.add_column("licence", overflow="fold")
+    table.add_column("origin", overflow="fold")
+    for row in rows:
+        counts = [f"{n:,}" for n in (row.nodes, row.edges, row.features, row.classes)]
+        download = size(row.download_bytes) if row.download_bytes else "none"
+        present = "yes" if row.present else "no"
+        table.add_row(row.name, row.kind, *counts, download, present, row.licence, row.origin)
+    return table
