@@ -65,6 +65,13 @@ def test_optimizers(name, tmp_path):
     assert min(accuracies.values()) > 0.75
 
 
+def test_estimator(tmp_path):
+    printed = python(tmp_path, EXAMPLES / "estimator.py")
+    assert printed.count("test accuracy 0.9") == 2
+    assert "in cross-validation" in printed
+    assert "GAMLP(" in printed
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmark_quickly(name, tmp_path):
     folder = EXAMPLES / "benchmarks" / name
