@@ -29,7 +29,16 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.activations import Activation
-from gamlp_admm.stacked import Layers, RowSum, all_rows_here, by_slices, products, squared_columns, squared_norms
+from gamlp_admm.stacked import (
+    Layers,
+    RowSum,
+    all_rows_here,
+    by_slices,
+    inner_products,
+    products,
+    squared_columns,
+    squared_norms,
+)
 
 
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
@@ -280,5 +289,4 @@ def coupling_terms(P_next: Layers, Q: Tensor, U: Tensor, rho: float) -> tuple[Te
     """Return ⟨U, P₊ − Q⟩ + ρ/2 ‖P₊ − Q‖² and the primal residual ‖P₊ − Q‖², each ``[S]``."""
     gap = by_slices(torch.sub, P_next, Q)
     primal = squared_norms(gap)
-    inner = torch.stack([torch.dot(u, d) for u, d in zip(U.flatten(1), gap.flatten(1), strict=True)])
-    return inner + rho / 2 * primal, primal
+    return inner_products(U, gap) + rho / 2 * primal, primal

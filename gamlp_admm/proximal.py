@@ -18,7 +18,15 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.blocks import Gram, rayleigh
-from gamlp_admm.stacked import RowSum, all_rows_here, products, squared_columns, squared_distances, squared_norms
+from gamlp_admm.stacked import (
+    RowSum,
+    all_rows_here,
+    inner_products,
+    products,
+    squared_columns,
+    squared_distances,
+    squared_norms,
+)
 
 SAMPLE = 256
 """Rows on which the τ of a step of p is estimated, at least."""
@@ -39,11 +47,6 @@ def _reciprocal(tau: Tensor) -> Tensor:
 def _length(slope: Tensor, curvature: Tensor) -> Tensor:
     # argmin over [0, 1] of t · slope + t²/2 · curvature, [S, k, 1].
     return torch.where(curvature > 0, -slope / curvature, 1).clamp(0, 1)[..., None]
-
-
-def _inner(X: Tensor, Y: Tensor) -> Tensor:
-    # ⟨X_s, Y_s⟩ of each layer, [S].
-    return torch.stack([torch.dot(x, y) for x, y in zip(X.flatten(1), Y.flatten(1), strict=True)])
 
 
 # --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ρ/2 ‖P − Q₋‖² + ⟨U₋, P⟩ subject to P ∈ Δ, or to a box ---------------
@@ -104,7 +107,7 @@ def p_in_box(
     step = _reciprocal(_tau(g, W, nu, 0.0, row_sum)[:, None])
     D = torch.addcmul(P, g, step, value=-1).clamp_(low, high).sub_(P)
     DWt = products(D, W)
-    slope, image = row_sum(torch.stack([_inner(g, D), squared_norms(DWt)]))
+    slope, image = row_sum(torch.stack([inner_products(g, D), squared_norms(DWt)]))
     t = _length(slope[:, None], nu * image[:, None])
     return torch.addcmul(P, D, t), torch.addcmul(M, DWt, t)
 
@@ -141,6 +144,7 @@ def W_l1_step(
 
 
 LASSO_STEPS = 1_000
+"""Steps after which a lasso that has not come to rest is left as it is; the objective has fallen nonetheless."""
 
 
 def W_l1_exact(

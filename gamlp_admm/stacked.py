@@ -28,6 +28,11 @@ def squared_norms(X: Tensor) -> Tensor:
     return torch.stack([torch.dot(x, x) for x in flat])
 
 
+def inner_products(X: Tensor, Y: Tensor) -> Tensor:
+    """Return ⟨X_s, Y_s⟩ for each layer s of stacks ``[S, …]``, as ``[S]``; layer by layer, too."""
+    return torch.stack([torch.dot(x, y) for x, y in zip(X.flatten(1), Y.flatten(1), strict=True)])
+
+
 def products(P: Tensor, W: Tensor) -> Tensor:
     """Return M = P Wᵀ, ``[S, N, n_out]``."""
     return torch.bmm(P, W.mT)

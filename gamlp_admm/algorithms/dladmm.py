@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm import blocks
+from gamlp_admm.algorithms.sweeps import keep, output
 from gamlp_admm.algorithms.weights import regularizer_terms, update_W
 from gamlp_admm.engine import Phase
 from gamlp_admm.problem import Problem
@@ -87,7 +88,7 @@ def forward(block: Block, problem: Problem) -> Block:
     """Update the input, now that the layer below has its z, then W, b, z."""
     for update in (update_a, update_weights, update_b, update_z):
         block = update(block, problem)
-    return block if block.is_last else replace(block, q=problem.f(block.z))
+    return output(block, problem)
 
 
 def update_u(block: Block, problem: Problem) -> Block:
@@ -104,17 +105,7 @@ PHASES = (
 )
 
 
-def settle(block: Block, problem: Problem) -> Block:
-    """Compute f(z) of a z that came from outside."""
-    return block if block.is_last else replace(block, q=problem.f(block.z))
-
-
-def keep(block: Block, problem: Problem) -> Block:
-    """Change nothing: only receive."""
-    return block
-
-
-SETTLE = (Phase(settle, sends="q", to="next"), Phase(keep, needs="q_prev"))
+SETTLE = (Phase(output, sends="q", to="next"), Phase(keep, needs="q_prev"))
 
 
 def start(block: Block) -> Block:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm import blocks, proximal
+from gamlp_admm.algorithms.sweeps import keep, output
 from gamlp_admm.algorithms.weights import regularizer_terms, update_W
 from gamlp_admm.engine import Phase
 from gamlp_admm.problem import Problem
@@ -137,21 +138,11 @@ def forward(block: Block, problem: Problem) -> Block:
     return update_b_z(update_weights(update_a(block, problem), problem), problem)
 
 
-def exchange(block: Block, problem: Problem) -> Block:
-    """Change nothing: inputs travel back."""
-    return block
-
-
 PHASES = (
     Phase(forward, needs="q_prev", sends="q", to="next", order="forward"),
-    Phase(exchange, sends="p", to="previous"),
-    Phase(exchange, needs="p_next"),
+    Phase(keep, sends="p", to="previous"),
+    Phase(keep, needs="p_next"),
 )
-
-
-def settle(block: Block, problem: Problem) -> Block:
-    """Compute f(z) of a z that came from outside."""
-    return block if block.is_last else replace(block, q=problem.f(block.z))
 
 
 def return_to_box(block: Block, problem: Problem) -> Block:
@@ -163,9 +154,9 @@ def return_to_box(block: Block, problem: Problem) -> Block:
 
 
 SETTLE = (
-    Phase(settle, sends="q", to="next"),
+    Phase(output, sends="q", to="next"),
     Phase(return_to_box, needs="q_prev", sends="p", to="previous"),
-    Phase(exchange, needs="p_next"),
+    Phase(keep, needs="p_next"),
 )
 
 

@@ -29,10 +29,6 @@ from gamlp_admm.team import Team
 from gamlp_admm.trainers.admm import ADMM, ADMMSession, Variables
 from gamlp_admm.training import Trainer
 
-Vector = Variables
-"""A value of the variables, or a difference of two."""
-
-
 COPIES = ("q_prev", "u_prev", "p_next")
 """Fields of a block that belong to its neighbours."""
 
@@ -55,8 +51,8 @@ class AndersonSession(Session):
         self.inner, self.memory, self.num_layers, self.team = inner, memory, num_layers, team
         self.accepted = self.refused = 0
         self.scale = math.nan
-        self.last: tuple[Vector, Vector] | None = None  # f and g of the last iteration
-        self.differences: list[tuple[Vector, Vector]] = []  # ΔF and ΔG, the oldest first
+        self.last: tuple[Variables, Variables] | None = None  # f and g of the last iteration
+        self.differences: list[tuple[Variables, Variables]] = []  # ΔF and ΔG, the oldest first
         self.gram = torch.zeros(0, 0, dtype=torch.float64)  # ΔFᵀΔF
 
     def iterate(self, iteration: int, scale: float) -> None:
@@ -73,7 +69,7 @@ class AndersonSession(Session):
         if self.differences:
             self._extrapolate(f, g)
 
-    def _extrapolate(self, f: Vector, g: Vector) -> None:
+    def _extrapolate(self, f: Variables, g: Variables) -> None:
         plain, bound = self.inner.state, self._objective()
         gamma = self._coefficients(f)
         x = {key: t.clone() for key, t in g.items()}
@@ -87,7 +83,7 @@ class AndersonSession(Session):
             self.inner.state = plain
             self.refused += 1
 
-    def _remember(self, dF: Vector, dG: Vector) -> None:
+    def _remember(self, dF: Variables, dG: Variables) -> None:
         self.differences.append((dF, dG))
         del self.differences[: -self.memory]
         kept = len(self.differences) - 1
@@ -96,18 +92,18 @@ class AndersonSession(Session):
         gram[:, kept] = gram[kept, :] = self._products(dF)
         self.gram = gram
 
-    def _products(self, vector: Vector) -> Tensor:
+    def _products(self, vector: Variables) -> Tensor:
         # ΔFᵀ times a vector.
         return self._total(torch.stack([self._inner(dF, vector) for dF, _ in self.differences]))
 
-    def _coefficients(self, f: Vector) -> Tensor:
+    def _coefficients(self, f: Variables) -> Tensor:
         # Scaled, and regularised at the size of rounding: differences may be all but parallel.
         scale = self.gram.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
         A = self.gram * scale[:, None] * scale + 1e-10 * torch.eye(len(scale), dtype=torch.float64)
         gamma: Tensor = torch.linalg.solve(A, self._products(f) * scale) * scale
         return gamma
 
-    def _inner(self, a: Vector, b: Vector) -> Tensor:
+    def _inner(self, a: Variables, b: Variables) -> Tensor:
         # ⟨a, b⟩ by layer, of what the layers own; copies of what neighbours own do not count, and of weights, which all
         # shards of the rows have, those of one.
         result = torch.zeros(self.num_layers, dtype=torch.float64)
@@ -160,7 +156,7 @@ class AndersonSession(Session):
         """See :meth:`Session.restore`."""
         self.inner.restore({k.removeprefix("inner."): t for k, t in tensors.items() if k.startswith("inner.")})
         self.scale = float(tensors["scale"])
-        pairs: dict[int, tuple[Vector, Vector]] = {}
+        pairs: dict[int, tuple[Variables, Variables]] = {}
         for key, t in tensors.items():
             if key.startswith("vector."):
                 _, i, which, first, name = key.split(".")
@@ -169,7 +165,7 @@ class AndersonSession(Session):
         self.gram = tensors["gram"].cpu()
 
 
-def _minus(a: Vector, b: Vector) -> Vector:
+def _minus(a: Variables, b: Variables) -> Variables:
     return {key: t - b[key] for key, t in a.items()}
 
 
