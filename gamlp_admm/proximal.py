@@ -144,7 +144,7 @@ def W_l1_step(
 
 
 LASSO_STEPS = 1_000
-"""Steps after which a lasso that has not come to rest is left as it is; the objective has fallen nonetheless."""
+"""Steps after which a lasso that has not come to rest is left as it is."""
 
 
 def W_l1_exact(
@@ -165,12 +165,13 @@ def W_l1_exact(
     step = 1 / torch.linalg.eigvalsh(H)[:, -1].clamp(min=torch.finfo(H.dtype).tiny)[:, None, None]
     X = Y = W
     s = 1.0
-    eps = torch.finfo(W.dtype).eps
+    rest = 8 * torch.finfo(W.dtype).eps
     for _ in range(LASSO_STEPS):
         gradient = torch.baddbmm(G, Y - W, H)
         X_new = soft(torch.addcmul(Y, gradient, step, value=-1), mu * step)
         moved = X_new - X
-        if bool((moved.abs().amax() <= eps * X_new.abs().amax()) & ((X_new - Y).abs().amax() <= eps)):
+        change = torch.maximum(moved.abs().amax(), (X_new - Y).abs().amax())
+        if change <= rest * X_new.abs().amax():
             break
         s_new = (1 + (1 + 4 * s * s) ** 0.5) / 2
         uphill = float(((Y - X_new) * moved).sum()) > 0
@@ -178,10 +179,6 @@ def W_l1_exact(
     return X, products(P, X)
 
 
-def _l1(W: Tensor) -> Tensor:
-    return W.abs().sum((1, 2))
-
-
 def l1_terms(W: Tensor, mu: float) -> Tensor:
     """Return μ ‖W‖₁, ``[S]``."""
-    return mu * _l1(W)
+    return mu * W.abs().sum((1, 2))
