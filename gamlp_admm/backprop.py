@@ -158,6 +158,7 @@ class Backprop(Trainer):
     sub_batches: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         taken = taken_by(self.optimizer)

@@ -84,27 +84,30 @@ class GAMLP(nn.Module):
         for i in range(len(self.layers)):
             self.set_layer(i, *self._draw(i, generator))
 
-    def _draw(self, i: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def _draw(self, i: int, generator: torch.Generator | None, unit_rows: bool = False) -> tuple[Tensor, Tensor]:
         n_out, n_in = self.linears[i].weight.shape
         if self.config["init"] == "identity" and 0 < i < len(self.layers) - 1:
             W = torch.eye(n_out, dtype=torch.float64)
         else:
-            std = 0.1 if self.config["init"] == "normal" else math.sqrt(2 / n_in)
+            # N(0, 2/n_in) keeps the mean square of entries, N(0, 2/n_out) that of rows
+            fan = n_out if unit_rows and i == 0 else n_in
+            std = 0.1 if self.config["init"] == "normal" else math.sqrt(2 / fan)
             W = std * torch.randn(n_out, n_in, generator=generator, dtype=torch.float64)
         return W, torch.zeros(n_out, dtype=torch.float64)
 
-    def initial_weights(self, layers: Sequence[int], seed: int | None) -> Weights:
+    def initial_weights(self, layers: Sequence[int], seed: int | None, unit_rows: bool = False) -> Weights:
         """Return (W, b) of some layers to start training from, holding no others in memory.
 
         Args:
             layers: Numbers of the layers, rising.
             seed: Draws weights as :meth:`reset_parameters` with this seed does; ``None`` for those of the model.
+            unit_rows: Draws the first layer for inputs whose rows, not entries, have mean square 1.
         """
         if seed is None:
             return [(self.linears[i].weight.detach().clone(), self.linears[i].bias.detach().clone()) for i in layers]
         generator = torch.Generator().manual_seed(seed)
         dtype = self.linears[0].weight.dtype
-        drawn = ((i, self._draw(i, generator)) for i in range(len(self.layers)))
+        drawn = ((i, self._draw(i, generator, unit_rows)) for i in range(len(self.layers)))
         return [(W.to(dtype), b.to(dtype)) for i, (W, b) in drawn if i in layers]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -21,9 +21,6 @@ from gamlp_admm.transforms import OPERATORS, AugmentFeatures
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("cpu", "cuda")
 CLASS_WEIGHTS = ("none", "balanced")
-GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Depths that ``grow="auto"`` passes through on the way to the final one."""
-
 DEFAULTS: dict[str, Any] = {
     "operator": "sym",
     "normalize_features": False,
@@ -41,7 +38,8 @@ DEFAULTS: dict[str, Any] = {
 """Options that neither the user nor the recipe sets; the trainer has the defaults of its own settings."""
 
 SETTINGS = (
-    *("loss", "class_weight", "rho", "nu", "mu", "solver", "schedule", "tau", "codec", "quantize"),
+    *("loss", "class_weight", "scale", "rho", "nu", "mu", "decay_to", "solver", "schedule", "tau"),
+    *("codec", "quantize"),
     *("regularizer", "epsilon", "epsilon_decay", "epsilon_min", "nesterov", "anderson"),
     *("lr", "weight_decay", "sigma", "batch_size", "sub_batches"),
 )
@@ -53,7 +51,11 @@ AUGMENTATION = ("operator", "hops", "alpha", "t", "normalize_features")
 MODEL_RECIPE = {*AUGMENTATION, "layers", "hidden"}
 """What any algorithm takes from a data set's recipe."""
 
-RECIPE = {*MODEL_RECIPE, *DEFAULTS, *("rho", "nu", "mu", "solver", "schedule", "tau")} - {"evaluate_every"}
+RECIPE = {
+    *MODEL_RECIPE,
+    *DEFAULTS,
+    *("scale", "rho", "nu", "mu", "decay_to", "solver", "schedule", "tau"),
+} - {"evaluate_every"}
 """What a data set's recipe may set; pdADMM, pdADMM-G and pdADMM-G-Q take all of it."""
 
 PDADMM = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
@@ -95,15 +97,18 @@ class Experiment:
         init: ``kaiming``, ``normal`` or ``identity``.
         iterations: Iterations of each growth stage.
         grow: ``none``; the depths of the stages, as ``"2,5,10"`` or a sequence; or ``auto``: the depths of
-            :data:`GROWTH` below ``layers``, then ``layers``, for ADMM with 5 layers or more, else ``none``.
+            :data:`gamlp_admm.training.GROWTH` below ``layers``, then ``layers``, for ADMM with 5 layers or more, else ``none``.
         patience: Evaluations without a better validation accuracy that end a stage; 0 for no such end.
         evaluate_every: Iterations from one history record to the next.
         loss: Risk of the last layer.
         class_weight: ``none`` or ``balanced``.
+        scale: ``unit``: features are centred and measured in units of their own while training, so that penalties mean
+            the same on all data; pdADMM's default. ``none``: they are taken as they are.
         rho: Penalty ρ. If only one of ρ and ν is given to pdADMM, the other equals it, as in the papers' accuracy runs.
             For ``badm`` and ``sisa`` the weight of their proximal terms.
         nu: Penalty ν.
-        mu: Weight μ of the regulariser of the ADMM algorithms.
+        mu: Weight μ of the regulariser of the ADMM algorithms; for pdADMM ν/10 by default.
+        decay_to: What pdADMM's weight decay draws hidden layers to: ``identity`` or ``zero``.
         regularizer: ``l2`` or ``l1``, of ``dladmm`` and ``mdlam``.
         solver: How their quadratic blocks are solved.
         schedule: How ρ and ν change.
@@ -155,9 +160,11 @@ class Experiment:
     evaluate_every: int | None = None
     loss: str | None = None
     class_weight: str | None = None
+    scale: str | None = None
     rho: float | None = None
     nu: float | None = None
     mu: float | None = None
+    decay_to: str | None = None
     regularizer: str | None = None
     solver: str | None = None
     schedule: str | None = None
@@ -200,12 +207,10 @@ class Experiment:
         if "grow" in given and grow and "layers" not in given:
             values["layers"] = grow[-1]
         baseline = self.algorithm in OPTIMIZERS
-        if values["grow"] == "auto" and not baseline and values["layers"] >= 5:
-            grow = (*(d for d in GROWTH if d < values["layers"]), values["layers"])
+        if values["grow"] == "auto" and not baseline:
+            grow = tuple(depths("auto", values["layers"]))
         depths(grow, values["layers"])
-        values |= {"grow": grow or "none", **_augmentation(values, given)}
-        if self.algorithm in PDADMM:
-            values |= {"rho": values.get("rho", values.get("nu")), "nu": values.get("nu", values.get("rho"))}
+        values |= {"grow": grow if len(grow) > 1 else "none", **_augmentation(values, given)}
         chosen = replace(self, **values)
         used = chosen.trainer()
         settings: dict[str, Any] = {name: getattr(used, name, None) for name in SETTINGS}
@@ -275,8 +280,8 @@ class Experiment:
         dropped: set[str] = set()
         if given.get("operator", recipe.get("operator")) != recipe.get("operator"):
             dropped |= {"hops", "alpha", "t"}
-        if given.keys() & {"rho", "nu"}:
-            dropped |= {"rho", "nu"}
+        if given.keys() & {"rho", "nu", "scale"}:
+            dropped |= {"rho", "nu", "mu"}
         if "layers" in given:
             dropped |= {"grow"}
         kept = {name: value for name, value in recipe.items() if name in allowed - dropped}

@@ -32,7 +32,8 @@ class Problem:
         row_sum: Sum over the shards of the rows.
         codecs: How p and q are sent from layer to layer, and which of them live on grids.
         counts_weights: Whether this shard of the rows counts the regulariser in the objective, as one of them must.
-        regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
+        regularizer: ``l2`` for μ/2 ‖W − W⁰‖², ``l1`` for μ ‖W‖₁.
+        decay_to: W⁰ of hidden layers between equal widths: ``zero`` or ``identity``; zero in all other layers.
         epsilon: How far mDLAM lets inputs be from the activations of the layer below.
         momentum: Nesterov's ω of mDLAM.
     """
@@ -51,6 +52,7 @@ class Problem:
     codecs: Codecs = field(default_factory=Codecs)
     counts_weights: bool = True
     regularizer: str = "l2"
+    decay_to: str = "zero"
     epsilon: float = math.inf
     momentum: float = 0.0
 

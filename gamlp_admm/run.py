@@ -24,6 +24,7 @@ from gamlp_admm.nn import GAMLP, Weights
 from gamlp_admm.schedules import Record
 from gamlp_admm.session import Algorithm, Task
 from gamlp_admm.team import Pair, Team
+from gamlp_admm.units import Units
 
 
 def grown_from(depth: int, before: int) -> list[int | None]:
@@ -42,7 +43,7 @@ class Run:
     Args:
         trainer: The algorithm.
         model: The network, which receives the selected weights at the end.
-        nodes: This process's rows.
+        nodes: This process's rows; their features are measured in the run's units, in place.
         the_risk: The risk.
         stages: Depth of each stage of growth.
         iterations: Iterations of each stage.
@@ -80,11 +81,17 @@ class Run:
         self.features: Features | None = None
         self._plan(stages[0])
         sources = [*range(stages[0] - 1), model.num_layers - 1]
-        weights = model.initial_weights([sources[l] for l in team.layers], seed)
+        weights = model.initial_weights([sources[l] for l in team.layers], seed, unit_rows=trainer.scale == "unit")
         weights = [(W.to(like), b.to(like)) for W, b in weights]
+        self.units: Units | None = None
         if nodes.x is not None:
-            self.features = self._features(weights[0][0])
             W, b = weights[0]
+            if trainer.scale == "unit":
+                self.units = Units.of(nodes.x[: nodes.num_train], self.num_train, team.row_sum)
+                self.units.measure_(nodes.x)
+                if seed is None:
+                    W, b = self.units.enter(W, b)
+            self.features = self._features(W)
             weights[0] = (self.features.enter(W), b)
         self._start(weights)
 
@@ -125,7 +132,8 @@ class Run:
         if self.features is None:
             return weights
         (W, b), *rest = weights
-        return [(self.features.leave(W), b), *rest]
+        W = self.features.leave(W)
+        return [(W, b) if self.units is None else self.units.leave(W, b), *rest]
 
     @property
     def _stage_records(self) -> list[Record]:

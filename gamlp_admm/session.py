@@ -96,6 +96,10 @@ class Algorithm(Protocol):
     def compressible(self) -> bool:
         """Whether its iterates are those of compressed features."""
 
+    @property
+    def scale(self) -> str:
+        """``unit`` where features are measured in units of their own (:mod:`gamlp_admm.units`), or ``none``."""
+
     def settings(self) -> dict[str, str]:
         """Return its settings by name, as text: what a checkpoint must agree on."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from gamlp_admm.activations import Activation
 from gamlp_admm.balance import explicit
 from gamlp_admm.data import NodeData, node_data
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.history import Callback, Result
 from gamlp_admm.losses import Risk, risk
 from gamlp_admm.nn import GAMLP
@@ -23,16 +23,30 @@ from gamlp_admm.schedules import Schedule, schedule
 from gamlp_admm.session import Session, Task
 from gamlp_admm.team import ProcessTeam, Team
 from gamlp_admm.trace import Trace
+from gamlp_admm.units import SCALES
 
 
-def depths(grow: Sequence[int] | None, num_layers: int) -> list[int]:
+GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Depths that ``grow="auto"`` passes through on the way to the final one."""
+
+
+def depths(grow: Sequence[int] | str | None, num_layers: int) -> list[int]:
     """Return the depth of each stage.
+
+    Args:
+        grow: The depths; ``auto`` for those of :data:`GROWTH` below ``num_layers``, from 5 layers on; ``None`` for
+            one stage.
+        num_layers: The final depth.
 
     Raises:
         InputError: ``grow`` does not rise from at least 2 to ``num_layers``.
     """
+    if grow == "auto":
+        grow = [*(d for d in GROWTH if d < num_layers), num_layers] if num_layers >= 5 else None
     if not grow:
         return [num_layers]
+    if isinstance(grow, str):
+        raise unknown("grow", grow, ("auto", "depths such as (2, 5, 10)", "None"))
     stages = list(grow)
     if stages != sorted(set(stages)) or stages[0] < 2 or stages[-1] != num_layers:
         raise InputError(f"grow {stages} must rise from at least 2 layers to the model's {num_layers}")
@@ -47,10 +61,18 @@ class Trainer(ABC):
         loss: Risk of the last layer: ``cross_entropy``, ``squared_error``, ``binary_cross_entropy``,
             ``squared_hinge``.
         class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+        scale: ``unit``: features are centred and measured in units of their own while training, so that penalties mean
+            the same whatever the features' scale and number (:mod:`gamlp_admm.units`); ``none``: they are taken as they
+            are, as in the papers. The trained model takes them as they are in any case.
     """
 
     loss: str = field(default="cross_entropy", kw_only=True)
     class_weight: Any = field(default=None, kw_only=True)
+    scale: str = field(default="none", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise unknown("scale", self.scale, SCALES)
 
     @property
     def compressible(self) -> bool:
@@ -60,6 +82,11 @@ class Trainer(ABC):
     @property
     def distributable(self) -> bool:
         """Whether the layers may be owned by several processes."""
+        return False
+
+    @property
+    def grows(self) -> bool:
+        """Whether deep networks are grown unless something else is asked for."""
         return False
 
     @property
@@ -91,7 +118,7 @@ class Trainer(ABC):
         iterations: int = 200,
         *,
         seed: int | None = None,
-        grow: Sequence[int] | None = None,
+        grow: Sequence[int] | str | None = "auto",
         patience: int | None = None,
         evaluate_every: int = 1,
         node_weight: Tensor | None = None,
@@ -118,7 +145,8 @@ class Trainer(ABC):
                 if there are any, ``val_mask`` and ``test_mask`` (bool ``[N]``).
             iterations: Iterations of each stage.
             seed: Draws the model's weights anew; ``None`` starts from the weights that the model has.
-            grow: Depths of the stages of greedy growth, e.g. ``(2, 5, 10)``; ``None`` trains at full depth.
+            grow: Depths of the stages of greedy growth, e.g. ``(2, 5, 10)``; ``None`` trains at full depth. ``"auto"``
+                grows networks of 5 layers or more, trained by ADMM from weights drawn anew, through 2, 5, 10, 20, …
             patience: Ends a stage after so many evaluations without a better validation accuracy.
             evaluate_every: Iterations from one history record to the next (the last of a stage always has one).
             node_weight: Weight of each node in the risk, ``[N]``.
@@ -149,7 +177,7 @@ class Trainer(ABC):
             raise InputError("resume and checkpoint_every need checkpoint_dir")
         if gather not in ("all", "first", "none"):
             raise InputError(f"gather {gather!r}: allowed: all, first, none")
-        stages = depths(grow, model.num_layers)
+        stages = depths(None if grow == "auto" and (seed is None or not self.grows) else grow, model.num_layers)
         trace = Trace(record=trace_dir is not None)
         if process_group is None:
             if node_shards != 1:

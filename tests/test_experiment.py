@@ -66,7 +66,7 @@ def test_options_without_a_recipe(recipe):
     used = Experiment().resolve()
     assert (used.operator, used.hops, used.alpha, used.t) == ("sym", 4, None, None)
     assert (used.layers, used.hidden, used.iterations, used.grow) == (2, 100, 100, "none")
-    assert (used.rho, used.nu, used.mu, used.lr) == (1e-2, 1e-2, 1e-2, None)
+    assert (used.rho, used.nu, used.mu, used.lr) == (1e-2, 1e-2, 1e-3, None)
 
 
 def test_baselines_take_only_augmentation_and_sizes_of_a_recipe(recipe):

@@ -169,11 +169,11 @@ def test_without_a_seed_training_goes_on_from_the_model() -> None:
     seen: list[list[tuple[Tensor, Tensor]]] = []
     model = network()
     before = parameters(model)
-    recording(seen).fit(model, blobs(), 2)
+    recording(seen, scale="none").fit(model, blobs(), 2)
     assert same([t for pair in seen[0] for t in pair], before)
     drawn = network()
     drawn.reset_parameters(torch.Generator().manual_seed(5))
-    recording(seen).fit(network(), blobs(), 2, seed=5)
+    recording(seen, scale="none").fit(network(), blobs(), 2, seed=5)
     assert same([t for pair in seen[1] for t in pair], parameters(drawn))
 
 
@@ -217,7 +217,7 @@ def test_growth_leaves_the_function_unchanged(activation: str, columns: int) -> 
     def note(progress: Progress) -> None:
         last[progress.record["layers"]] = progress.weights()
 
-    recording(seen).fit(model, data, 3, grow=(2, 3, 6), callbacks=[note])
+    recording(seen, scale="none").fit(model, data, 3, grow=(2, 3, 6), callbacks=[note])
     assert [len(weights) for weights in seen] == [2, 3, 6]
     f = model.f
     for (W, b), *rest in seen[1:]:

@@ -139,7 +139,7 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         if s.q_prev is not None:
             objective = objective + blocks.activation_terms(s.p, s.q_prev, problem.nu)
         if problem.counts_weights:
-            objective = objective + regularizer_terms(s.W, problem)
+            objective = objective + regularizer_terms(s, s.W, problem)
         columns.append(torch.stack([x.double() for x in (objective, primal, dual)]).cpu())
     return torch.cat(columns, 1)
 

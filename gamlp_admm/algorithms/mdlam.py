@@ -110,7 +110,7 @@ def update_weights(block: MomentumBlock, problem: Problem) -> MomentumBlock:
         return update_W(s, W, M, s.z, rho, problem)
 
     def value(W: Tensor, M: Tensor) -> Tensor:
-        return problem.row_sum(blocks.fit_terms(M, s.b, s.z, rho)) + regularizer_terms(W, problem)
+        return problem.row_sum(blocks.fit_terms(M, s.b, s.z, rho)) + regularizer_terms(s, W, problem)
 
     extrapolated = None
     if omega and s.W_before is not None and problem.rule.name != "exact":
@@ -178,7 +178,7 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         if s.q_prev is not None:
             primal = squared_norms(s.p - s.q_prev)
         if problem.counts_weights:
-            objective = objective + regularizer_terms(s.W, problem)
+            objective = objective + regularizer_terms(s, s.W, problem)
         if s.is_last:
             objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
         columns.append(torch.stack([objective, primal]).double().cpu())

@@ -98,7 +98,7 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu)
         primal = dual = torch.zeros_like(objective)
         if problem.counts_weights:
-            objective = objective + regularizer_terms(s.W, problem)
+            objective = objective + regularizer_terms(s, s.W, problem)
         if s.q is None or s.u is None or t.q is None:
             objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gamlp_admm import blocks, proximal
@@ -30,13 +31,26 @@ def update_W(
         if problem.rule.name == "exact":
             return proximal.W_l1_exact(G, P, W, penalty, mu, gram, row_sum)
         return proximal.W_l1_step(G, P, W, M, penalty, mu, row_sum)
-    G = blocks.W_gradient(r, P, W, penalty, mu, row_sum)
+    G = blocks.W_gradient(r, P, decaying(block, W, problem), penalty, mu, row_sum)
     if problem.rule.name == "exact":
         return blocks.W_exact(G, P, W, penalty, mu, gram, row_sum)
     return blocks.W_step(G, P, W, M, penalty, mu, problem.rule, row_sum)
 
 
-def regularizer_terms(W: Tensor, problem: Problem) -> Tensor:
-    """Return Ω(W) of each layer, ``[S]``."""
-    terms = proximal.l1_terms if problem.regularizer == "l1" else blocks.decay_terms
-    return terms(W, problem.mu)
+def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
+    """Return W − W⁰, what weight decay draws to zero, ``[S, n_out, n_in]``.
+
+    Decay to the identity leaves a layer that learns nothing as what it is when a network grows: a layer that passes its
+    input on. Decay to zero would shrink the input by every such layer.
+    """
+    between_equals = not block.is_first and not block.is_last and W.shape[1] == W.shape[2]
+    if problem.decay_to == "zero" or not between_equals:
+        return W
+    return W - torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
+
+
+def regularizer_terms(block: Block, W: Tensor, problem: Problem) -> Tensor:
+    """Return Ω(W) of each layer, ``[S]``, for weights ``W`` of the block's layers."""
+    if problem.regularizer == "l1":
+        return proximal.l1_terms(W, problem.mu)
+    return blocks.decay_terms(decaying(block, W, problem), problem.mu)

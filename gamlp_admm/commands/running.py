@@ -45,6 +45,7 @@ OPTIONS: tuple[Decorator, ...] = (
     option("--evaluate-every", int, "1", metavar="K", help="Evaluate every K iterations."),
     option("--loss", default="cross_entropy", help="Or squared_error, binary_cross_entropy, squared_hinge."),
     option("--class-weight", default="none", help="none or balanced."),
+    option("--scale", default="unit; others than pdadmm: none", help="Units of the features in training: unit, none."),
     option(
         "--rho",
         float,
@@ -52,7 +53,8 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Penalty of what has multipliers; badm, sisa: of steps.",
     ),
     option("--nu", float, "--rho, else recipe, else the algorithm's", help="Penalty of z = pW + b and q = f(z)."),
-    option("--mu", float, "recipe, else the algorithm's", help="Weight of the regulariser of ADMM."),
+    option("--mu", float, "recipe, else the algorithm's", help="Weight of the regulariser of ADMM; pdadmm: nu/10."),
+    option("--decay-to", default="identity", help="What pdadmm's hidden layers decay to: identity or zero."),
     option("--regularizer", default="l2", help="l2 or l1, of dladmm and mdlam."),
     option("--solver", default="linesearch; dladmm: exact", help="linesearch, backtracking or exact."),
     option("--schedule", default="constant", help="Or every:K:FACTOR:LIMIT, stall:K:FACTOR:LIMIT."),

@@ -158,11 +158,12 @@ class ADMM(Trainer):
     """Whether consecutive layers of equal shape may be updated as one stack."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("rho", "nu", "tau"):
-            value = getattr(self, name, 1.0)
-            if not (math.isfinite(value) and value > 0):
+            value = getattr(self, name, None)
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be positive, not {value}")
-        if not (math.isfinite(self.mu) and self.mu >= 0):
+        if self.mu is not None and not (math.isfinite(self.mu) and self.mu >= 0):
             raise InputError(f"mu must not be negative, not {self.mu}")
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)
@@ -182,6 +183,11 @@ class ADMM(Trainer):
     @property
     def distributable(self) -> bool:
         """See :attr:`Trainer.distributable`."""
+        return True
+
+    @property
+    def grows(self) -> bool:
+        """See :attr:`Trainer.grows`."""
         return True
 
     def penalty_schedule(self) -> Schedule:
@@ -226,6 +232,7 @@ class ADMM(Trainer):
             codecs=self.codecs(),
             counts_weights=team.shard == 0,
             regularizer=self._regularizer,
+            decay_to=getattr(self, "decay_to", "zero"),
         )
         state = [self.enter(block) for block in self._state(task, channel, problem.codecs)]
         return self.session(problem, state, channel)

@@ -174,7 +174,7 @@ class Anderson(Trainer):
     """Anderson acceleration of an ADMM trainer.
 
     Args:
-        trainer: The trainer, e.g. ``DlADMM()``; its loss and class weights are used.
+        trainer: The trainer, e.g. ``DlADMM()``; its loss, class weights and scale are used.
         memory: Number of past differences that an extrapolation combines. Each holds the variables twice.
 
     Raises:
@@ -185,6 +185,7 @@ class Anderson(Trainer):
     memory: int = 5
     loss: str = field(default="", init=False)
     class_weight: Any = field(default=None, init=False)
+    scale: str = field(default="none", init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.trainer, ADMM):
@@ -193,8 +194,8 @@ class Anderson(Trainer):
             raise InputError(f"anderson must have a positive memory, not {self.memory!r}")
         if set(self.trainer.codecs().plan.full) != {"p", "q"}:
             raise InputError("anderson needs p and q sent in full: what codecs send cannot be extrapolated")
-        object.__setattr__(self, "loss", self.trainer.loss)
-        object.__setattr__(self, "class_weight", self.trainer.class_weight)
+        for name in ("loss", "class_weight", "scale"):
+            object.__setattr__(self, name, getattr(self.trainer, name))
 
     @property
     def algorithm(self) -> str:
@@ -210,6 +211,11 @@ class Anderson(Trainer):
     def distributable(self) -> bool:
         """See :attr:`ADMM.distributable`."""
         return self.trainer.distributable
+
+    @property
+    def grows(self) -> bool:
+        """See :attr:`Trainer.grows`."""
+        return self.trainer.grows
 
     def settings(self) -> dict[str, str]:
         """See :meth:`Trainer.settings`."""

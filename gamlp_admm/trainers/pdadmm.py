@@ -11,6 +11,8 @@ from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.trainers.admm import ADMM
 
+DECAYS = ("identity", "zero")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PdADMM(ADMM):
@@ -19,9 +21,13 @@ class PdADMM(ADMM):
     Source: Wang, Chai, Cheng, Zhao, ICDM 2020, arXiv 2009.02868.
 
     Args:
-        rho: Penalty ρ > 0 of ``p_{l+1} = q_l``.
-        nu: Penalty ν > 0 of ``z = p Wᵀ + b`` and ``q = f(z)``.
-        mu: Weight decay μ ≥ 0.
+        rho: Penalty ρ > 0 of ``p_{l+1} = q_l``; ``None`` for ν.
+        nu: Penalty ν > 0 of ``z = p Wᵀ + b`` and ``q = f(z)``; ``None`` for ρ, or 0.01 if that is ``None`` too.
+        mu: Weight decay μ ≥ 0; ``None`` for ν/10. With ``scale="unit"`` the ratio of μ to ν is what matters.
+        decay_to: What weight decay draws the hidden layers between equal widths to: ``identity``, so that a deep
+            network decays to a shallow one, or ``zero``, as in the papers. All other layers decay to zero.
+        scale: ``unit``: features are centred and measured in units of their own, so that the penalties mean the same
+            whatever their scale and number (:mod:`gamlp_admm.units`); ``none``: they are taken as they are.
         solver: How the quadratic p and W blocks are solved: ``linesearch``, ``backtracking`` or ``exact``.
         tau: First step denominator that ``backtracking`` tries.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
@@ -36,7 +42,11 @@ class PdADMM(ADMM):
         InputError: A penalty is not positive, or a name is not known.
     """
 
-    nu: float = 1e-2
+    rho: float = None  # type: ignore[assignment]  # a number once made
+    nu: float = None  # type: ignore[assignment]
+    mu: float = None  # type: ignore[assignment]
+    decay_to: str = "identity"
+    scale: str = "unit"
     codec: Any = "full"
 
     phases: ClassVar = pdadmm.PHASES
@@ -45,6 +55,12 @@ class PdADMM(ADMM):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.decay_to not in DECAYS:
+            raise unknown("decay_to", self.decay_to, DECAYS)
+        nu = next(value for value in (self.nu, self.rho, 1e-2) if value is not None)
+        for name, default in (("nu", nu), ("rho", nu), ("mu", nu / 10)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
         self.codec_plan()
 
     def codec_plan(self) -> Plan:
