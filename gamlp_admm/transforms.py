@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import warnings
-from collections.abc import Callable, Iterable
-from itertools import pairwise
-from operator import index
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
-from scipy import sparse
-from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
 from gamlp_admm import propagation
-from gamlp_admm.errors import InputError, InputWarning, unknown
+from gamlp_admm.errors import InputError
 
-OPERATORS = ("sym", "row", "ppr", "heat")
-_DIFFUSIONS = ("ppr", "heat")
+OPERATORS = propagation.OPERATORS
 
 
 class AugmentFeatures(BaseTransform):  # type: ignore[misc]
@@ -82,7 +73,7 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
     def __init__(
         self,
         hops: int | Iterable[int] | None = None,
-        operator: str | Callable[[sparse.csr_array], Any] | Tensor | sparse.sparray | sparse.spmatrix = "sym",
+        operator: propagation.Operator = "sym",
         *,
         alpha: float = 0.1,
         t: float = 3.0,
@@ -91,15 +82,10 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
         keep_original: bool = False,
         dtype: torch.dtype | None = None,
     ) -> None:
-        _check_operator(operator)
-        if not 0 < alpha <= 1:
-            raise InputError(f"alpha is {alpha}: it must be greater than 0 and at most 1")
-        if not (t > 0 and math.isfinite(t)):
-            raise InputError(f"t is {t}: it must be positive and finite")
-        if direction not in propagation.DIRECTIONS:
-            raise unknown("direction", direction, propagation.DIRECTIONS)
         if dtype is not None and not dtype.is_floating_point:
             raise InputError(f"dtype is {dtype}: it must be a floating-point type")
+        self._scheme = propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction)
+        self.hops = self._scheme.hops
         self.operator = operator
         self.alpha = alpha
         self.t = t
@@ -107,25 +93,11 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
         self.normalize_features = normalize_features
         self.keep_original = keep_original
         self.dtype = dtype
-        self._scheme = operator if isinstance(operator, str) and operator in _DIFFUSIONS else "powers"
-        default = 4 if self._scheme == "powers" else 10
-        self.hops: int | tuple[int, ...] = _checked_hops(default if hops is None else hops)
-        if self._scheme == "heat" and (last := self.states[-1]) > 0:
-            lost = propagation.heat_remainder(last, t)
-            if lost > 0.05:
-                warnings.warn(
-                    f"heat with t={t} and {last} steps leaves out {lost:.0%} of its series: "
-                    f"{math.ceil(t + 3 * math.sqrt(t))} steps hold nearly all of it",
-                    InputWarning,
-                    stacklevel=2,
-                )
 
     @property
     def states(self) -> tuple[int, ...]:
         """The numbers of steps whose states are kept, one block of F columns each."""
-        if isinstance(self.hops, tuple):
-            return self.hops
-        return tuple(range(self.hops + 1)) if self._scheme == "powers" else (self.hops,)
+        return self._scheme.states
 
     def forward(self, data: Data) -> Data:
         """Augment ``data.x`` in place; calling the transform itself works on a shallow copy.
@@ -142,87 +114,14 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
         if not isinstance(data, Data):
             raise InputError(f"AugmentFeatures takes a torch_geometric.data.Data, got a {type(data).__name__}")
         original = data.x
-        features, dtype = self._features(original)
-        N, columns = features.shape
-        matrix = propagation.to_torch(self._matrix(data, N), features.dtype, features.device)
-        augmented = features.new_empty(N, len(self.states) * columns)
-        blocks = {step: augmented.narrow(1, i * columns, columns) for i, step in enumerate(self.states)}
-        if self._scheme == "ppr":
-            propagation.pagerank(matrix, features, blocks, alpha=self.alpha)
-        elif self._scheme == "heat":
-            propagation.heat(matrix, features, blocks, t=self.t)
-        else:
-            propagation.powers(matrix, features, blocks)
-        data.x = augmented.to(dtype)
+        features, dtype = propagation.dense_features(original, self.dtype)
+        if self.normalize_features:
+            features = F.normalize(features, p=1.0, dim=1, eps=torch.finfo(features.dtype).tiny)
+        matrix = self._scheme.matrix(data.edge_index, data.edge_weight, features)
+        data.x = self._scheme.propagate(matrix, features).to(dtype)
         if self.keep_original:
             data.x_original = original
         return data
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self._options())})"
-
-    def _options(self) -> Iterable[str]:
-        """Yield hops, operator and the options that differ from their defaults, as ``name=value``."""
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name)
-            if name == "operator" and not isinstance(value, str):
-                yield f"operator=<{getattr(value, '__name__', type(value).__name__)}>"
-            elif name in ("hops", "operator") or value != parameter.default:
-                yield f"{name}={value!r}"
-
-    def _features(self, x: Any) -> tuple[Tensor, torch.dtype]:
-        """Return H, dense, checked, in the type to compute in, and the type of the output."""
-        if not isinstance(x, Tensor) or x.dim() != 2 or x.is_complex():
-            given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(f"data.x must be a real tensor of shape [nodes, features], got {given}")
-        dtype = self.dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
-        dense = x.detach() if x.layout is torch.strided else x.detach().to_dense()
-        dense = dense.to(torch.promote_types(dtype, torch.float32)).contiguous()
-        _check_finite(dense)
-        if self.normalize_features:
-            dense = F.normalize(dense, p=1.0, dim=1, eps=torch.finfo(dense.dtype).tiny)
-        return dense, dtype
-
-    def _matrix(self, data: Data, num_nodes: int) -> sparse.csr_array:
-        """Return Ã ``[N, N]`` in float64."""
-        if propagation.is_sparse(self.operator):
-            return propagation.as_operator(self.operator, num_nodes)
-        if data.edge_index is None:
-            raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
-        A = propagation.adjacency(data.edge_index, data.edge_weight, num_nodes, self.direction)
-        if callable(self.operator):
-            return propagation.as_operator(self.operator(A), num_nodes)
-        return propagation.row(A) if self.operator == "row" else propagation.sym(A)
-
-
-def _check_operator(operator: object) -> None:
-    if isinstance(operator, str):
-        if operator not in OPERATORS:
-            raise unknown("operator", operator, OPERATORS)
-    elif not (callable(operator) or propagation.is_sparse(operator)):
-        allowed = f"{', '.join(OPERATORS)}, a callable, or a SciPy or torch sparse matrix"
-        raise InputError(f"operator is a {type(operator).__name__}: allowed: {allowed}")
-
-
-def _checked_hops(hops: int | Iterable[int]) -> int | tuple[int, ...]:
-    allowed = "it must be a number of steps, 0 or more, or an increasing set of such numbers"
-    try:
-        checked = tuple(map(index, hops)) if isinstance(hops, Iterable) else index(hops)
-    except TypeError:
-        raise InputError(f"hops is {hops!r}: {allowed}") from None
-    steps = checked if isinstance(checked, tuple) else (checked,)
-    if not steps or steps[0] < 0 or any(a >= b for a, b in pairwise(steps)):
-        raise InputError(f"hops is {checked}: {allowed}")
-    return checked
-
-
-def _check_finite(features: Tensor) -> None:
-    """Raise if there are NaN or infinite features; minimum and maximum show it without a mask ``[N, F]``."""
-    if features.numel() == 0 or torch.stack(torch.aminmax(features)).isfinite().all():
-        return
-    wrong = (~features.isfinite()).nonzero()
-    line, column = wrong[0].tolist()
-    raise InputError(
-        f"data.x has {len(wrong)} NaN or infinite values (as {features.dtype}), "
-        f"the first at row {line}, column {column}: features must be finite"
-    )
+        return propagation.constructor_call(self)

@@ -1,10 +1,11 @@
 """Feature propagation: sparse operators of a graph, their product with dense features, diffusion schemes.
 
-Three steps, one module each, none of which knows PyTorch Geometric:
+Four steps, one module each, none of which knows PyTorch Geometric:
 
 1. :mod:`~gamlp_admm.propagation.operators` turns edges into a sparse matrix Ã (SciPy CSR, float64);
 2. :mod:`~gamlp_admm.propagation.product` multiplies it with dense features: where the time is spent;
-3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and writes the states that are wanted.
+3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and writes the states that are wanted;
+4. :mod:`~gamlp_admm.propagation.scheme` chooses among all this by the options that transforms take.
 """
 
 from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
@@ -14,19 +15,27 @@ from gamlp_admm.propagation.operators import (
     adjacency,
     as_operator,
     is_sparse,
+    normalized,
     row,
     sym,
 )
 from gamlp_admm.propagation.product import product, to_torch
+from gamlp_admm.propagation.scheme import OPERATORS, Operator, Scheme, constructor_call, dense_features
 
 __all__ = [
     "DIRECTIONS",
+    "OPERATORS",
+    "Operator",
+    "Scheme",
     "add_self_loops",
     "adjacency",
     "as_operator",
+    "constructor_call",
+    "dense_features",
     "heat",
     "heat_remainder",
     "is_sparse",
+    "normalized",
     "pagerank",
     "powers",
     "product",

@@ -65,6 +65,22 @@ def add_self_loops(A: sparse.csr_array) -> sparse.csr_array:
     return A + sparse.csr_array((missing, np.arange(N), np.arange(N + 1)), shape=A.shape)
 
 
+def normalized(A: sparse.csr_array) -> sparse.csr_array:
+    """Return ``D^-1/2 A D^-1/2``, D the diagonal of A's row sums (weighted in-degrees); no self-loops are added.
+
+    Args:
+        A: ``[N, N]`` adjacency matrix, not negative.
+
+    Returns:
+        ``[N, N]``, a new matrix; symmetric if A is. The row of a node without edges is zero.
+    """
+    S = A.copy()
+    root = np.sqrt(S.sum(axis=1))
+    root[root == 0] = 1.0
+    S.data /= root[_rows(S)] * root[S.indices]
+    return S
+
+
 def sym(A: sparse.csr_array) -> sparse.csr_array:
     """Return ``(D+I)^-1/2 (A+I) (D+I)^-1/2``, D the diagonal of A's row sums (weighted in-degrees).
 
@@ -77,10 +93,7 @@ def sym(A: sparse.csr_array) -> sparse.csr_array:
     Source:
         Kipf and Welling, arXiv 1609.02907, equation 2 (the renormalisation trick).
     """
-    P = add_self_loops(A)
-    root = np.sqrt(P.sum(axis=1))
-    P.data /= root[_rows(P)] * root[P.indices]
-    return P
+    return normalized(add_self_loops(A))
 
 
 def row(A: sparse.csr_array) -> sparse.csr_array:
