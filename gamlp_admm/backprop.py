@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.activations import Activation
+from gamlp_admm.activations import Activation, layer_output
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.losses import Risk
 from gamlp_admm.nn import Weights
@@ -44,8 +44,9 @@ class BackpropSession(Session):
         optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
         batches: int,
         sub_batches: int,
+        residual: bool,
     ) -> None:
-        self.rows, self.risk, self.f = rows, risk, f
+        self.rows, self.risk, self.f, self.residual = rows, risk, f, residual
         self.batches, self.sub_batches = batches, sub_batches
         self.parameters = [(W.clone().requires_grad_(), b.clone().requires_grad_()) for W, b in weights]
         self.optimizer: Any = optimizer([t for pair in self.parameters for t in pair])
@@ -83,10 +84,11 @@ class BackpropSession(Session):
         def closure() -> Tensor:
             self.optimizer.zero_grad()
             (W, b), *rest = self.parameters
-            z = torch.addmm(b, x, W.T)
+            z, a = torch.addmm(b, x, W.T), None
             for W, b in rest:
                 self.bytes_sent += 2 * z.nbytes  # activations travel forward and their gradients back
-                z = torch.addmm(b, self.f(z), W.T)
+                a = layer_output(self.f, z, a if self.residual else None)
+                z = torch.addmm(b, a, W.T)
             loss = self.risk.value(z, y, weight) / len(z)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
@@ -198,6 +200,7 @@ class Backprop(Trainer):
             lambda parameters: make(parameters, **numbers, weight_decay=self.weight_decay),
             batches,
             self.sub_batches,
+            task.residual,
         )
 
 

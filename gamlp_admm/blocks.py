@@ -253,13 +253,21 @@ def z_within(M: Tensor, b: Tensor, A: Tensor, f: Activation, epsilon: float) -> 
     return by_slices(argmin, M, A, b[:, None])
 
 
-def q_update(P_next: Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float) -> Tensor:
-    """Return argmin_Q ν/2 ‖Q − f(Z)‖² + ρ/2 ‖P₊ − Q‖² − ⟨U, Q⟩ = (ρ P₊ + U + ν f(Z))/(ρ + ν) (eq. 10)."""
+def q_update(
+    P_next: Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float, A: Tensor | None = None
+) -> Tensor:
+    """Return argmin_Q ν/2 ‖Q − f(Z)‖² + ρ/2 ‖P₊ − Q‖² − ⟨U, Q⟩ = (ρ P₊ + U + ν f(Z))/(ρ + ν) (eq. 10).
+
+    With a residual connection ``A``, f(Z) + A stands for f(Z).
+    """
 
     def argmin(P_next: Tensor, Z: Tensor, U: Tensor) -> Tensor:
         return (f(Z) * nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
 
-    return by_slices(argmin, P_next, Z, U)
+    def argmin_skipping(P_next: Tensor, Z: Tensor, U: Tensor, A: Tensor) -> Tensor:
+        return (f(Z) + A).mul_(nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+
+    return by_slices(argmin, P_next, Z, U) if A is None else by_slices(argmin_skipping, P_next, Z, U, A)
 
 
 def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tensor:

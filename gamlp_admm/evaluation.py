@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gamlp_admm.activations import Activation
+from gamlp_admm.activations import Activation, layer_output
 from gamlp_admm.channel import LocalChannel
 from gamlp_admm.data import SPLITS, NodeData
 from gamlp_admm.features import Features
@@ -22,10 +22,11 @@ class Evaluator:
         data: Features, targets and splits.
         risk: The risk.
         f: The activation.
+        residual: Whether hidden layers between equal widths add their input to their output.
     """
 
-    def __init__(self, data: NodeData, risk: Risk, f: Activation) -> None:
-        self.data, self.risk, self.f = data, risk, f
+    def __init__(self, data: NodeData, risk: Risk, f: Activation, residual: bool = False) -> None:
+        self.data, self.risk, self.f, self.residual = data, risk, f, residual
 
     def outputs(
         self, weights: Weights, layers: range, features: Features | None, channel: LocalChannel, last: bool
@@ -55,6 +56,7 @@ class Evaluator:
         outputs = []
         expect(0)
         for i, (low, high) in enumerate(bounds):
+            a: Tensor | None = None  # the input of the layer that gives z, unless that is the features
             if features is None:
                 a = channel.receive("a", begin)[0]
                 expect(i + 1)
@@ -62,11 +64,12 @@ class Evaluator:
             else:
                 z = features.products(weights[0][0], low, high) + weights[0][1]
             for W, b in weights[1:]:
-                z = torch.addmm(b, self.f(z), W.T)
+                a = layer_output(self.f, z, a if self.residual else None)
+                z = torch.addmm(b, a, W.T)
             if last:
                 outputs.append(z)
             else:
-                channel.send("a", end, self.f(z)[None])
+                channel.send("a", end, layer_output(self.f, z, a if self.residual else None)[None])
         channel.finish()
         return torch.cat(outputs) if last else None
 

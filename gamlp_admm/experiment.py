@@ -21,10 +21,12 @@ import torch
 
 from gamlp_admm import checkpoint as checkpoints
 from gamlp_admm import launch
+from gamlp_admm.correction import chosen
 from gamlp_admm.data import SPLITS
 from gamlp_admm.datasets import DatasetInfo, load_dataset
 from gamlp_admm.errors import InputError
 from gamlp_admm.history import Callback, Result
+from gamlp_admm.losses import risk
 from gamlp_admm.nn import GAMLP
 from gamlp_admm.options import AUGMENTATION, DEFAULTS, DTYPES, FREE, Experiment, growth_depths
 
@@ -62,7 +64,7 @@ def prepare(experiment: Experiment, process_group: Any = None) -> Prepared:
         start = time.perf_counter()
         loaded = load_dataset(used.dataset, used.root, seed=used.split_seed)
         middle = time.perf_counter()
-        data = used.transform()(loaded.data)
+        data = used.transform(loaded.info.classes)(loaded.data)
         end = time.perf_counter()
         return Prepared(None, data.num_features, loaded.info, middle - start, end - middle)
 
@@ -92,6 +94,7 @@ class Run:
             experiment={name: getattr(self.experiment, name) for name in names},
             classes=self.model.config["out_channels"],
             test_accuracy=self.report["best"]["test_accuracy"],
+            correct_and_smooth=self.report.get("correct_and_smooth", {}).get("chosen"),
         )
 
 
@@ -131,6 +134,7 @@ def run(
                 num_layers=used.layers or DEFAULTS["layers"],
                 activation=used.activation or DEFAULTS["activation"],
                 init=used.init or DEFAULTS["init"],
+                residual=bool(used.residual),
             )
         model.to(used.device if first else "meta", DTYPES[used.dtype])
         result = used.trainer().fit(
@@ -152,9 +156,22 @@ def run(
             timeout=used.timeout,
             trace_dir=used.trace,
         )
+        smoothed = correct_and_smooth(model, prepared.data, used) if used.correct_and_smooth and first else {}
         total = prepared.load_seconds + prepared.augment_seconds + time.perf_counter() - start
         seconds = {"augment": prepared.augment_seconds, "train": result.seconds, "total": total}
-        return Run(used, model, _report(used, model, result, seconds) | {"num_nodes": _num_nodes(prepared.data)})
+        report = _report(used, model, result, seconds) | {"num_nodes": _num_nodes(prepared.data)} | smoothed
+        return Run(used, model, report)
+
+
+@torch.no_grad()
+def correct_and_smooth(model: GAMLP, data: Any, used: Experiment) -> dict[str, Any]:
+    """Return what reports say of Correct and Smooth after training: the way chosen on validation, and accuracies."""
+    probabilities = risk(used.loss or DEFAULTS["loss"]).probabilities(model(data.x.to(used.device)))
+    best = chosen(probabilities.to(data.x), data)
+    test = data.test_mask & (data.y >= 0)
+    accuracy = float((best.probabilities[test].argmax(1) == data.y[test]).double().mean()) if test.any() else None
+    way = None if best.candidate is None else asdict(best.candidate)
+    return {"correct_and_smooth": {"chosen": way, "val_accuracy": best.val_accuracy, "test_accuracy": accuracy}}
 
 
 def seeded(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:

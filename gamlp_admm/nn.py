@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gamlp_admm.activations import Activation, activation
+from gamlp_admm.activations import Activation, activation, layer_output
 from gamlp_admm.errors import InputError, unknown
 
 Weights = list[tuple[Tensor, Tensor]]
@@ -38,7 +38,9 @@ class GAMLP(nn.Module):
         num_layers: Linear layers L ≥ 1.
         activation: ``relu``, ``leaky_relu``, ``hardtanh``, ``tanh``, ``sigmoid``, ``gelu`` or ``silu``.
         init: ``normal`` (the papers': N(0, 0.1²)), ``kaiming`` (N(0, 2/n_in)), or ``identity`` (``kaiming`` first and
-            last layers, identity hidden layers). Biases start at zero.
+            last layers, and hidden layers that pass their input on). Biases start at zero.
+        residual: Whether hidden layers between equal widths, all but the first, add their input to their output:
+            ``p_{l+1} = f(z_l) + p_l``. With ``kaiming`` their weights are then drawn smaller, from N(0, 2/(n_in L)).
 
     Shape:
         ``[N, in_channels] → [N, out_channels]``.
@@ -55,6 +57,7 @@ class GAMLP(nn.Module):
         num_layers: int,
         activation: str = "relu",
         init: str = "normal",
+        residual: bool = False,
     ) -> None:
         super().__init__()
         sizes = {
@@ -68,7 +71,7 @@ class GAMLP(nn.Module):
                 raise InputError(f"{name} must be a positive integer, not {size!r}")
         if init not in INITS:
             raise unknown("init", init, INITS)
-        self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init}
+        self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init, "residual": residual}
         self.f: Activation = _activation(activation)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
@@ -86,11 +89,12 @@ class GAMLP(nn.Module):
 
     def _draw(self, i: int, generator: torch.Generator | None, unit_rows: bool = False) -> tuple[Tensor, Tensor]:
         n_out, n_in = self.linears[i].weight.shape
-        if self.config["init"] == "identity" and 0 < i < len(self.layers) - 1:
-            W = torch.eye(n_out, dtype=torch.float64)
+        hidden, residual = 0 < i < len(self.layers) - 1, self.config["residual"]
+        if self.config["init"] == "identity" and hidden:
+            W = (torch.zeros if residual else torch.eye)(n_out, n_in, dtype=torch.float64)
         else:
             # N(0, 2/n_in) keeps the mean square of entries, N(0, 2/n_out) that of rows
-            fan = n_out if unit_rows and i == 0 else n_in
+            fan = n_out if unit_rows and i == 0 else n_in * len(self.layers) if residual and hidden else n_in
             std = 0.1 if self.config["init"] == "normal" else math.sqrt(2 / fan)
             W = std * torch.randn(n_out, n_in, generator=generator, dtype=torch.float64)
         return W, torch.zeros(n_out, dtype=torch.float64)
@@ -113,8 +117,8 @@ class GAMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs (logits for classification) ``[N, out_channels]`` of features ``x`` ``[N, in_channels]``."""
         *hidden, last = self.linears
-        for layer in hidden:
-            x = self.f(layer(x))
+        for i, layer in enumerate(hidden):
+            x = layer_output(self.f, layer(x), x if self.config["residual"] and i > 0 else None)
         out: Tensor = last(x)
         return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from gamlp_admm.activations import ACTIVATIONS
 from gamlp_admm.backprop import OPTIMIZERS, taken_by
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.labels import AugmentLabels
 from gamlp_admm.losses import RISKS
 from gamlp_admm.nn import INITS
 from gamlp_admm.trainers import Anderson, trainer
@@ -24,10 +25,13 @@ CLASS_WEIGHTS = ("none", "balanced")
 DEFAULTS: dict[str, Any] = {
     "operator": "sym",
     "normalize_features": False,
+    "label_operator": "none",
+    "correct_and_smooth": False,
     "layers": 2,
     "hidden": 100,
     "activation": "relu",
     "init": "kaiming",
+    "residual": False,
     "iterations": 100,
     "grow": "auto",
     "patience": 0,
@@ -45,10 +49,13 @@ SETTINGS = (
 )
 """Options that are arguments of the trainer."""
 
-AUGMENTATION = ("operator", "hops", "alpha", "t", "normalize_features")
+AUGMENTATION = (
+    *("operator", "hops", "alpha", "t", "normalize_features"),
+    *("label_operator", "label_hops", "label_scale"),
+)
 """Options that decide what features the model takes."""
 
-MODEL_RECIPE = {*AUGMENTATION, "layers", "hidden"}
+MODEL_RECIPE = {*AUGMENTATION, "layers", "hidden", "residual"}
 """What any algorithm takes from a data set's recipe."""
 
 RECIPE = {
@@ -91,13 +98,20 @@ class Experiment:
         alpha: Teleport probability of ``ppr``.
         t: Diffusion time of ``heat``.
         normalize_features: Whether each node's features are divided by their sum before propagation.
+        label_operator: ``sym``, ``row``, ``ppr`` or ``heat`` appends training labels, propagated so that no training
+            node sees its own (:class:`gamlp_admm.labels.AugmentLabels`); ``none`` does not.
+        label_hops: Propagation steps of the labels: their number, or the set to keep.
+        label_scale: Factor of the columns of labels.
+        correct_and_smooth: Whether predictions are corrected and smoothed over the graph after training, in the way
+            that is best on validation (:func:`gamlp_admm.correction.chosen`).
         layers: Linear layers; by default the last depth of ``grow``, where that is given.
         hidden: Neurons of each hidden layer.
         activation: Activation function.
         init: ``kaiming``, ``normal`` or ``identity``.
+        residual: Whether hidden layers between equal widths add their input to their output.
         iterations: Iterations of each growth stage.
-        grow: ``none``; the depths of the stages, as ``"2,5,10"`` or a sequence; or ``auto``: the depths of
-            :data:`gamlp_admm.training.GROWTH` below ``layers``, then ``layers``, for ADMM with 5 layers or more, else ``none``.
+        grow: ``none``; the depths of the stages, as ``"2,5,10"`` or a sequence; or ``auto``: through the depths of
+            :data:`gamlp_admm.training.GROWTH` for ADMM with 5 layers or more, else ``none``.
         patience: Evaluations without a better validation accuracy that end a stage; 0 for no such end.
         evaluate_every: Iterations from one history record to the next.
         loss: Risk of the last layer.
@@ -150,10 +164,15 @@ class Experiment:
     alpha: float | None = None
     t: float | None = None
     normalize_features: bool | None = None
+    label_operator: str | None = None
+    label_hops: int | tuple[int, ...] | None = None
+    label_scale: float | None = None
+    correct_and_smooth: bool | None = None
     layers: int | None = None
     hidden: int | None = None
     activation: str | None = None
     init: str | None = None
+    residual: bool | None = None
     iterations: int | None = None
     grow: str | tuple[int, ...] | None = None
     patience: int | None = None
@@ -231,12 +250,26 @@ class Experiment:
         settings["class_weight"] = None if self.class_weight == "none" else self.class_weight
         return trainer(self.algorithm, **settings)
 
-    def transform(self) -> AugmentFeatures:
-        """Return the transform that makes the model's features."""
-        options = {name: v for name in AUGMENTATION if (v := getattr(self, name)) is not None}
+    def transform(self, num_classes: int | None = None) -> Callable[[Any], Any]:
+        """Return the transform that makes the model's features.
+
+        Args:
+            num_classes: Classes of the data set; ``None`` for those that training nodes have.
+        """
+        names = ("operator", "hops", "alpha", "t", "normalize_features")
+        options = {name: v for name in names if (v := getattr(self, name)) is not None}
         if self.operator == "none":
             options |= {"operator": "sym", "hops": 0}
-        return AugmentFeatures(**options, dtype=DTYPES[self.dtype])
+        features = AugmentFeatures(**options, dtype=DTYPES[self.dtype])
+        if self.label_operator in (None, "none"):
+            return features
+        if self.label_operator == self.operator:
+            options = {name: v for name, v in options.items() if name in ("alpha", "t")}
+        else:
+            options = {}
+        options |= {name: v for name in ("hops", "scale") if (v := getattr(self, f"label_{name}")) is not None}
+        labels = AugmentLabels(operator=self.label_operator, **options, num_classes=num_classes)
+        return lambda data: labels(features(data))
 
     def _check(self) -> None:
         counts = ("layers", "hidden", "iterations", "evaluate_every", "threads", "checkpoint_every")
@@ -263,11 +296,16 @@ class Experiment:
             "activation": ACTIVATIONS,
             "loss": RISKS,
             "class_weight": CLASS_WEIGHTS,
+            "label_operator": (*OPERATORS, "none"),
         }
         for name, allowed in names.items():
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise unknown(name.replace("_", " "), value, allowed)
+        if self.label_operator in (None, "none"):
+            for name in ("label_hops", "label_scale"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"{name} does not apply without label_operator")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
         if (self.resume or self.checkpoint_every) and self.checkpoint is None:

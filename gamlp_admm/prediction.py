@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gamlp_admm.correction import CorrectAndSmooth
 from gamlp_admm.data import SPLITS
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import prepare
@@ -38,6 +39,8 @@ class Prediction:
 def predict(path: str | Path, dataset: str | None = None, root: str | None = None) -> Prediction:
     """Apply a model that :meth:`Run.save` wrote to a data set, augmented as the model expects.
 
+    Where the model was saved with Correct and Smooth, that is applied with the data set's training labels and edges.
+
     Args:
         path: The model's file.
         dataset: Name of the data set; ``None`` for the one that the model was trained on.
@@ -61,6 +64,9 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
         raise InputError(f"{have}; {path} takes {width}")
     z = model(data.x)
     classes, probabilities = z.argmax(-1), risk(experiment.loss or DEFAULTS["loss"]).probabilities(z)
+    if way := metadata.get("correct_and_smooth"):
+        probabilities = CorrectAndSmooth(**way)(probabilities, data)
+        classes = probabilities.argmax(-1)
     rows = {split: data[f"{split}_mask"].nonzero()[:, 0] for split in SPLITS} | {"all": torch.arange(len(z))}
     accuracy: dict[str, float | None] = {}
     for split, nodes in rows.items():

@@ -34,6 +34,7 @@ class Problem:
         counts_weights: Whether this shard of the rows counts the regulariser in the objective, as one of them must.
         regularizer: ``l2`` for μ/2 ‖W − W⁰‖², ``l1`` for μ ‖W‖₁.
         decay_to: W⁰ of hidden layers between equal widths: ``zero`` or ``identity``; zero in all other layers.
+        residual: Whether hidden layers between equal widths add their input to their output, q = f(z) + p.
         epsilon: How far mDLAM lets inputs be from the activations of the layer below.
         momentum: Nesterov's ω of mDLAM.
     """
@@ -53,6 +54,7 @@ class Problem:
     counts_weights: bool = True
     regularizer: str = "l2"
     decay_to: str = "zero"
+    residual: bool = False
     epsilon: float = math.inf
     momentum: float = 0.0
 

@@ -67,9 +67,10 @@ class Run:
         self.trainer, self.model, self.risk, self.nodes = trainer, model, the_risk, nodes
         self.team, self.like = team, like
         self.stages, self.iterations = stages, iterations
-        self.evaluator = Evaluator(nodes, the_risk, model.f)
+        self.residual: bool = model.config["residual"]
+        self.evaluator = Evaluator(nodes, the_risk, model.f, self.residual)
         self.schedule = trainer.penalty_schedule()
-        self.result = Result(converges=trainer.converges(model.f))
+        self.result = Result(converges=None if self.residual else trainer.converges(model.f))
         self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
         self.stage = self.iteration = self.stage_start = 0  # iteration counts over all stages
         self.seconds = self.wait_seconds = 0.0
@@ -125,6 +126,7 @@ class Run:
             self.model.f,
             self.num_train,
             self.team,
+            self.residual,
         )
         self.session = self.trainer.start(task)
 
@@ -230,10 +232,14 @@ class Run:
         self._plan(depth)
 
         def identity(layer: int) -> Pair:
-            n_out, n_in = self.shapes[layer]
-            return torch.eye(n_out, n_in).to(self.like), torch.zeros(n_out).to(self.like)
+            return self._passing(self.shapes[layer][0])
 
         self._start(self.team.move(weights, parts, grown_from(depth, before), identity))
+
+    def _passing(self, n: int) -> Pair:
+        # W and b of a layer that passes its input on: by itself, or by its residual connection.
+        W = torch.zeros(n, n) if self.residual else torch.eye(n)
+        return W.to(self.like), torch.zeros(n).to(self.like)
 
     def finish(self, select: str, gather: str) -> None:
         """Give the model the selected weights."""
@@ -253,8 +259,7 @@ class Run:
                 if gather != "none":
                     pair = self._shared(source, pair)
             else:
-                n = self.model.config["hidden_channels"]
-                pair = (torch.eye(n).to(self.like), torch.zeros(n).to(self.like))
+                pair = self._passing(self.model.config["hidden_channels"])
             if pair is not None and (gather != "first" or self.team.rank == 0):
                 self.model.set_layer(layer, *pair)
 

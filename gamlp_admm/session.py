@@ -30,6 +30,7 @@ class Task:
         f: The activation.
         num_train: Training rows over all shards.
         team: The processes, and the layers of each.
+        residual: Whether hidden layers between equal widths add their input to their output.
     """
 
     data: NodeData
@@ -40,6 +41,7 @@ class Task:
     f: Activation
     num_train: int
     team: Team
+    residual: bool = False
 
 
 class Session(ABC):

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from gamlp_admm.activations import Activation
+from gamlp_admm.activations import Activation, layer_output
 from gamlp_admm.nn import Weights
 from gamlp_admm.stacked import Layers, products
 
@@ -66,6 +66,11 @@ class Block:
     def is_last(self) -> bool:
         """Whether the stack holds the network's last layer, whose ``z`` meets the risk."""
         return self.q is None
+
+    @property
+    def between_equals(self) -> bool:
+        """Whether the layers are hidden ones whose input comes from a layer, and is as wide as their output."""
+        return not self.is_first and not self.is_last and self.W.shape[1] == self.W.shape[2]
 
     def sent(self, field: str) -> Tensor:
         """Return what the neighbours hold of ``p`` or ``q``: what both ends of a boundary compute with."""
@@ -134,6 +139,7 @@ def initial_blocks(
     groups: Sequence[range],
     num_layers: int,
     land: Land = lambda field, boundary, x: x,
+    residual: bool = False,
 ) -> list[Block]:
     """Return the state that a forward pass gives: u = 0, and the constraints hold where variables do not live on grids.
 
@@ -144,6 +150,7 @@ def initial_blocks(
         groups: The layers of each stack, from :func:`stacks`.
         num_layers: Number of layers of the network.
         land: Where p and q, which leave the layers by boundaries counted from 0, come to lie.
+        residual: Whether hidden layers between equal widths add their input to their output.
     """
     result: list[Block] = []
     pairs = iter(weights)
@@ -155,7 +162,7 @@ def initial_blocks(
         for s, l in enumerate(layers):
             inputs.append(a if l == 0 else land("p", l - 1, a))
             images.append(products(inputs[-1], W[s : s + 1]))
-            a = f(images[-1] + b[s])
+            a = layer_output(f, images[-1] + b[s], a if residual and l > 0 else None)
             outputs.append(land("q", l, a))
         M, q = torch.cat(images), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
         result.append(

@@ -85,6 +85,11 @@ class Trainer(ABC):
         return False
 
     @property
+    def residual(self) -> bool:
+        """Whether networks with residual connections can be trained."""
+        return True
+
+    @property
     def grows(self) -> bool:
         """Whether deep networks are grown unless something else is asked for."""
         return False
@@ -177,6 +182,8 @@ class Trainer(ABC):
             raise InputError("resume and checkpoint_every need checkpoint_dir")
         if gather not in ("all", "first", "none"):
             raise InputError(f"gather {gather!r}: allowed: all, first, none")
+        if model.config["residual"] and not self.residual:
+            raise InputError(f"{self.algorithm} does not train networks with residual connections")
         stages = depths(None if grow == "auto" and (seed is None or not self.grows) else grow, model.num_layers)
         trace = Trace(record=trace_dir is not None)
         if process_group is None:

@@ -203,7 +203,7 @@ def test_a_resumed_run_has_the_same_bits(name: str, settings: dict[str, int], tm
         (
             "adam",
             {"rho": 1.0},
-            r"rho does not apply to adam; it takes batch_size, class_weight, loss, lr, weight_decay$",
+            r"rho does not apply to adam; it takes batch_size, class_weight, loss, lr, scale, weight_decay$",
         ),
         ("sgd", {"sigma": 1.0}, "sigma does not apply to sgd"),
         ("adadelta", {"sub_batches": 2}, "sub_batches does not apply to adadelta"),

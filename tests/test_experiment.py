@@ -281,3 +281,68 @@ def test_metadata_does_not_name_the_machine(tmp_path):
     _, metadata = GAMLP.load(tmp_path / "model")
     assert str(tmp_path) not in json.dumps(metadata)
     assert metadata["classes"] == 4
+
+
+# labels as features, Correct and Smooth, residual connections
+
+
+def test_labels_are_appended():
+    features = prepare(KARATE).data.x
+    data = prepare(dataclasses.replace(KARATE, label_operator="row", label_hops=(1, 3), label_scale=2.0)).data
+    assert data.x.shape == (34, features.shape[1] + 2 * 4)
+    assert torch.equal(data.x[:, : features.shape[1]], features)
+    assert 0 < data.x[:, features.shape[1] :].max() <= 2
+
+
+def test_labels_share_the_operator_s_numbers():
+    def columns(**options):
+        return prepare(Experiment(dataset="karate", label_operator="ppr", **options)).data.x[:, -4:]
+
+    assert not torch.equal(columns(operator="ppr", alpha=0.5), columns(operator="ppr"))
+    assert torch.equal(columns(operator="sym"), columns(operator="ppr"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label_operator": "pprr"}, "unknown label operator 'pprr': did you mean 'ppr'"),
+        ({"label_hops": 3}, "label_hops does not apply without label_operator"),
+        ({"label_scale": 3.0, "label_operator": "none"}, "label_scale does not apply without label_operator"),
+    ],
+)
+def test_bad_label_options(options, message):
+    with pytest.raises(InputError, match=message):
+        Experiment(dataset="karate", **options).resolve()
+
+
+def test_a_saved_model_with_labels_predicts_as_it_was_evaluated(tmp_path):
+    done = run(dataclasses.replace(KARATE, label_operator="sym", label_hops=2))
+    done.save(tmp_path / "model.safetensors")
+    accuracy = predict(tmp_path / "model.safetensors").accuracy
+    assert accuracy["test"] == pytest.approx(done.report["best"]["test_accuracy"])
+
+
+def test_correct_and_smooth(tmp_path):
+    done = run(dataclasses.replace(KARATE, correct_and_smooth=True, iterations=2))
+    said = done.report["correct_and_smooth"]
+    assert set(said) == {"chosen", "val_accuracy", "test_accuracy"}
+    assert said["chosen"] is not None  # after two iterations there is much to correct
+    assert said["val_accuracy"] > done.report["best"]["val_accuracy"]
+    done.save(tmp_path / "model.safetensors")
+    accuracy = predict(tmp_path / "model.safetensors").accuracy
+    assert accuracy["val"] == pytest.approx(said["val_accuracy"])
+    assert accuracy["test"] == pytest.approx(said["test_accuracy"])
+    assert "correct_and_smooth" not in run(KARATE).report
+
+
+def test_correct_and_smooth_never_validates_worse():
+    done = run(Experiment(dataset="digits-knn", correct_and_smooth=True, iterations=3, hidden=16))
+    assert done.report["correct_and_smooth"]["val_accuracy"] >= done.report["best"]["val_accuracy"]
+
+
+@pytest.mark.parametrize("algorithm", ["pdadmm-g", "pdadmm-g-q", "adam"])
+def test_residual_connections(algorithm, tmp_path):
+    done = run(dataclasses.replace(KARATE, nu=None, algorithm=algorithm, residual=True))
+    assert done.model.config["residual"]
+    done.save(tmp_path / "model.safetensors")
+    assert predict(tmp_path / "model.safetensors").accuracy["test"] == done.report["best"]["test_accuracy"]

@@ -17,12 +17,21 @@ import torch
 from torch import Tensor
 
 from gamlp_admm import blocks
+from gamlp_admm.activations import layer_output
 from gamlp_admm.algorithms.weights import regularizer_terms, update_W
 from gamlp_admm.engine import Phase
 from gamlp_admm.problem import Problem
 from gamlp_admm.proximal import p_on_grid
 from gamlp_admm.stacked import squared_norms
 from gamlp_admm.state import Block
+
+
+def skipped(block: Block, problem: Problem) -> Tensor | None:
+    """Return p, which a residual connection adds to a layer's output: q = f(z) + p; ``None`` where there is none.
+
+    Then ν/2 ‖Q − f(Z)‖² is ν/2 ‖Q − f(Z) − P‖² in L_ρ, a term of the p-block too.
+    """
+    return block.p if problem.residual and block.between_equals else None
 
 
 def update_p(block: Block, problem: Problem) -> Block:
@@ -32,6 +41,9 @@ def update_p(block: Block, problem: Problem) -> Block:
     s, nu, rho = block, problem.nu, problem.rho
     r = blocks.residual(s.M, s.b, s.z)
     g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho)
+    if s.q is not None and (a := skipped(s, problem)) is not None:  # one more term, ν/2 ‖P − (Q − f(Z))‖²
+        g = g.add(a - s.q + problem.f(s.z), alpha=nu)
+        rho = rho + nu
     if problem.codecs.on_grid("p"):
         boundaries = range(s.first - 1, s.first - 1 + s.num_layers)
         p, M = p_on_grid(g, s.p, s.W, s.M, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum)
@@ -50,7 +62,8 @@ def update_W_b_z(block: Block, problem: Problem) -> Block:
     if s.q is None:
         z = problem.risk.prox((M + b[:, None])[0], problem.y, nu, problem.weight, s.z[0])[None]
     else:
-        z = blocks.z_hidden(M, b, s.z, s.q, problem.f)
+        a = skipped(s, problem)
+        z = blocks.z_hidden(M, b, s.z, s.q if a is None else s.q - a, problem.f)
     return replace(block, W=W, M=M, b=b, z=z)
 
 
@@ -59,7 +72,7 @@ def update_q(block: Block, problem: Problem) -> Block:
     s = block
     if s.q is None or s.u is None:
         return block
-    q = blocks.q_update(s.above("p"), s.z, s.u, problem.f, problem.nu, problem.rho)
+    q = blocks.q_update(s.above("p"), s.z, s.u, problem.f, problem.nu, problem.rho, skipped(s, problem))
     return replace(block, q=problem.codecs.land("q", range(s.first, s.first + s.num_layers), q))
 
 
@@ -102,8 +115,9 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         if s.q is None or s.u is None or t.q is None:
             objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
         else:
+            output = layer_output(problem.f, s.z, skipped(s, problem))
             coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho)
-            objective = objective + blocks.activation_terms(s.q, problem.f(s.z), problem.nu) + coupling
+            objective = objective + blocks.activation_terms(s.q, output, problem.nu) + coupling
             dual = problem.rho**2 * squared_norms(s.sent("q") - t.sent("q"))
         columns.append(torch.stack([objective, primal, dual]).double().cpu())
     return torch.cat(columns, 1)

@@ -41,10 +41,9 @@ def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
     """Return W − W⁰, what weight decay draws to zero, ``[S, n_out, n_in]``.
 
     Decay to the identity leaves a layer that learns nothing as what it is when a network grows: a layer that passes its
-    input on. Decay to zero would shrink the input by every such layer.
+    input on. Decay to zero would shrink the input by every such layer; with residual connections it does not.
     """
-    between_equals = not block.is_first and not block.is_last and W.shape[1] == W.shape[2]
-    if problem.decay_to == "zero" or not between_equals:
+    if problem.decay_to == "zero" or problem.residual or not block.between_equals:
         return W
     return W - torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from gamlp_admm.activations import layer_output
 from gamlp_admm.blocks import RULES, Gram, Rule
 from gamlp_admm.channel import LocalChannel
 from gamlp_admm.codecs.plan import Codecs
@@ -233,6 +234,7 @@ class ADMM(Trainer):
             counts_weights=team.shard == 0,
             regularizer=self._regularizer,
             decay_to=getattr(self, "decay_to", "zero"),
+            residual=task.residual,
         )
         state = [self.enter(block) for block in self._state(task, channel, problem.codecs)]
         return self.session(problem, state, channel)
@@ -259,9 +261,10 @@ class ADMM(Trainer):
                 codecs.observe(boundary, x, task.team.row_sum)
             return codecs.land(field, range(boundary, boundary + 1), x)
 
-        state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes), land)
-        if state[-1].q is not None:
-            channel.send("a", layers[-1], task.f(state[-1].z[-1:]))
+        state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes), land, task.residual)
+        if (s := state[-1]).q is not None:
+            a = s.p[-1:] if task.residual and s.between_equals else None
+            channel.send("a", layers[-1], layer_output(task.f, s.z[-1:], a))
         channel.finish()
         channel.reset_counts()
         return state

@@ -213,6 +213,11 @@ class Anderson(Trainer):
         return self.trainer.distributable
 
     @property
+    def residual(self) -> bool:
+        """See :attr:`Trainer.residual`."""
+        return self.trainer.residual
+
+    @property
     def grows(self) -> bool:
         """See :attr:`Trainer.grows`."""
         return self.trainer.grows

@@ -49,6 +49,11 @@ class DlADMM(ADMM):
         """The algorithm's name on the command line."""
         return "dladmm"
 
+    @property
+    def residual(self) -> bool:
+        """See :attr:`Trainer.residual`."""
+        return False
+
     def converges(self, f: Activation) -> bool | None:
         """Whether ρ > 2H (:func:`gamlp_admm.algorithms.dladmm.converges`), for rows of weight 1."""
         return dladmm.converges(self.rho, risk(self.loss).smoothness)

@@ -96,6 +96,11 @@ class MDLAM(ADMM):
         """The algorithm's name on the command line."""
         return "mdlam"
 
+    @property
+    def residual(self) -> bool:
+        """See :attr:`Trainer.residual`."""
+        return False
+
     def converges(self, f: Activation) -> bool | None:
         """F never rises while ε is fixed, for any ρ (Neurocomputing 2022, Theorem 1)."""
         return True
