@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 import click
 
+from gamlp_admm.commands.bench import bench
 from gamlp_admm.commands.compare import compare
 from gamlp_admm.commands.datasets import datasets
 from gamlp_admm.commands.predict import predict
 from gamlp_admm.commands.train import train
+from gamlp_admm.commands.tune import tune
 from gamlp_admm.console import Commands, execute
 
 
@@ -43,5 +45,5 @@ def main(args: Sequence[str] | None = None) -> int:
     return execute(commands, args)
 
 
-for command in (train, compare, predict, datasets):
+for command in (train, tune, compare, predict, datasets, bench):
     commands.add_command(command)

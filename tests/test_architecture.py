@@ -21,10 +21,10 @@ SOURCES = {
 # From the ground up; a module imports of ours only what stands below it. Modules of a row stand beside each other.
 ROWS = [
     "errors memory",
-    "activations losses trace codecs schedules checkpoint balance features propagation stacked",
+    "activations losses trace codecs schedules checkpoint balance features units propagation stacked",
     "blocks nn data channel optim",
     "proximal",
-    "problem state evaluation team transforms datasets history",
+    "problem state evaluation team transforms labels correction datasets history",
     "engine session",
     "algorithms launch run",
     "training",
@@ -32,7 +32,7 @@ ROWS = [
     "trainers",
     "estimators options",
     "report experiment console",
-    "prediction comparison",
+    "prediction comparison tuning bench",
     "commands",
     "cli",
     "__main__",
@@ -41,7 +41,7 @@ ROW = {name: i for i, row in enumerate(ROWS) for name in row.split()}
 
 # Who alone may import a package.
 ONLY_IN = {
-    "torch_geometric": "transforms datasets",
+    "torch_geometric": "transforms labels correction datasets bench",
     "ogb": "transforms datasets",
     "torch.distributed": "channel team launch optim",
     "click": "cli commands console",
@@ -50,6 +50,7 @@ ONLY_IN = {
     "safetensors": "checkpoint nn datasets experiment",
     "sklearn": "datasets estimators",
     "pandas": "comparison",
+    "optuna": "tuning",
     "pickle": "",
 }
 
