@@ -5,7 +5,7 @@ Raw files are read where they lie and nothing is written beside them, so a data 
 offline when the raw files are there.
 """
 
-from gamlp_admm.datasets.info import DatasetInfo, Published, RawFiles, dataset_info, dataset_names
+from gamlp_admm.datasets.info import DatasetInfo, Published, RawFiles, dataset_info, dataset_names, read_recipe
 from gamlp_admm.datasets.listing import DatasetRow, list_datasets
 from gamlp_admm.datasets.loading import LoadedDataset, load_dataset
 from gamlp_admm.datasets.raw import default_root
@@ -21,4 +21,5 @@ __all__ = [
     "default_root",
     "list_datasets",
     "load_dataset",
+    "read_recipe",
 ]

@@ -1,0 +1,192 @@
+"""How good options are on validation: runs in this process or in several, on features that they share.
+
+Nothing here, and nothing that asks here, sees test accuracy: the test nodes are hidden before training.
+"""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import signal
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+
+from gamlp_admm.datasets import DatasetInfo
+from gamlp_admm.errors import InputError, InputWarning
+from gamlp_admm.experiment import Prepared, prepare, run
+from gamlp_admm.memory import keep_freed_memory
+from gamlp_admm.options import AUGMENTATION, Experiment
+
+CACHE_BYTES = 2 * 2**30
+"""Features kept for later runs, by all processes together; those in use may be larger."""
+
+OWN = "pyg:own"
+"""Name of a graph that is no data set: one without a recipe."""
+
+TEXTS = ("title", "task", "kind", "loader", "split", "licence", "origin", "url")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the runs of an experiment gave.
+
+    Attributes:
+        best: Validation accuracy of the weights that are best on validation, of each seed; with Correct and Smooth, of
+            what it makes of them.
+        last: That of the last weights.
+        seconds: Time of it all.
+        error: Why a run failed, or ``None``.
+        wrong_input: Whether it failed because of an option or the data.
+    """
+
+    best: list[float]
+    last: list[float]
+    seconds: float
+    error: str | None = None
+    wrong_input: bool = False
+
+
+class Measurer:
+    """Runs experiments and keeps augmented features for the next ones, the latest used, as memory allows.
+
+    Args:
+        data: A graph to train on in place of the experiments' data set.
+        limit: Bytes of features to keep.
+        stop: Says whether to end a run.
+    """
+
+    def __init__(self, data: Any = None, limit: int = CACHE_BYTES, stop: Callable[[], bool] = lambda: False) -> None:
+        self.data, self.limit, self.stop = data, limit, stop
+        self.kept: OrderedDict[tuple[Any, ...], Prepared] = OrderedDict()
+
+    def __call__(self, experiment: Experiment, seeds: Sequence[int]) -> Measured:
+        """Run an experiment from each seed."""
+        start, best, last = time.perf_counter(), [], []
+        error, wrong_input = None, False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            try:
+                prepared = self.prepared(experiment)
+                for seed in seeds:
+                    report = run(replace(experiment, seed=seed), [lambda _: self.stop()], prepared).report
+                    best.append((report.get("correct_and_smooth") or report["best"])["val_accuracy"])
+                    last.append(report["last"]["val_accuracy"])
+                if None in best:
+                    raise InputError(f"{experiment.dataset} has no validation nodes, and tune selects on them")
+            except (FloatingPointError, InputError) as failure:
+                error, wrong_input = str(failure), isinstance(failure, InputError)
+        return Measured(best, last, time.perf_counter() - start, error, wrong_input)
+
+    def prepared(self, experiment: Experiment) -> Prepared:
+        """Return an experiment's augmented data, without test nodes."""
+        used = experiment.resolve()
+        key = tuple(getattr(used, name) for name in AUGMENTATION)
+        if key not in self.kept:
+            made = prepare(used) if self.data is None else self._own(used)
+            data = copy.copy(made.data)
+            data.test_mask = torch.zeros(len(data.x), dtype=torch.bool)
+            self.kept[key] = replace(made, data=data)
+        self.kept.move_to_end(key)
+        while len(self.kept) > 1 and sum(each.data.x.nbytes for each in self.kept.values()) > self.limit:
+            self.kept.popitem(last=False)
+        return self.kept[key]
+
+    def _own(self, used: Experiment) -> Prepared:
+        classes = int(self.data.y.max()) + 1
+        data = used.transform(classes)(self.data)
+        unknown: dict[str, Any] = dict.fromkeys(TEXTS, "")
+        unknown |= dict.fromkeys(("edges", "train", "val", "test", "download_bytes"), 0)
+        counts = {"nodes": len(data.y), "features": self.data.num_features, "classes": classes}
+        info = DatasetInfo(name=OWN, **unknown, **counts)
+        return Prepared(data, data.num_features, info, 0.0, 0.0)
+
+
+class Workers:
+    """Measures experiments in this process or, with several jobs, in others; a context manager.
+
+    Args:
+        jobs: Number of experiments that run at the same time.
+        data: See :class:`Measurer`.
+    """
+
+    def __init__(self, jobs: int = 1, data: Any = None) -> None:
+        self.jobs, self.data = jobs, data
+
+    def __enter__(self) -> Workers:
+        if self.jobs == 1:
+            self.measure = Measurer(self.data)
+        else:
+            context = multiprocessing.get_context("spawn")
+            self.stop = context.Event()
+            given = (self.data, CACHE_BYTES // self.jobs, self.stop)
+            self.pool = ProcessPoolExecutor(self.jobs, context, _start, given)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.jobs > 1:
+            self.stop.set()  # runs end at their next evaluation
+            self.pool.shutdown(cancel_futures=True)
+
+    def map(
+        self, tasks: Iterable[T], what: Callable[[T], tuple[Experiment, Sequence[int]]]
+    ) -> Iterator[tuple[T, Measured]]:
+        """Measure tasks, each taken when there is a process for it, and yield them as they are done.
+
+        Args:
+            tasks: The tasks.
+            what: Gives a task's experiment and seeds.
+        """
+        if self.jobs == 1:
+            for task in tasks:
+                yield task, self.measure(*what(task))
+            return
+        pending: dict[Future[Measured], T] = {}
+        remaining = iter(tasks)
+        while True:
+            for task in islice(remaining, self.jobs - len(pending)):
+                experiment, seeds = what(task)
+                experiment = replace(experiment, threads=experiment.threads or 1)
+                with _deaf():
+                    pending[self.pool.submit(_work, experiment, seeds)] = task
+            if not pending:
+                return
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(future), future.result()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C, and let processes that start inherit it: interrupted while it imports, one says so at length."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_worker = Measurer()
+
+
+def _start(data: Any, limit: int, stop: Any) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks is interrupted, and ends the others
+    keep_freed_memory()
+    _worker = Measurer(data, limit, stop.is_set)
+
+
+def _work(experiment: Experiment, seeds: Sequence[int]) -> Measured:
+    return _worker(experiment, seeds)

@@ -1,0 +1,155 @@
+"""The notation of what is searched: ranges of numbers, choices, and features such as ``ppr/10/0.05``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.options import Experiment
+from gamlp_admm.transforms import OPERATORS, AugmentFeatures
+
+FEATURES, RATIO = "features", "rho/nu"
+JOINT = {FEATURES: ("operator", "hops", "alpha", "t"), RATIO: ("rho", "nu")}
+"""Names that stand for several options, which are chosen together."""
+
+FIXED = {
+    *("dataset", "root", "split_seed", "algorithm", "recipe", "seed", "device", "dtype", "threads"),
+    *("checkpoint", "checkpoint_every", "resume", "processes", "node_shards", "balance", "timeout", "trace"),
+}
+"""Options that are not searched: they say what is trained on and where, not how well."""
+
+SEARCHABLE = tuple(f.name for f in fields(Experiment) if f.name not in FIXED)
+PARAMETER = {"ppr": "alpha", "heat": "t"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``: evenly, or evenly in the logarithm; ``whole`` ones or two digits of any."""
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A few values, by their text: the options that each sets."""
+
+    values: Mapping[str, Mapping[str, Any]]
+
+
+def parse(name: str, text: str) -> Range | Choice:
+    """Return what the text of a name means.
+
+    Raises:
+        InputError: It is not one of its notation.
+    """
+    kinds: set[type] = {float} if name == RATIO else set() if name == FEATURES else _kinds(name)
+    if name == RATIO or (":" in text and kinds & {int, float}):
+        return _range(name, text, float not in kinds)
+    values: dict[str, dict[str, Any]] = {}
+    for item in map(str.strip, text.split(",")):
+        values[item] = _features(item) if name == FEATURES else {name: _value(name, item, kinds)}
+    return Choice(values)
+
+
+def _range(name: str, text: str, whole: bool) -> Range:
+    low, _, rest = text.partition(":")
+    high, sign, scale = rest.partition(":")
+    number: Callable[[str], float] = int if whole else _finite
+    try:
+        made = Range(number(low), number(high), scale == "log", whole)
+    except ValueError:
+        made = None
+    if made is None or (sign and not made.log) or not made.low < made.high or (made.log and made.low <= 0):
+        kind = "integers" if whole else "numbers"
+        raise InputError(
+            f"search {name}={text}: allowed: LOW:HIGH or LOW:HIGH:log, {kind}, LOW < HIGH, 0 < LOW for log"
+        )
+    return made
+
+
+def _features(text: str) -> dict[str, Any]:
+    operator, *rest = text.split("/")
+    if operator not in (*OPERATORS, "none"):
+        raise unknown("operator", operator, (*OPERATORS, "none"))
+    if text == "none":
+        return {"operator": "none"}
+    names = ["hops", PARAMETER[operator]] if operator in PARAMETER else ["hops"]
+    try:
+        if operator == "none" or len(rest) > len(names):
+            raise ValueError
+        values: list[Any] = [
+            _value("hops", part, {int, tuple}) if i == 0 else float(part) for i, part in enumerate(rest)
+        ]
+        made = AugmentFeatures(operator=operator, **dict(zip(names, values, strict=False)))
+    except InputError as error:
+        raise InputError(f"search features={text}: {error}") from None
+    except ValueError:
+        allowed = "none, sym/HOPS, row/HOPS, ppr/HOPS/ALPHA or heat/HOPS/T; HOPS as 4, 0-4 or 0+2+4"
+        raise InputError(f"search features={text}: allowed: {allowed}") from None
+    return {name: getattr(made, name) for name in ("operator", *names)}
+
+
+def _kinds(name: str) -> set[type]:
+    """Return the types of an option's values, without their own parameters."""
+    hint = get_type_hints(Experiment)[name]
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return {get_origin(kind) or kind for kind in kinds} - {NoneType}
+
+
+def _value(name: str, text: str, kinds: set[type]) -> Any:
+    for kind, read in PARSERS.items():
+        if kind in kinds and text:
+            try:
+                return read(text)
+            except ValueError:
+                continue
+    if text == "none":  # as if it were not given
+        return None
+    allowed = " or ".join(WORDS[kind] for kind in PARSERS if kind in kinds)
+    raise InputError(f"search {name}: {text!r} is not allowed; allowed: {allowed}")
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    low, sign, high = text.partition("-")
+    return tuple(range(int(low), int(high) + 1)) if sign else tuple(int(part) for part in text.split("+"))
+
+
+PARSERS: dict[type, Callable[[str], Any]] = {bool: _flag, int: int, float: _finite, tuple: _integers, str: str}
+WORDS = {bool: "true, false", int: "integers", float: "numbers", tuple: "sets as 0-4 or 0+2+4", str: "names"}
+
+
+def features_text(used: Experiment) -> str:
+    """Return the notation of a resolved experiment's features."""
+    names = ("operator", "hops", PARAMETER[str(used.operator)]) if used.operator in PARAMETER else ("operator", "hops")
+    return "/".join(value_text(value) for name in names if (value := getattr(used, name)) is not None)
+
+
+def value_text(value: Any) -> str:
+    """Return the notation of a value."""
+    if isinstance(value, tuple):
+        consecutive = len(value) > 0 and all(b == a + 1 for a, b in pairwise(value))
+        return f"{value[0]}-{value[-1]}" if consecutive else "+".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,125 @@
+"""What a search gives: its trials, the best of them, and the recipe that holds its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from gamlp_admm.errors import InputError
+from gamlp_admm.options import PDADMM, RECIPE, Experiment
+from gamlp_admm.tuning.measuring import OWN
+from gamlp_admm.tuning.notation import SEARCHABLE
+from gamlp_admm.tuning.space import Space
+
+SHAPE = ("operator", "hops", "layers", "nu", "mu")
+"""What the description of a result always names; of the rest only what is searched or not the default."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a search is, for callbacks.
+
+    Attributes:
+        phase: ``search``, or ``finals``: the best trials from more seeds.
+        done: Trials, or runs of the finals, that are done.
+        total: Their number in the end.
+        best: Highest validation accuracy of a trial so far, or ``None``.
+    """
+
+    phase: str
+    done: int
+    total: int
+    best: float | None
+
+
+Callback = Callable[[Step], object]
+"""Called after each trial and each run of the finals; the search ends if it returns ``True``."""
+
+
+@dataclass
+class Tuning:
+    """What a search gave.
+
+    Attributes:
+        dataset: Name of the data set.
+        algorithm: The algorithm.
+        space: The notation of what was searched, by name.
+        seeds: Seeds of each trial.
+        final_seeds: Seeds of each finalist.
+        trials: A dictionary a trial: ``number``, ``state`` (``complete``, ``failed``, or ``repeated``: an earlier one's
+            options), ``standing`` (whether its options are those that stood before), ``options``, ``searched`` (their
+            notation), ``val_accuracy`` (mean over seeds, of the weights that are best on validation),
+            ``val_accuracy_std``, ``last_val_accuracy`` (of the last weights), ``seconds``, ``error``; and of finalists
+            ``final_val_accuracy``, ``final_val_accuracy_std`` and ``final_last_val_accuracy``, else ``None``.
+        interrupted: Whether it was ended by Ctrl-C.
+    """
+
+    dataset: str
+    algorithm: str
+    space: dict[str, str]
+    seeds: list[int]
+    final_seeds: list[int]
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def winner(self) -> dict[str, Any] | None:
+        """The best trial: of the finalists, if all of them were measured, else of all; ``None`` if all failed.
+
+        Ties go to the better last weights, then to the earlier trial.
+        """
+        final = [trial for trial in self.trials if trial["final_val_accuracy"] is not None]
+        ranked = sorted(final, key=_final_rank) if final else ranking(self.trials)
+        return ranked[0] if ranked else None
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The options of :attr:`winner`: those of :data:`SHAPE`, those searched, and what is not the default."""
+        return dict(self.winner["options"]) if self.winner else {}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What of :attr:`best` a recipe holds, as its file has it: sets as lists."""
+        kept = {name: value for name, value in self.best.items() if name in RECIPE}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``tune --json`` writes."""
+        return {"best": self.best, **asdict(self)}
+
+
+def check_recipe(experiment: Experiment, space: Space | None = None) -> None:
+    """Check that a recipe can hold what a search gives.
+
+    Raises:
+        InputError: The algorithm takes no recipes, or an option has no place in one.
+    """
+    if experiment.algorithm not in PDADMM:
+        raise InputError(f"recipes are for {', '.join(PDADMM)}, not for {experiment.algorithm}")
+    names = space.names if space else set()
+    # How often a run is evaluated is no setting of it, though what is best may be found between.
+    for name in (settings(experiment.resolve()).keys() | names) - RECIPE - {"evaluate_every"}:
+        raise InputError(f"a recipe cannot hold {name}; allowed: {', '.join(sorted(RECIPE))}")
+
+
+def settings(used: Experiment, names: Collection[str] = ()) -> dict[str, Any]:
+    """Return the options that make a resolved experiment: of its shape, those named, and what is not the default."""
+    shape = {name: value for name in SHAPE if (value := getattr(used, name)) is not None}
+    plain = Experiment(dataset=OWN, algorithm=used.algorithm, dtype=used.dtype, **shape).resolve()
+    values = {name: getattr(used, name) for name in SEARCHABLE}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and (name in shape or name in names or value != getattr(plain, name))
+    }
+
+
+def ranking(trials: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the complete trials, the best first; ties go to the better last weights, then to the earlier trial."""
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    return sorted(complete, key=lambda t: (-t["val_accuracy"], -t["last_val_accuracy"], t["number"]))
+
+
+def _final_rank(trial: dict[str, Any]) -> tuple[float, float, int]:
+    return -trial["final_val_accuracy"], -trial["final_last_val_accuracy"], trial["number"]

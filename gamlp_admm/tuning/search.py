@@ -1,0 +1,119 @@
+"""The search: trials proposed by Optuna, the best of them measured again from more seeds, and what is best then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from gamlp_admm.errors import InputError
+from gamlp_admm.options import Experiment
+from gamlp_admm.tuning.measuring import OWN, Workers
+from gamlp_admm.tuning.result import Callback, Tuning
+from gamlp_admm.tuning.space import Space
+from gamlp_admm.tuning.study import Search, Task
+
+
+def tune(
+    experiment: Experiment,
+    space: Space | Mapping[str, str] | None = None,
+    trials: int = 50,
+    seeds: Sequence[int] = (0,),
+    timeout: float | None = None,
+    sampler_seed: int = 0,
+    storage: str | Path | None = None,
+    *,
+    finalists: int = 5,
+    final_seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    jobs: int = 1,
+    data: Any = None,
+    callbacks: Sequence[Callback] = (),
+) -> Tuning:
+    """Search for the options with the highest validation accuracy; test accuracy is not looked at.
+
+    The first trial is the experiment as it stands. The others are proposed by Optuna's TPE sampler, which maximises
+    the mean over ``seeds`` of the validation accuracy of the weights that are best on validation. Then the best of
+    them, and the first, are run from ``final_seeds``, and the highest mean wins. With one job, the same arguments give
+    the same trials, also if the search is interrupted and resumed in between. Ctrl-C ends it with what is done.
+
+    Args:
+        experiment: The options that stay fixed.
+        space: What is searched; by default :meth:`Space.default`, or what ``storage`` began with.
+        trials: Number of trials, those in ``storage`` included.
+        seeds: Seeds of the weights.
+        timeout: Seconds after which no further trial begins; finals do.
+        sampler_seed: Seed of the sampler.
+        storage: A file that keeps the trials (Optuna's journal); a search goes on where the file ends.
+        finalists: Number of trials in the finals; 0 for no finals.
+        final_seeds: Seeds of the finals.
+        jobs: Processes that run trials at the same time, each with one thread unless ``experiment`` says otherwise.
+        data: A graph of one's own (PyG ``Data`` with ``train_mask`` and ``val_mask``) in place of the data set.
+        callbacks: Called with a :class:`Step`.
+
+    Raises:
+        InputError: An option, the space or the data is wrong, ``storage`` belongs to another search, or Optuna is
+            absent.
+        RuntimeError: Every trial failed.
+    """
+    check_optuna()
+    _check_counts(trials, seeds, finalists, final_seeds, jobs)
+    if data is not None:
+        experiment = replace(experiment, dataset=OWN)
+    used = experiment.resolve()
+    if space is not None:
+        space = space if isinstance(space, Space) else Space(space)
+        space.check(experiment)
+    with _quiet_optuna(), Workers(jobs, data) as workers:
+        search = Search(experiment, space, seeds, sampler_seed, storage)
+        result = Tuning(used.dataset, used.algorithm, search.space.texts, list(seeds), list(final_seeds))
+        phases = (search.standing(), search.proposed(trials, timeout), search.finals(finalists, final_seeds))
+        try:
+            for task, measured in chain.from_iterable(workers.map(phase, Task.runs) for phase in phases):
+                search.record(task, measured)
+                step = search.step(trials)
+                if True in [callback(step) for callback in callbacks]:
+                    break
+        except KeyboardInterrupt:
+            result.interrupted = True
+        finally:
+            search.abandon()
+        result.trials = search.results(finalists, final_seeds)
+    if result.winner is None and not result.interrupted:
+        raise RuntimeError(f"every trial failed; the first one: {result.trials[0]['error']}")
+    return result
+
+
+def check_optuna() -> None:
+    """Check that Optuna is there.
+
+    Raises:
+        InputError: It is not.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise InputError("tune needs optuna: pip install 'gamlp-admm[tune]'") from None
+
+
+def _check_counts(trials: int, seeds: Sequence[int], finalists: int, final_seeds: Sequence[int], jobs: int) -> None:
+    for name, count, least in (("trials", trials, 1), ("finalists", finalists, 0), ("jobs", jobs, 1)):
+        if count < least:
+            raise InputError(f"{name} must be an integer of at least {least}, not {count}")
+    for name, several in (("seeds", seeds), ("final_seeds", final_seeds)):
+        if not several or len(set(several)) < len(several):
+            raise InputError(f"{name} {','.join(map(str, several))!r}: allowed: different integers, at least one")
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    from optuna import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
