@@ -10,7 +10,8 @@ import torch
 
 from gamlp_admm.activations import ACTIVATIONS
 from gamlp_admm.backprop import OPTIMIZERS, taken_by
-from gamlp_admm.datasets import dataset_info
+from gamlp_admm.combination import CombineFeatures
+from gamlp_admm.datasets import dataset_info, read_recipe
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.labels import AugmentLabels
 from gamlp_admm.losses import RISKS
@@ -69,6 +70,7 @@ PDADMM = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
 """The algorithms that recipes are tuned for."""
 
 FREE = {
+    "recipe",
     "root",
     "iterations",
     "patience",
@@ -89,10 +91,12 @@ class Experiment:
 
     Attributes:
         dataset: Name of a data set (:func:`gamlp_admm.datasets.load_dataset`).
+        recipe: A TOML file whose table ``[recipe]`` stands for the data set's own.
         root: Data root.
         split_seed: Seed of a random split; ``None`` for the usual split.
         algorithm: One of :data:`gamlp_admm.trainers.ALGORITHMS`.
-        operator: ``sym``, ``row``, ``ppr``, ``heat``, or ``none`` for the features as they are.
+        operator: ``sym``, ``row``, ``ppr``, ``heat``, or ``none`` for the features as they are; or several side by
+            side, with hops and all, as ``ppr/10/0.2+row/1-2`` (:meth:`gamlp_admm.combination.CombineFeatures.parse`).
         hops: Propagation steps: their number, or the set to keep. The recipe's are for the recipe's operator;
             another has its own default, 4 for ``sym`` and ``row``, 10 for ``ppr`` and ``heat``.
         alpha: Teleport probability of ``ppr``.
@@ -156,6 +160,7 @@ class Experiment:
     """
 
     dataset: str = "digits-knn"
+    recipe: str | None = None
     root: str | None = None
     split_seed: int | None = None
     algorithm: str = "pdadmm-g"
@@ -260,7 +265,11 @@ class Experiment:
         options = {name: v for name in names if (v := getattr(self, name)) is not None}
         if self.operator == "none":
             options |= {"operator": "sym", "hops": 0}
-        features = AugmentFeatures(**options, dtype=DTYPES[self.dtype])
+        features: Callable[[Any], Any] = (
+            CombineFeatures.parse(self.operator, DTYPES[self.dtype])
+            if self.operator is not None and "/" in self.operator
+            else AugmentFeatures(**options, dtype=DTYPES[self.dtype])
+        )
         if self.label_operator in (None, "none"):
             return features
         if self.label_operator == self.operator:
@@ -313,7 +322,10 @@ class Experiment:
 
     def _recipe(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return what applies of the data set's recipe."""
-        recipe = {} if self.dataset.startswith("pyg:") else dict(dataset_info(self.dataset).recipe)
+        if self.recipe is not None:
+            recipe = dict(read_recipe(self.recipe, RECIPE))
+        else:
+            recipe = {} if self.dataset.startswith("pyg:") else dict(dataset_info(self.dataset).recipe)
         allowed = RECIPE if self.algorithm in PDADMM else MODEL_RECIPE
         dropped: set[str] = set()
         if given.get("operator", recipe.get("operator")) != recipe.get("operator"):
@@ -339,9 +351,15 @@ def growth_depths(grow: str | Sequence[int]) -> tuple[int, ...]:
 def _augmentation(values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return hops, alpha and t as used, ``None`` where the operator does not take them."""
     operator = values["operator"]
+    takers = {"hops": OPERATORS, "alpha": ("ppr",), "t": ("heat",)}
+    if "/" in operator:
+        said = (*takers, "normalize_features")
+        for name in {*said} & given.keys():
+            raise InputError(f"{name} does not apply to operator {operator}, which says it itself")
+        CombineFeatures.parse(operator)
+        return dict.fromkeys(said)
     if operator not in (*OPERATORS, "none"):
         raise unknown("operator", operator, (*OPERATORS, "none"))
-    takers = {"hops": OPERATORS, "alpha": ("ppr",), "t": ("heat",)}
     taken = [name for name, operators in takers.items() if operator in operators]
     for name in takers.keys() & given.keys() - {*taken}:
         raise InputError(f"{name} does not apply to operator {operator}; it is for {', '.join(takers[name])}")

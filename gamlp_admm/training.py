@@ -25,7 +25,6 @@ from gamlp_admm.team import ProcessTeam, Team
 from gamlp_admm.trace import Trace
 from gamlp_admm.units import SCALES
 
-
 GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Depths that ``grow="auto"`` passes through on the way to the final one."""
 

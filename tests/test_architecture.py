@@ -24,7 +24,8 @@ ROWS = [
     "activations losses trace codecs schedules checkpoint balance features units propagation stacked",
     "blocks nn data channel optim",
     "proximal",
-    "problem state evaluation team transforms labels correction datasets history",
+    "problem state evaluation team transforms correction datasets history",
+    "combination labels",
     "engine session",
     "algorithms launch run",
     "training",
@@ -41,7 +42,7 @@ ROW = {name: i for i, row in enumerate(ROWS) for name in row.split()}
 
 # Who alone may import a package.
 ONLY_IN = {
-    "torch_geometric": "transforms labels correction datasets bench",
+    "torch_geometric": "transforms combination labels correction datasets bench",
     "ogb": "transforms datasets",
     "torch.distributed": "channel team launch optim",
     "click": "cli commands console",

@@ -55,6 +55,8 @@ def test_recipe_options_and_defaults_are_options():
         Experiment(operator="ppr", grow="2,5"),
         Experiment(algorithm="adam", operator="none"),
         Experiment(operator="heat", hops=(4, 8), class_weight="balanced"),
+        Experiment(operator="ppr/10/0.2+row/1-2/normalized"),
+        Experiment(label_operator="ppr", residual=True),
     ],
 )
 def test_resolve_is_idempotent(experiment):

@@ -118,6 +118,8 @@ def test_numbers_are_rounded_and_rho_follows_nu() -> None:
     space = Space({"nu": "1e-4:1:log", "rho/nu": "0.1:10", "hidden": "16:512:log"})
     made = space.options({"nu": 0.0123456, "rho/nu": 2.5, "hidden": 123}, KARATE)
     assert made == {"nu": 0.012, "rho": 0.03, "hidden": 123}
+    both = Space({"nu": "1e-4:1", "mu/nu": "0.1:1"}).options({"nu": 0.1, "mu/nu": 0.25}, KARATE)
+    assert both == {"nu": 0.1, "mu": 0.025}
     alone = Space({"rho/nu": "0.1:10"}).options({"rho/nu": 0.333}, KARATE)
     assert replace(KARATE, **alone).resolve() == replace(KARATE.resolve(), rho=0.0033)
 
@@ -144,9 +146,9 @@ def test_every_option_is_searchable_or_not() -> None:
         ("activation=relu,rule", "unknown activation 'rule': did you mean 'relu'?"),
         ("normalize-features=yes", "allowed: true, false"),
         ("features=ppp/10", "unknown operator 'ppp'"),
-        ("features=sym/4/3", "allowed: none, sym/HOPS"),
+        ("features=sym/4/3", "allowed: sym/HOPS"),
         ("features=ppr/10/2", "search features=ppr/10/2: alpha"),
-        ("features=sym/4-x", "search hops: '4-x' is not allowed"),
+        ("features=sym/4-x", "operator sym/4-x: allowed: sym/HOPS"),
         ("operator=sym,ppr", "operator is both set and searched"),
     ],
 )
@@ -184,7 +186,7 @@ def test_default_space(dataset: str, algorithm: str) -> None:
     space.check(experiment)
     assert ("features" in space.texts) == (dataset == "cora")
     if algorithm == "pdadmm-g":
-        assert {"layers", "nu", "mu", "rho/nu"} <= space.texts.keys()
+        assert {"layers", "nu", "mu/nu", "rho/nu"} <= space.texts.keys()
         assert space.chosen(experiment.resolve()) is not None
     fixed = replace(experiment, layers=4, operator="sym")
     assert not {"layers", "features"} & Space.default(fixed).texts.keys()

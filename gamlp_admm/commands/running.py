@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 OPTIONS: tuple[Decorator, ...] = (
     option("--dataset", default="digits-knn", help="Data set; `gamlp-admm datasets` lists them."),
     option("--root", metavar="DIR", help="Data root.  [default: $GAMLP_ADMM_DATA, else a cache folder]"),
+    option("--recipe", metavar="FILE", default="the data set's", help="TOML file with the recipe, as tune writes it."),
     option("--split-seed", int, "the usual split", help="Seed of a random split."),
     option(
         "--algorithm",
         default="pdadmm-g",
         help="Or pdadmm-g-q, pdadmm, dladmm, mdlam, badm, sisa, adam, sgd, adagrad, adadelta.",
     ),
-    option("--operator", default="recipe, else sym", help="sym, row, ppr, heat, or none for no augmentation."),
+    option("--operator", default="recipe, else sym", help="sym, row, ppr, heat, none, or several: ppr/10/0.2+row/1-2."),
     option("--hops", Numbers(single=True), "recipe, else 4; 10 for ppr, heat", help="Steps, or a set: 0,2,4."),
     option("--alpha", float, "0.1", help="Teleport probability of ppr."),
     option("--t", float, "3", help="Diffusion time of heat."),

@@ -9,12 +9,15 @@ from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.combination import PARAMETER, CombineFeatures, parse_hops
+from gamlp_admm.errors import InputError
 from gamlp_admm.options import Experiment
-from gamlp_admm.transforms import OPERATORS, AugmentFeatures
 
-FEATURES, RATIO = "features", "rho/nu"
-JOINT = {FEATURES: ("operator", "hops", "alpha", "t"), RATIO: ("rho", "nu")}
+FEATURES = "features"
+RATIOS = {"rho/nu": "rho", "mu/nu": "mu"}
+"""Options that may be searched as a multiple of ν."""
+
+JOINT = {FEATURES: ("operator", "hops", "alpha", "t"), **{ratio: (option, "nu") for ratio, option in RATIOS.items()}}
 """Names that stand for several options, which are chosen together."""
 
 FIXED = {
@@ -24,7 +27,6 @@ FIXED = {
 """Options that are not searched: they say what is trained on and where, not how well."""
 
 SEARCHABLE = tuple(f.name for f in fields(Experiment) if f.name not in FIXED)
-PARAMETER = {"ppr": "alpha", "heat": "t"}
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def parse(name: str, text: str) -> Range | Choice:
     Raises:
         InputError: It is not one of its notation.
     """
-    kinds: set[type] = {float} if name == RATIO else set() if name == FEATURES else _kinds(name)
-    if name == RATIO or (":" in text and kinds & {int, float}):
+    kinds: set[type] = {float} if name in RATIOS else set() if name == FEATURES else _kinds(name)
+    if name in RATIOS or (":" in text and kinds & {int, float}):
         return _range(name, text, float not in kinds)
     values: dict[str, dict[str, Any]] = {}
     for item in map(str.strip, text.split(",")):
@@ -76,25 +78,17 @@ def _range(name: str, text: str, whole: bool) -> Range:
 
 
 def _features(text: str) -> dict[str, Any]:
-    operator, *rest = text.split("/")
-    if operator not in (*OPERATORS, "none"):
-        raise unknown("operator", operator, (*OPERATORS, "none"))
     if text == "none":
         return {"operator": "none"}
-    names = ["hops", PARAMETER[operator]] if operator in PARAMETER else ["hops"]
     try:
-        if operator == "none" or len(rest) > len(names):
-            raise ValueError
-        values: list[Any] = [
-            _value("hops", part, {int, tuple}) if i == 0 else float(part) for i, part in enumerate(rest)
-        ]
-        made = AugmentFeatures(operator=operator, **dict(zip(names, values, strict=False)))
+        made = CombineFeatures.parse(text).parts
     except InputError as error:
-        raise InputError(f"search features={text}: {error}") from None
-    except ValueError:
-        allowed = "none, sym/HOPS, row/HOPS, ppr/HOPS/ALPHA or heat/HOPS/T; HOPS as 4, 0-4 or 0+2+4"
-        raise InputError(f"search features={text}: allowed: {allowed}") from None
-    return {name: getattr(made, name) for name in ("operator", *names)}
+        raise InputError(f"search features={text}: {error}; or none") from None
+    if len(made) > 1 or made[0].normalize_features:
+        return {"operator": text}
+    operator = str(made[0].operator)
+    names = ("operator", "hops", PARAMETER[operator]) if operator in PARAMETER else ("operator", "hops")
+    return {name: getattr(made[0], name) for name in names}
 
 
 def _kinds(name: str) -> set[type]:
@@ -130,12 +124,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _integers(text: str) -> tuple[int, ...]:
-    low, sign, high = text.partition("-")
-    return tuple(range(int(low), int(high) + 1)) if sign else tuple(int(part) for part in text.split("+"))
-
-
-PARSERS: dict[type, Callable[[str], Any]] = {bool: _flag, int: int, float: _finite, tuple: _integers, str: str}
+PARSERS: dict[type, Callable[[str], Any]] = {bool: _flag, int: int, float: _finite, tuple: parse_hops, str: str}
 WORDS = {bool: "true, false", int: "integers", float: "numbers", tuple: "sets as 0-4 or 0+2+4", str: "names"}
 
 

@@ -14,7 +14,7 @@ from gamlp_admm.options import Experiment
 from gamlp_admm.tuning.notation import (
     FEATURES,
     JOINT,
-    RATIO,
+    RATIOS,
     SEARCHABLE,
     Choice,
     Range,
@@ -34,7 +34,7 @@ class Space:
 
     Args:
         searched: Text by name. A name is an option of :class:`gamlp_admm.options.Experiment`; ``features``, for
-            operator, hops and alpha or t together; or ``rho/nu``, for ρ as a multiple of ν. A text is a range of
+            operator, hops and alpha or t together; or ``rho/nu`` or ``mu/nu``, for multiples of ν. A text is a range of
             numbers, ``low:high`` or ``low:high:log``, or choices, with commas between. Sets of integers, such as hops,
             are written ``0+2+4`` or ``0-4``; features ``ppr/10/0.05``, ``sym/0-4``, ``heat/10/3`` or ``none``.
 
@@ -91,9 +91,10 @@ class Space:
         texts = {
             FEATURES: ",".join([now, *(text for text in usual if text != now)]) if joined else "",
             "layers": ",".join(map(str, sorted({used.layers or 2, 2, 3, 5}))) if experiment.grow is None else "",
-            "nu": "1e-4:1:log" if used.nu is not None else "",
-            "mu": "1e-4:1:log" if used.mu is not None else "",
-            RATIO: "0.1:10:log" if used.nu is not None and used.rho is not None else "",
+            "nu": "1e-3:1:log" if used.nu is not None else "",
+            "mu/nu": "0.01:3:log" if used.nu is not None and used.mu is not None else "",
+            "rho/nu": "0.1:10:log" if used.nu is not None and used.rho is not None else "",
+            "mu": "1e-4:1:log" if used.nu is None and used.mu is not None else "",
             "rho": "1e-4:1:log" if used.nu is None and used.rho is not None else "",
             "lr": "1e-4:1:log" if used.lr is not None else "",
             "weight_decay": "1e-6:0.1:log" if used.weight_decay is not None else "",
@@ -119,12 +120,11 @@ class Space:
                 result |= dimension.values[value]
             else:
                 result[name] = value if dimension.whole else rounded(value)
-        if RATIO in result:
-            if "nu" not in result:  # to give ν is to leave the recipe's μ, so both are given
-                used = experiment.resolve()
-                result |= {"nu": used.nu, "mu": used.mu}
-            result["rho"] = rounded(result.pop(RATIO) * result["nu"])
-        return result
+        ratios = {option: result.pop(ratio) for ratio, option in RATIOS.items() if ratio in result}
+        if ratios and "nu" not in result:  # to give ν is to leave the recipe's ρ and μ, so all are given
+            used = experiment.resolve()
+            result = {"nu": used.nu, **{name: getattr(used, name) for name in RATIOS.values()}, **result}
+        return result | {option: rounded(ratio * result["nu"]) for option, ratio in ratios.items()}
 
     def chosen(self, used: Experiment) -> dict[str, Any] | None:
         """Return the values that stand for a resolved experiment's options, ``None`` if they are not in the space."""
@@ -173,13 +173,14 @@ def rounded(value: float) -> float:
 
 
 def _number(used: Experiment, name: str) -> Any:
-    if name == RATIO:
-        return None if used.rho is None or not used.nu else used.rho / used.nu
+    if name in RATIOS:
+        option = getattr(used, RATIOS[name])
+        return None if option is None or not used.nu else option / used.nu
     return getattr(used, name)
 
 
 def _given(experiment: Experiment, name: str) -> bool:
-    options = {RATIO: ("rho",)}.get(name, JOINT.get(name, (name,)))
+    options = (RATIOS[name],) if name in RATIOS else JOINT.get(name, (name,))
     defaults = {f.name: f.default for f in fields(Experiment)}
     return any(getattr(experiment, option) != defaults[option] for option in options)
 
