@@ -102,6 +102,8 @@ def imported(name):
         ("plain", "examples/benchmarks/plain/README.md"),
         ("optimizers", "README.md"),
         ("optimizers", "examples/benchmarks/optimizers/README.md"),
+        ("depth", "docs/depth.md"),
+        ("depth", "examples/benchmarks/depth/README.md"),
     ],
 )
 def test_tables_are_those_of_the_results(name, page):

@@ -47,6 +47,7 @@ SETTINGS = {
     "amazon-computers": {"operator": "sym", "hops": (1, 2), "nu": 0.01, "mu": 0.01},
     "coauthor-cs": {"operator": "ppr", "hops": 10, "nu": 0.01, "mu": 0.01},
 }
+RAW = {"scale": "none", "decay_to": "zero"}  # what these penalties are for
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
 CODECS = ("fp32", "int4-delta", "int2-delta", "grid:auto:256", "grid:auto:65536")
 SEEDS = (0, 1, 2, 3, 4)
@@ -58,7 +59,7 @@ SEEDS = (0, 1, 2, 3, 4)
 def accuracy_of(dataset: str, hidden: int, codec: str, seeds: tuple[int, ...], settings: dict[str, Any]) -> dict:
     """Train one network under one codec from every seed; return its row of the comparison, and a mean history."""
     keep_freed_memory()
-    experiment = Experiment(dataset=dataset, hidden=hidden, threads=1, **settings)
+    experiment = Experiment(dataset=dataset, hidden=hidden, threads=1, **RAW, **settings)
     prepared, comparison = prepare(experiment), Comparison()
     for name, each in plan(experiment, [codec], seeds):
         comparison.add(name, run(each, (), prepared))
@@ -216,7 +217,7 @@ def worker(path: str, codecs: list[str], settings: dict[str, Any]) -> None:
     dist.init_process_group("gloo")
     results = []
     for name in codecs:
-        ((_, each),) = plan(Experiment(threads=1, processes=2, **settings), [name], (0,))
+        ((_, each),) = plan(Experiment(threads=1, processes=2, **RAW, **settings), [name], (0,))
         report = run(each, (), None, dist.group.WORLD).report
         history = [
             {k: record[k] for k in ("iteration", "layers", "seconds", "val_accuracy")} for record in report["history"]

@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 PARTS = ("tune", "accuracy", "time")
 ADMM, ADAM = "pdadmm-g", "adam"
 Options = dict[str, Any]
+RAW = {"scale": "none", "decay_to": "zero"}  # the papers' units and weight decay
 
 FEATURES = {
     "Cora, sym": {"dataset": "cora", "operator": "sym", "hops": 4},
@@ -40,11 +41,11 @@ FEATURES = {
 }
 NETWORKS: dict[int, dict[str, Options]] = {
     2: {
-        ADMM: {"layers": 2, "iterations": 100},
+        ADMM: {**RAW, "layers": 2, "iterations": 100},
         ADAM: {"layers": 2, "iterations": 200, "evaluate_every": 2},
     },
     10: {
-        ADMM: {"grow": (2, 5, 10), "iterations": 60},
+        ADMM: {**RAW, "grow": (2, 5, 10), "iterations": 60},
         ADAM: {"layers": 10, "iterations": 200, "evaluate_every": 2},
     },
 }
@@ -73,8 +74,8 @@ class Plan:
         if quick:
             self.features = {"Karate, ppr": {"dataset": "karate", "operator": "ppr", "hops": 10, "hidden": 8}}
             self.networks = {
-                2: {name: {"layers": 2, "iterations": 4} for name in (ADMM, ADAM)},
-                10: {ADMM: {"grow": (2, 10), "iterations": 4}, ADAM: {"layers": 10, "iterations": 4}},
+                2: {ADMM: {**RAW, "layers": 2, "iterations": 4}, ADAM: {"layers": 2, "iterations": 4}},
+                10: {ADMM: {**RAW, "grow": (2, 10), "iterations": 4}, ADAM: {"layers": 10, "iterations": 4}},
             }
             self.grids = {ADMM: {"nu": (1e-2, 1e-1)}, ADAM: {"lr": (1e-3, 1e-2)}}
             self.cases = self.timed = [("Karate, ppr", 2), ("Karate, ppr", 10)]
