@@ -23,7 +23,7 @@ except InputError as error:  # neither present nor to be downloaded
 transform = T.Compose([T.ToUndirected(), AugmentFeatures(operator="ppr", hops=10, alpha=0.1)])
 data = transform(loaded.data)  # any PyG Data with x, edge_index, y and masks will do
 model = GAMLP(data.num_features, 100, loaded.info.classes, num_layers=2, init="kaiming")
-result = PdADMMG(rho=1e-2, nu=1e-2, mu=1e-2).fit(model, data, iterations=100, seed=0)
+result = PdADMMG().fit(model, data, iterations=100, seed=0)
 
 classes = model(data.x).argmax(dim=-1)  # plain torch: the weights that are best on validation are in the model
 correct = classes[data.test_mask] == data.y[data.test_mask]

@@ -92,6 +92,8 @@ def imported(name):
 @pytest.mark.parametrize(
     ("name", "page"),
     [
+        ("accuracy", "README.md"),
+        ("accuracy", "examples/benchmarks/accuracy/README.md"),
         ("cora", "README.md"),
         ("cora", "examples/benchmarks/cora/README.md"),
         ("communication", "README.md"),
@@ -102,6 +104,7 @@ def imported(name):
         ("plain", "examples/benchmarks/plain/README.md"),
         ("optimizers", "README.md"),
         ("optimizers", "examples/benchmarks/optimizers/README.md"),
+        ("depth", "README.md"),
         ("depth", "docs/depth.md"),
         ("depth", "examples/benchmarks/depth/README.md"),
     ],

@@ -19,7 +19,15 @@ from gamlp_admm.datasets import list_datasets
 ROOT = Path(__file__).parents[1]
 PAGES = {
     page: (ROOT / page).read_text(encoding="utf-8")
-    for page in ("README.md", "docs/processes.md", "docs/communication.md", "docs/algorithms.md", "docs/estimators.md")
+    for page in (
+        "README.md",
+        "docs/processes.md",
+        "docs/communication.md",
+        "docs/algorithms.md",
+        "docs/estimators.md",
+        "docs/depth.md",
+        "docs/tuning.md",
+    )
 }
 TEXT = PAGES["README.md"]
 FENCE = re.compile(r"(?:^<!-- (?P<marker>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.M)

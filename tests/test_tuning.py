@@ -24,7 +24,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import run
 from gamlp_admm.options import RECIPE, Experiment
 from gamlp_admm.tuning import Space, Step, check_recipe, measuring, tune
-from gamlp_admm.tuning.measuring import Measurer
+from gamlp_admm.tuning.measuring import Measurer, resplit
 from gamlp_admm.tuning.notation import FIXED, SEARCHABLE
 from gamlp_admm.tuning.result import settings
 
@@ -538,3 +538,39 @@ def test_without_optuna(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main([*DIGITS, "--trials", "1"]) == 2
     assert one_line(capsys.readouterr().err) == "gamlp-admm: tune needs optuna: pip install 'gamlp-admm[tune]'\n"
+
+
+# --- splits of their own ------------------------------------------------------------------------------------
+
+
+def test_resplits_draw_from_training_and_validation_nodes() -> None:
+    data = load_dataset("digits-knn").data
+    pool = data.train_mask | data.val_mask
+    drawn = [resplit(data, seed) for seed in (0, 0, 1)]
+    for each in drawn:
+        assert torch.equal(each.train_mask | each.val_mask, pool)
+        assert not (each.train_mask & each.val_mask).any()
+        before, after = (torch.bincount(data.y[mask]) for mask in (data.train_mask, each.train_mask))
+        assert (after <= before).all()
+        assert (2 * after <= torch.bincount(data.y[pool]) + 1).all()
+    assert torch.equal(drawn[0].train_mask, drawn[1].train_mask)
+    assert not torch.equal(drawn[0].train_mask, drawn[2].train_mask)
+
+
+def test_each_seed_has_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def run(experiment: Experiment, callbacks: Any, prepared: Any) -> Any:
+        seen.append((experiment.seed, prepared.data.train_mask.clone(), bool(prepared.data.test_mask.any())))
+        return SimpleNamespace(report={"best": {"val_accuracy": 0.5}, "last": {"val_accuracy": 0.5}})
+
+    monkeypatch.setattr("gamlp_admm.tuning.measuring.run", run)
+    tune(KARATE, {"nu": "0.1,0.2"}, 2, seeds=(0, 1), finalists=0, resplit=True)
+    assert [seed for seed, *_ in seen] == [0, 1] * (len(seen) // 2)
+    assert all(torch.equal(a[1], b[1]) == (a[0] == b[0]) for a in seen for b in seen)
+    assert not any(test for *_, test in seen)
+
+
+def test_resplits_refuse_labels_as_features() -> None:
+    with pytest.raises(InputError, match="labels as features belong to the split"):
+        tune(replace(KARATE, label_operator="sym"), {"nu": "0.1,0.2"}, 1, resplit=True)

@@ -37,6 +37,7 @@ ELSEWHERE = {"root", "storage", "recipe", "json", "jobs", "threads", "quiet", "w
 @option("--seeds", Numbers(), "0", metavar="A,B,C", help="Each trial is the mean over these.")
 @option("--finalists", int, "5", help="The best trials that are run again; 0 for none.")
 @option("--final-seeds", Numbers(), "0,1,2,3,4", metavar="A,B,C", help="Seeds of the finalists.")
+@click.option("--resplit", is_flag=True, help="Each seed draws its training nodes from training and validation nodes.")
 @option("--timeout", float, metavar="SECONDS", help="Begin no further trial after that time.")
 @option("--sampler-seed", int, "0", help="Seed of what is proposed.")
 @option("--storage", Path, metavar="FILE", help="Keep the trials there; go on where it ends.")
@@ -72,7 +73,7 @@ def tune(
     from gamlp_admm.options import Experiment
 
     tuning.check_optuna()
-    names = ("trials", "seeds", "finalists", "final_seeds", "timeout", "sampler_seed", "storage", "jobs")
+    names = ("trials", "seeds", "finalists", "final_seeds", "timeout", "sampler_seed", "storage", "resplit", "jobs")
     how = {name: value for name in names if (value := options.pop(name)) is not None}
     experiment = Experiment(**{name: value for name, value in options.items() if value is not None})
     texts = {**(tuning.Space.read(space).texts if space else {}), **tuning.Space.parse(search).texts}

@@ -64,10 +64,17 @@ class Measurer:
         data: A graph to train on in place of the experiments' data set.
         limit: Bytes of features to keep.
         stop: Says whether to end a run.
+        resplit: Whether each seed trains on nodes of its own, as :func:`resplit` draws them.
     """
 
-    def __init__(self, data: Any = None, limit: int = CACHE_BYTES, stop: Callable[[], bool] = lambda: False) -> None:
-        self.data, self.limit, self.stop = data, limit, stop
+    def __init__(
+        self,
+        data: Any = None,
+        limit: int = CACHE_BYTES,
+        stop: Callable[[], bool] = lambda: False,
+        resplit: bool = False,
+    ) -> None:
+        self.data, self.limit, self.stop, self.resplit = data, limit, stop, resplit
         self.kept: OrderedDict[tuple[Any, ...], Prepared] = OrderedDict()
 
     def __call__(self, experiment: Experiment, seeds: Sequence[int]) -> Measured:
@@ -79,7 +86,8 @@ class Measurer:
             try:
                 prepared = self.prepared(experiment)
                 for seed in seeds:
-                    report = run(replace(experiment, seed=seed), [lambda _: self.stop()], prepared).report
+                    each = replace(prepared, data=resplit(prepared.data, seed)) if self.resplit else prepared
+                    report = run(replace(experiment, seed=seed), [lambda _: self.stop()], each).report
                     best.append((report.get("correct_and_smooth") or report["best"])["val_accuracy"])
                     last.append(report["last"]["val_accuracy"])
                 if None in best:
@@ -112,24 +120,46 @@ class Measurer:
         return Prepared(data, data.num_features, info, 0.0, 0.0)
 
 
+def resplit(data: Any, seed: int) -> Any:
+    """Return data whose training nodes are drawn anew from training and validation nodes; the rest of them validate.
+
+    As many of each class train as before, but at most half of those there are.
+
+    Args:
+        data: PyG ``Data`` with one class a node.
+        seed: Draws them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pool = data.train_mask | data.val_mask
+    train = torch.zeros_like(pool)
+    for c in data.y[pool].unique():
+        nodes = (pool & (data.y == c)).nonzero()[:, 0]
+        count = min(int((data.train_mask & (data.y == c)).sum()), len(nodes) // 2)
+        train[nodes[torch.randperm(len(nodes), generator=generator)[:count]]] = True
+    drawn = copy.copy(data)
+    drawn.train_mask, drawn.val_mask = train, pool & ~train
+    return drawn
+
+
 class Workers:
     """Measures experiments in this process or, with several jobs, in others; a context manager.
 
     Args:
         jobs: Number of experiments that run at the same time.
         data: See :class:`Measurer`.
+        resplit: See :class:`Measurer`.
     """
 
-    def __init__(self, jobs: int = 1, data: Any = None) -> None:
-        self.jobs, self.data = jobs, data
+    def __init__(self, jobs: int = 1, data: Any = None, resplit: bool = False) -> None:
+        self.jobs, self.data, self.resplit = jobs, data, resplit
 
     def __enter__(self) -> Workers:
         if self.jobs == 1:
-            self.measure = Measurer(self.data)
+            self.measure = Measurer(self.data, resplit=self.resplit)
         else:
             context = multiprocessing.get_context("spawn")
             self.stop = context.Event()
-            given = (self.data, CACHE_BYTES // self.jobs, self.stop)
+            given = (self.data, CACHE_BYTES // self.jobs, self.stop, self.resplit)
             self.pool = ProcessPoolExecutor(self.jobs, context, _start, given)
         return self
 
@@ -181,11 +211,11 @@ def _deaf() -> Iterator[None]:
 _worker = Measurer()
 
 
-def _start(data: Any, limit: int, stop: Any) -> None:
+def _start(data: Any, limit: int, stop: Any, resplit: bool) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks is interrupted, and ends the others
     keep_freed_memory()
-    _worker = Measurer(data, limit, stop.is_set)
+    _worker = Measurer(data, limit, stop.is_set, resplit)
 
 
 def _work(experiment: Experiment, seeds: Sequence[int]) -> Measured:

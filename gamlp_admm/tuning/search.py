@@ -28,6 +28,7 @@ def tune(
     *,
     finalists: int = 5,
     final_seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    resplit: bool = False,
     jobs: int = 1,
     data: Any = None,
     callbacks: Sequence[Callback] = (),
@@ -49,6 +50,9 @@ def tune(
         storage: A file that keeps the trials (Optuna's journal); a search goes on where the file ends.
         finalists: Number of trials in the finals; 0 for no finals.
         final_seeds: Seeds of the finals.
+        resplit: Whether each seed draws training nodes of its own from training and validation nodes, as many of each
+            class as before, and validates on the rest. What is best for one small split is partly luck; this takes some
+            of it away, and looks at no other labels.
         jobs: Processes that run trials at the same time, each with one thread unless ``experiment`` says otherwise.
         data: A graph of one's own (PyG ``Data`` with ``train_mask`` and ``val_mask``) in place of the data set.
         callbacks: Called with a :class:`Step`.
@@ -63,11 +67,13 @@ def tune(
     if data is not None:
         experiment = replace(experiment, dataset=OWN)
     used = experiment.resolve()
+    if resplit and used.label_operator not in (None, "none"):
+        raise InputError("resplit: labels as features belong to the split that they were made for")
     if space is not None:
         space = space if isinstance(space, Space) else Space(space)
         space.check(experiment)
-    with _quiet_optuna(), Workers(jobs, data) as workers:
-        search = Search(experiment, space, seeds, sampler_seed, storage)
+    with _quiet_optuna(), Workers(jobs, data, resplit) as workers:
+        search = Search(experiment, space, seeds, sampler_seed, storage, resplit)
         result = Tuning(used.dataset, used.algorithm, search.space.texts, list(seeds), list(final_seeds))
         phases = (search.standing(), search.proposed(trials, timeout), search.finals(finalists, final_seeds))
         try:

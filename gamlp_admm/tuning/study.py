@@ -57,6 +57,7 @@ class Search:
         seeds: Sequence[int],
         sampler_seed: int,
         storage: str | Path | None,
+        resplit: bool = False,
     ) -> None:
         from optuna import distributions
 
@@ -64,7 +65,7 @@ class Search:
         self.study = _study(storage)
         self.space = space or Space.default(experiment)
         given = {name: getattr(experiment, name, None) for name in (*IDENTITY, *SEARCHABLE)}
-        mine = _plain({**given, "seeds": seeds, "search": self.space.texts})
+        mine = _plain({**given, "seeds": seeds, "resplit": resplit, "search": self.space.texts})
         before = self.study.user_attrs.get("search", mine)
         if space is None:  # its default depends on the recipe, which may have been written since
             mine["search"] = before["search"]
