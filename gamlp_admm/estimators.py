@@ -163,7 +163,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     """A multi-layer perceptron for classes, trained by any of the package's algorithms.
 
-    Features are taken as they are; penalties expect them standardised (``make_pipeline(StandardScaler(), …)``).
+    Features are taken as they are; penalties expect them standardised (``make_pipeline(StandardScaler(), …)``), except
+    those of pdADMM, which measures features itself.
     Features of float32 are trained on in float32, which takes less time and half the memory, all others in float64.
     Sparse features are accepted and made dense.
 

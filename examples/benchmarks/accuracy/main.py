@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,7 +25,10 @@ from gamlp_admm.report import accuracy_markdown
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 PAGES = [HERE / "README.md", ROOT / "README.md"]
-COMMAND = ("bench", "accuracy", "--splits", "both")
+RUNS = {
+    "usual": ("bench", "accuracy"),
+    "random": ("bench", "accuracy", "--splits", "random", "--methods", "pdadmm-g,pdadmm-g:10,adam,sgc"),
+}
 QUICK = ("--datasets", "karate", "--methods", "pdadmm-g,sgc", "--seeds", "0,1", "--jobs", "1")
 FLOORS = {
     "pdADMM-G, 10 layers": (0.825, 0.725, 0.800, 0.900, 0.917, 0.926),
@@ -35,34 +39,20 @@ FLOORS = {
 AIMED = ("cora", "citeseer", "amazon-computers", "amazon-photo", "coauthor-cs", "coauthor-physics")
 
 
-def only(report: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Return a report with the columns of one kind of split."""
-    kept = [i for i, column in enumerate(report["columns"]) if column["splits"] == kind]
-    rows = [{**row, "cells": [row["cells"][i] for i in kept]} for row in report["rows"]]
-    columns = [report["columns"][i] for i in kept]
-    return {**report, "columns": columns, "rows": [row for row in rows if any(row["cells"])]}
-
-
-def table(report: dict[str, Any], kind: str) -> str:
-    """Return the table of one kind of split."""
-    lines = accuracy_markdown(only(report, kind)).splitlines()
-    return "\n".join(line for line in lines if line.startswith("|"))
+def table(report: dict[str, Any]) -> str:
+    """Return the table of a report."""
+    return "\n".join(line for line in accuracy_markdown(report).splitlines() if line.startswith("|"))
 
 
 def floors(report: dict[str, Any]) -> str:
-    """Return what was reached beside what was aimed at, on the usual split."""
-    usual = only(report, "usual")
-    datasets = [column["dataset"] for column in usual["columns"]]
+    """Return what was aimed at, and what was reached."""
+    datasets = [column["dataset"] for column in report["columns"]]
     lines = [f"| aimed at, reached | {' | '.join(AIMED)} |", "| --- |" + " --- |" * len(AIMED)]
-    for row in usual["rows"]:
-        if row["group"] == "ours" and (aims := FLOORS.get(row["method"])):
-            cells = [row["cells"][datasets.index(name)] if name in datasets else None for name in AIMED]
-            pairs = zip(aims, cells, strict=True)
-            lines.append(
-                f"| {row['method']} | "
-                + " | ".join(f"{aim:.3f}, " + (f"{cell['mean']:.3f}" if cell else "-") for aim, cell in pairs)
-                + " |"
-            )
+    for method, aims in FLOORS.items():
+        (row,) = [row for row in report["rows"] if row["group"] == "ours" and row["method"] == method]
+        reached = [row["cells"][datasets.index(name)]["mean"] for name in AIMED]
+        cells = [f"{aim:.3f}, {mean:.3f}" for aim, mean in zip(aims, reached, strict=True)]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -72,17 +62,17 @@ def sources(report: dict[str, Any]) -> str:
 
 
 def environment_line(report: dict[str, Any]) -> str:
-    """Return command, date and versions."""
+    """Return date and versions."""
     versions = ", ".join(f"{name} {number}" for name, number in report["environment"]["versions"].items())
-    return f"`{report['command']}`; {report['date'][:10]}, one thread a run, float32; {versions}."
+    return f"{report['date'][:10]}, one thread a run, float32; {versions}."
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "usual": lambda report: table(report, "usual"),
-    "random": lambda report: table(report, "random"),
-    "floors": floors,
-    "sources": sources,
-    "environment": environment_line,
+    "usual": lambda results: table(results["usual"]),
+    "random": lambda results: table(results["random"]),
+    "floors": lambda results: floors(results["usual"]),
+    "sources": lambda results: sources(results["usual"]),
+    "environment": lambda results: environment_line(results["usual"]),
 }
 
 
@@ -100,22 +90,27 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", help="processes; by default one a core")
     given = parser.parse_args(args)
     file = HERE / "results.json"
+    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if given.tables else {}
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "report.json"
+        how = [*QUICK, "--out", folder, "--quiet"] if given.quick else ["--out", given.out]
+        if given.jobs is not None:
+            how += ["--jobs", given.jobs]
+        for kind, command in {} if given.tables else RUNS.items():
+            if given.quick and kind == "random":
+                continue
+            status = cli.main([*command, *how, "--json", str(written)])
+            if status != 0:
+                return status
+            command_line = {"command": shlex.join(["gamlp-admm", *command])}  # without folders of this machine
+            results[kind] = json.loads(written.read_text(encoding="utf-8")) | command_line
     if given.quick:
-        with tempfile.TemporaryDirectory() as folder:
-            written = Path(folder) / "report.json"
-            status = cli.main([*COMMAND, *QUICK, "--out", folder, "--json", str(written), "--quiet"])
-            if status == 0:
-                print(table(json.loads(written.read_text(encoding="utf-8")), "usual"))
-            return status
-    status = 0
-    if not given.tables:
-        jobs = () if given.jobs is None else ("--jobs", given.jobs)
-        status = cli.main([*COMMAND, "--out", given.out, *jobs, "--json", str(file)])
-    if status == 0:
-        results = json.loads(file.read_text(encoding="utf-8"))
-        for page in PAGES:
-            page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
-    return status
+        print(table(results["usual"]))
+        return 0
+    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
