@@ -32,7 +32,7 @@ def bench(ctx: click.Context) -> None:
     Names(),
     "all",
     metavar="A,B,C",
-    help="Of pdadmm-g, pdadmm-g:10, pdadmm-g-q:10, adam, adam:10, gcn, sgc, sign.",
+    help="Of pdadmm-g, pdadmm-g:smooth, pdadmm-g:10, pdadmm-g-q:10, adam, adam:10, gcn, sgc, sign.",
 )
 @option("--seeds", Numbers(), "0,1,2,3,4", metavar="A,B,C", help="Train from each seed.")
 @option("--splits", default="usual", help="usual; random: for each seed its own, where the papers drew one; both.")
