@@ -21,6 +21,7 @@ import torch
 
 from gamlp_admm import checkpoint as checkpoints
 from gamlp_admm import launch
+from gamlp_admm.augmentation import AUGMENTATION
 from gamlp_admm.correction import chosen
 from gamlp_admm.data import SPLITS
 from gamlp_admm.datasets import DatasetInfo, load_dataset
@@ -28,7 +29,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.history import Callback, Result
 from gamlp_admm.losses import risk
 from gamlp_admm.nn import GAMLP
-from gamlp_admm.options import AUGMENTATION, DEFAULTS, DTYPES, FREE, Experiment, growth_depths
+from gamlp_admm.options import DEFAULTS, DTYPES, FREE, Experiment, growth_depths
 
 
 @dataclass(frozen=True)

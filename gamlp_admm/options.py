@@ -9,16 +9,14 @@ from typing import Any
 import torch
 
 from gamlp_admm.activations import ACTIVATIONS
+from gamlp_admm.augmentation import AUGMENTATION, resolved, transform
 from gamlp_admm.backprop import OPTIMIZERS, taken_by
-from gamlp_admm.combination import CombineFeatures
 from gamlp_admm.datasets import dataset_info, read_recipe
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.labels import AugmentLabels
 from gamlp_admm.losses import RISKS
 from gamlp_admm.nn import INITS
 from gamlp_admm.trainers import Anderson, trainer
 from gamlp_admm.training import Trainer, depths
-from gamlp_admm.transforms import OPERATORS, AugmentFeatures
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("cpu", "cuda")
@@ -49,12 +47,6 @@ SETTINGS = (
     *("lr", "weight_decay", "sigma", "batch_size", "sub_batches"),
 )
 """Options that are arguments of the trainer."""
-
-AUGMENTATION = (
-    *("operator", "hops", "alpha", "t", "normalize_features"),
-    *("label_operator", "label_hops", "label_scale"),
-)
-"""Options that decide what features the model takes."""
 
 MODEL_RECIPE = {*AUGMENTATION, "layers", "hidden", "residual"}
 """What any algorithm takes from a data set's recipe."""
@@ -234,7 +226,7 @@ class Experiment:
         if values["grow"] == "auto" and not baseline:
             grow = tuple(depths("auto", values["layers"]))
         depths(grow, values["layers"])
-        values |= {"grow": grow if len(grow) > 1 else "none", **_augmentation(values, given)}
+        values |= {"grow": grow if len(grow) > 1 else "none", **resolved(values, given)}
         chosen = replace(self, **values)
         used = chosen.trainer()
         settings: dict[str, Any] = {name: getattr(used, name, None) for name in SETTINGS}
@@ -261,24 +253,7 @@ class Experiment:
         Args:
             num_classes: Classes of the data set; ``None`` for those that training nodes have.
         """
-        names = ("operator", "hops", "alpha", "t", "normalize_features")
-        options = {name: v for name in names if (v := getattr(self, name)) is not None}
-        if self.operator == "none":
-            options |= {"operator": "sym", "hops": 0}
-        features: Callable[[Any], Any] = (
-            CombineFeatures.parse(self.operator, DTYPES[self.dtype])
-            if self.operator is not None and "/" in self.operator
-            else AugmentFeatures(**options, dtype=DTYPES[self.dtype])
-        )
-        if self.label_operator in (None, "none"):
-            return features
-        if self.label_operator == self.operator:
-            options = {name: v for name, v in options.items() if name in ("alpha", "t")}
-        else:
-            options = {}
-        options |= {name: v for name in ("hops", "scale") if (v := getattr(self, f"label_{name}")) is not None}
-        labels = AugmentLabels(operator=self.label_operator, **options, num_classes=num_classes)
-        return lambda data: labels(features(data))
+        return transform({name: getattr(self, name) for name in AUGMENTATION}, num_classes, DTYPES[self.dtype])
 
     def _check(self) -> None:
         counts = ("layers", "hidden", "iterations", "evaluate_every", "threads", "checkpoint_every")
@@ -305,16 +280,11 @@ class Experiment:
             "activation": ACTIVATIONS,
             "loss": RISKS,
             "class_weight": CLASS_WEIGHTS,
-            "label_operator": (*OPERATORS, "none"),
         }
         for name, allowed in names.items():
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise unknown(name.replace("_", " "), value, allowed)
-        if self.label_operator in (None, "none"):
-            for name in ("label_hops", "label_scale"):
-                if getattr(self, name) is not None:
-                    raise InputError(f"{name} does not apply without label_operator")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
         if (self.resume or self.checkpoint_every) and self.checkpoint is None:
@@ -346,24 +316,3 @@ def growth_depths(grow: str | Sequence[int]) -> tuple[int, ...]:
         return tuple(int(d) for d in (grow.split(",") if isinstance(grow, str) else grow))
     except ValueError:
         raise InputError(f"grow {grow!r}: allowed: auto, none, or rising depths such as 2,5,10") from None
-
-
-def _augmentation(values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return hops, alpha and t as used, ``None`` where the operator does not take them."""
-    operator = values["operator"]
-    takers = {"hops": OPERATORS, "alpha": ("ppr",), "t": ("heat",)}
-    if "/" in operator:
-        said = (*takers, "normalize_features")
-        for name in {*said} & given.keys():
-            raise InputError(f"{name} does not apply to operator {operator}, which says it itself")
-        CombineFeatures.parse(operator)
-        return dict.fromkeys(said)
-    if operator not in (*OPERATORS, "none"):
-        raise unknown("operator", operator, (*OPERATORS, "none"))
-    taken = [name for name, operators in takers.items() if operator in operators]
-    for name in takers.keys() & given.keys() - {*taken}:
-        raise InputError(f"{name} does not apply to operator {operator}; it is for {', '.join(takers[name])}")
-    if operator == "none":
-        return dict.fromkeys(takers)
-    used = AugmentFeatures(operator=operator, **{name: values[name] for name in taken if name in values})
-    return {name: getattr(used, name) if name in taken else None for name in takers}

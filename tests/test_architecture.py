@@ -26,6 +26,7 @@ ROWS = [
     "proximal",
     "problem state evaluation team transforms correction datasets history",
     "combination labels",
+    "augmentation",
     "engine session",
     "algorithms launch run",
     "training",
