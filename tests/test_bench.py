@@ -21,7 +21,8 @@ from torch_geometric.utils import stochastic_blockmodel_graph
 
 from gamlp_admm import propagation
 from gamlp_admm.bench import accuracy, peers
-from gamlp_admm.bench.accuracy import METHODS, Job, plan, run_jobs, summarize
+from gamlp_admm.bench.accuracy import METHODS, Job, plan, run_jobs
+from gamlp_admm.bench.summary import summarize
 from gamlp_admm.cli import commands, main
 from gamlp_admm.errors import InputError
 from gamlp_admm.report import accuracy_markdown, accuracy_table

@@ -63,6 +63,7 @@ def accuracy(
 
     from gamlp_admm import report as reports
     from gamlp_admm.bench import accuracy as benchmark
+    from gamlp_admm.bench.summary import summarize
     from gamlp_admm.experiment import environment
 
     seeds = seeds or (0, 1, 2, 3, 4)
@@ -78,7 +79,7 @@ def accuracy(
     skipped = [*dict.fromkeys(outcome.error for outcome in outcomes if outcome.skipped)]
     if not done and not failed:
         raise InputError(f"no data set can be loaded: {skipped[0]}")
-    report = benchmark.summarize(done, plan) | {
+    report = summarize(done, plan) | {
         "seeds": seeds,
         "jobs": done,
         "notes": [*skipped, *(f"{outcome.job}: {outcome.error}" for outcome in failed)],

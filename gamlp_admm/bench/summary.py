@@ -1,0 +1,67 @@
+"""The table of a benchmark of accuracy as data: what was trained here, and published figures."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from gamlp_admm.bench.accuracy import METHODS, Job
+from gamlp_admm.datasets import dataset_info
+
+
+def summarize(records: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return the table of a benchmark as data.
+
+    Args:
+        records: Records of outcomes.
+        jobs: The plan that they come from.
+
+    Returns:
+        ``columns``, the data sets and splits that there are results for; ``rows``, a method each: ``group`` (``ours``,
+        ``peers`` or ``published``), ``method``, ``neurons`` of published ones, and ``cells``, one a column or ``None``:
+        ``mean``; where trained here also ``std`` (sample standard deviation), ``seeds`` (that are done), ``planned``,
+        ``val_mean`` and ``seconds`` (mean, of training); where published ``source``.
+    """
+    done: dict[tuple[tuple[str, str], str], list[dict[str, Any]]] = {}
+    for record in records:
+        job = Job(**record["job"])
+        done.setdefault((job.column, job.method), []).append(record["result"])
+    planned = [*dict.fromkeys(job.column for job in jobs)]
+    columns = [column for column in planned if any(key == column for key, _ in done)]
+    seeds = len({job.seed for job in jobs})
+    rows: list[dict[str, Any]] = []
+    for method in METHODS:
+        cells = [_cell(done.get((column, method)), seeds) for column in columns]
+        if any(cells):
+            group = "ours" if method.startswith("pdadmm") else "peers"
+            rows.append({"group": group, "method": METHODS[method], "neurons": None, "cells": cells})
+    figures: dict[tuple[str, int | None], dict[tuple[str, str], dict[str, Any]]] = {}
+    for column in columns:
+        for figure in dataset_info(column[0]).published if column[1] == "usual" else ():
+            cell = {"mean": figure.accuracy, "source": figure.source}
+            figures.setdefault((figure.method, figure.neurons), {})[column] = cell
+    for (method, neurons), by_column in sorted(figures.items(), key=lambda item: item[0][1] or 0):
+        cells = [by_column.get(column) for column in columns]
+        rows.append({"group": "published", "method": method, "neurons": neurons, "cells": cells})
+    return {"columns": [_titled(*column) for column in columns], "rows": rows}
+
+
+def _cell(results: list[dict[str, Any]] | None, planned: int) -> dict[str, Any] | None:
+    if not results:
+        return None
+    test, val, seconds = ([r[key] for r in results] for key in ("test_accuracy", "val_accuracy", "seconds"))
+    return {
+        "mean": statistics.fmean(test),
+        "std": statistics.stdev(test) if len(test) > 1 else None,
+        "seeds": len(test),
+        "planned": planned,
+        "val_mean": statistics.fmean(val),
+        "seconds": statistics.fmean(seconds),
+    }
+
+
+def _titled(dataset: str, kind: str) -> dict[str, str]:
+    """Return a column: data set, kind of split, and what the table calls that split."""
+    usual = {"public": "public split", "per-class": "papers' split"}.get(dataset_info(dataset).split, "usual split")
+    return {"dataset": dataset, "splits": kind, "title": usual if kind == "usual" else "random splits"}
