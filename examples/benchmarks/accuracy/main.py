@@ -27,7 +27,7 @@ ROOT = HERE.parents[2]
 PAGES = [HERE / "README.md", ROOT / "README.md"]
 RUNS = {
     "usual": ("bench", "accuracy"),
-    "random": ("bench", "accuracy", "--splits", "random", "--methods", "pdadmm-g,pdadmm-g:10,adam,sgc"),
+    "random": ("bench", "accuracy", "--splits", "random", "--methods", "pdadmm-g,pdadmm-g:10,sgc"),
 }
 QUICK = ("--datasets", "karate", "--methods", "pdadmm-g,sgc", "--seeds", "0,1", "--jobs", "1")
 FLOORS = {
@@ -102,8 +102,10 @@ def main(args: Sequence[str] | None = None) -> int:
             status = cli.main([*command, *how, "--json", str(written)])
             if status != 0:
                 return status
-            command_line = {"command": shlex.join(["gamlp-admm", *command])}  # without folders of this machine
-            results[kind] = json.loads(written.read_text(encoding="utf-8")) | command_line
+            report = json.loads(written.read_text(encoding="utf-8"))
+            notes = [note.partition("; place")[0] for note in report["notes"]]  # without folders of this machine
+            jobs = [{key: job[key] for key in ("job", "result")} for job in report["jobs"]]
+            results[kind] = report | {"command": shlex.join(["gamlp-admm", *command]), "notes": notes, "jobs": jobs}
     if given.quick:
         print(table(results["usual"]))
         return 0
