@@ -232,14 +232,14 @@ class Run:
         self._plan(depth)
 
         def identity(layer: int) -> Pair:
-            return self._passing(self.shapes[layer][0])
+            return self._passing(*self.shapes[layer])
 
         self._start(self.team.move(weights, parts, grown_from(depth, before), identity))
 
-    def _passing(self, n: int) -> Pair:
+    def _passing(self, n_out: int, n_in: int) -> Pair:
         # W and b of a layer that passes its input on: by itself, or by its residual connection.
-        W = torch.zeros(n, n) if self.residual else torch.eye(n)
-        return W.to(self.like), torch.zeros(n).to(self.like)
+        W = torch.zeros(n_out, n_in) if self.residual else torch.eye(n_out, n_in)
+        return W.to(self.like), torch.zeros(n_out).to(self.like)
 
     def finish(self, select: str, gather: str) -> None:
         """Give the model the selected weights."""
@@ -259,7 +259,8 @@ class Run:
                 if gather != "none":
                     pair = self._shared(source, pair)
             else:
-                pair = self._passing(self.model.config["hidden_channels"])
+                n = self.model.config["hidden_channels"]
+                pair = self._passing(n, n)
             if pair is not None and (gather != "first" or self.team.rank == 0):
                 self.model.set_layer(layer, *pair)
 
