@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before a group is made: its default arguments would keep the group alive
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -109,6 +111,7 @@ def joined(device: str, timeout: float) -> Iterator[Any]:
     try:
         yield dist.group.WORLD
     finally:
+        gc.collect()  # a group that outlives this ends in the interpreter's last moments, and may abort it
         dist.destroy_process_group()
 
 

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before a group is made: its default arguments would keep the group alive
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 

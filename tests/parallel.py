@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -126,6 +127,7 @@ def _process(rank: int, size: int, folder: str, function: Any, arguments: tuple[
     store = dist.FileStore(f"{folder}/store", size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
     function(rank, folder, *arguments)
+    gc.collect()  # nothing may keep a group alive until the interpreter ends
     dist.destroy_process_group()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+import textwrap
 from itertools import pairwise
 from typing import Any
 
@@ -166,6 +169,27 @@ def test_processes_with_a_sub_batch_each(make: Any, tmp_path: Any) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first["weights"], second["weights"], strict=True))
     assert close(first["weights"], train(make, 2)[0])
     assert first["all_reduces"] == 6  # one a batch
+
+
+def test_nothing_keeps_a_destroyed_group_alive(tmp_path: Any) -> None:
+    # A group whose threads end with the interpreter may abort it: "terminate called without an active exception".
+    script = f"""
+        import gc, weakref
+        import torch, torch.distributed as dist
+        from gamlp_admm import GAMLP, PdADMMG
+        from gamlp_admm.optim import BADM
+        dist.init_process_group("gloo", init_method="file://{tmp_path}/store", rank=0, world_size=1)
+        group = weakref.ref(dist.group.WORLD)
+        model = GAMLP(3, 4, 2, 2)
+        optimizer = BADM(model.parameters(), process_group=group())
+        model(torch.ones(5, 3)).sum().backward()
+        optimizer.step()
+        del optimizer
+        gc.collect()
+        dist.destroy_process_group()
+        assert group() is None
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=100)
 
 
 # --- an optimiser of torch ----------------------------------------------------------------------------------

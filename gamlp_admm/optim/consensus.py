@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before a group is made: its default arguments would keep the group alive
 from torch import Tensor
 from torch.optim import Optimizer
 
