@@ -24,6 +24,8 @@ CLASS_WEIGHTS = ("none", "balanced")
 DEFAULTS: dict[str, Any] = {
     "operator": "sym",
     "normalize_features": False,
+    "component_power": 0.0,
+    "unit_rows": False,
     "label_operator": "none",
     "correct_and_smooth": False,
     "layers": 2,
@@ -94,6 +96,10 @@ class Experiment:
         alpha: Teleport probability of ``ppr``.
         t: Diffusion time of ``heat``.
         normalize_features: Whether each node's features are divided by their sum before propagation.
+        component_power: Exponent of the singular values by which principal components of the features are scaled after
+            propagation (:class:`gamlp_admm.components.ScaleComponents`); 0 leaves them as they are.
+        components: How many of them are kept where ``component_power`` is not 0; 256 by default.
+        unit_rows: Whether rows are centred and divided by their norm, before that.
         label_operator: ``sym``, ``row``, ``ppr`` or ``heat`` appends training labels, propagated so that no training
             node sees its own (:class:`gamlp_admm.labels.AugmentLabels`); ``none`` does not.
         label_hops: Propagation steps of the labels: their number, or the set to keep.
@@ -161,6 +167,9 @@ class Experiment:
     alpha: float | None = None
     t: float | None = None
     normalize_features: bool | None = None
+    component_power: float | None = None
+    components: int | None = None
+    unit_rows: bool | None = None
     label_operator: str | None = None
     label_hops: int | tuple[int, ...] | None = None
     label_scale: float | None = None

@@ -25,7 +25,7 @@ ROWS = [
     "blocks nn data channel optim",
     "proximal",
     "problem state evaluation team transforms correction datasets history",
-    "combination labels",
+    "combination components labels",
     "augmentation",
     "engine session",
     "algorithms launch run",
@@ -43,7 +43,7 @@ ROW = {name: i for i, row in enumerate(ROWS) for name in row.split()}
 
 # Who alone may import a package.
 ONLY_IN = {
-    "torch_geometric": "transforms combination labels correction datasets bench",
+    "torch_geometric": "transforms combination components labels augmentation correction datasets bench",
     "ogb": "transforms datasets",
     "torch.distributed": "channel team launch optim",
     "click": "cli commands console",
