@@ -104,6 +104,8 @@ def imported(name):
         ("plain", "examples/benchmarks/plain/README.md"),
         ("optimizers", "README.md"),
         ("optimizers", "examples/benchmarks/optimizers/README.md"),
+        ("components", "docs/features.md"),
+        ("components", "examples/benchmarks/components/README.md"),
         ("depth", "README.md"),
         ("depth", "docs/depth.md"),
         ("depth", "examples/benchmarks/depth/README.md"),

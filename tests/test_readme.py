@@ -26,6 +26,7 @@ PAGES = {
         "docs/algorithms.md",
         "docs/estimators.md",
         "docs/depth.md",
+        "docs/features.md",
         "docs/tuning.md",
     )
 }

@@ -566,18 +566,27 @@ def test_resplits_draw_from_training_and_validation_nodes() -> None:
     assert not torch.equal(drawn[0].train_mask, drawn[2].train_mask)
 
 
-def test_each_seed_has_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_seed_has_its_split_beside_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def run(experiment: Experiment, callbacks: Any, prepared: Any) -> Any:
         seen.append((experiment.seed, prepared.data.train_mask.clone(), bool(prepared.data.test_mask.any())))
-        return SimpleNamespace(report={"best": {"val_accuracy": 0.5}, "last": {"val_accuracy": 0.5}})
+        accuracy = 0.5 + 0.25 * torch.equal(seen[-1][1], usual)
+        return SimpleNamespace(report={"best": {"val_accuracy": accuracy}, "last": {"val_accuracy": accuracy / 2}})
 
+    usual = load_dataset("karate").data.train_mask
     monkeypatch.setattr("gamlp_admm.tuning.measuring.run", run)
-    tune(KARATE, {"nu": "0.1,0.2"}, 2, seeds=(0, 1), finalists=0, resplit=True)
-    assert [seed for seed, *_ in seen] == [0, 1] * (len(seen) // 2)
-    assert all(torch.equal(a[1], b[1]) == (a[0] == b[0]) for a in seen for b in seen)
+    result = tune(KARATE, {"nu": "0.1,0.2"}, 2, seeds=(0, 1), finalists=0, resplit=True)
+    assert [seed for seed, *_ in seen] == [0, 0, 1, 1] * (len(seen) // 4)
+    for i, (seed, train, _) in enumerate(seen):
+        if i % 2 == 0:
+            assert torch.equal(train, usual)
+        else:
+            assert not torch.equal(train, usual)
+            assert all(torch.equal(train, other) == (seed == s) for s, other, _ in seen[1::2])
     assert not any(test for *_, test in seen)
+    assert result.winner is not None
+    assert (result.winner["val_accuracy"], result.winner["last_val_accuracy"]) == (0.625, 0.3125)
 
 
 def test_resplits_refuse_labels_as_features() -> None:

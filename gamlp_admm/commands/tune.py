@@ -37,7 +37,7 @@ ELSEWHERE = {"root", "storage", "recipe", "json", "jobs", "threads", "quiet", "w
 @option("--seeds", Numbers(), "0", metavar="A,B,C", help="Each trial is the mean over these.")
 @option("--finalists", int, "5", help="The best trials that are run again; 0 for none.")
 @option("--final-seeds", Numbers(), "0,1,2,3,4", metavar="A,B,C", help="Seeds of the finalists.")
-@click.option("--resplit", is_flag=True, help="Each seed draws its training nodes from training and validation nodes.")
+@click.option("--resplit", is_flag=True, help="Each seed trains on a split redrawn without test nodes, too.")
 @option("--timeout", float, metavar="SECONDS", help="Begin no further trial after that time.")
 @option("--sampler-seed", int, "0", help="Seed of what is proposed.")
 @option("--storage", Path, metavar="FILE", help="Keep the trials there; go on where it ends.")

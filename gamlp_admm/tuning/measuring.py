@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import signal
+import statistics
 import threading
 import time
 import warnings
@@ -65,7 +66,8 @@ class Measurer:
         data: A graph to train on in place of the experiments' data set.
         limit: Bytes of features to keep.
         stop: Says whether to end a run.
-        resplit: Whether each seed trains on nodes of its own, as :func:`resplit` draws them.
+        resplit: Whether each seed also trains on nodes of its own, as :func:`resplit` draws them; its accuracies are
+            the means of both splits.
     """
 
     def __init__(
@@ -87,15 +89,21 @@ class Measurer:
             try:
                 prepared = self.prepared(experiment)
                 for seed in seeds:
-                    each = replace(prepared, data=resplit(prepared.data, seed)) if self.resplit else prepared
-                    report = run(replace(experiment, seed=seed), [lambda _: self.stop()], each).report
-                    best.append((report.get("correct_and_smooth") or report["best"])["val_accuracy"])
-                    last.append(report["last"]["val_accuracy"])
-                if None in best:
-                    raise InputError(f"{experiment.dataset} has no validation nodes, and tune selects on them")
+                    splits = [prepared.data, *([resplit(prepared.data, seed)] if self.resplit else [])]
+                    runs = [self._run(replace(experiment, seed=seed), replace(prepared, data=data)) for data in splits]
+                    best.append(statistics.fmean(run[0] for run in runs))
+                    last.append(statistics.fmean(run[1] for run in runs))
             except (FloatingPointError, InputError) as failure:
                 error, wrong_input = str(failure), isinstance(failure, InputError)
         return Measured(best, last, time.perf_counter() - start, error, wrong_input)
+
+    def _run(self, experiment: Experiment, prepared: Prepared) -> tuple[float, float]:
+        """Return the validation accuracies of the best and of the last weights."""
+        report = run(experiment, [lambda _: self.stop()], prepared).report
+        best: float | None = (report.get("correct_and_smooth") or report["best"])["val_accuracy"]
+        if best is None:
+            raise InputError(f"{experiment.dataset} has no validation nodes, and tune selects on them")
+        return best, report["last"]["val_accuracy"]
 
     def prepared(self, experiment: Experiment) -> Prepared:
         """Return an experiment's augmented data, without test nodes."""

@@ -50,9 +50,9 @@ def tune(
         storage: A file that keeps the trials (Optuna's journal); a search goes on where the file ends.
         finalists: Number of trials in the finals; 0 for no finals.
         final_seeds: Seeds of the finals.
-        resplit: Whether each seed draws training nodes of its own from training and validation nodes, as many of each
-            class as before, and validates on the rest. What is best for one small split is partly luck; this takes some
-            of it away, and looks at no other labels.
+        resplit: Whether each seed also draws training nodes of its own from training and validation nodes, as many of
+            each class as before, and validates on the rest; the mean of both counts. What is best for one small split
+            is partly luck; this takes some of it away, and looks at no other labels.
         jobs: Processes that run trials at the same time, each with one thread unless ``experiment`` says otherwise.
         data: A graph of one's own (PyG ``Data`` with ``train_mask`` and ``val_mask``) in place of the data set.
         callbacks: Called with a :class:`Step`.

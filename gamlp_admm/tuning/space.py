@@ -90,6 +90,8 @@ class Space:
         usual = ("ppr/10/0.05", "ppr/10/0.1", "ppr/10/0.2", "sym/2", "sym/4", "sym/1-2", "row/1-2", "heat/10/3")
         texts = {
             FEATURES: ",".join([now, *(text for text in usual if text != now)]) if joined else "",
+            "component_power": ",".join(f"{p:g}" for p in sorted({used.component_power or 0.0, -0.2, 0.0, 0.5, 1.0})),
+            "unit_rows": "false,true",
             "layers": ",".join(map(str, sorted({used.layers or 2, 2, 3, 5}))) if experiment.grow is None else "",
             "nu": "1e-3:1:log" if used.nu is not None else "",
             "mu/nu": "0.01:3:log" if used.nu is not None and used.mu is not None else "",
