@@ -1,6 +1,6 @@
 """Validation accuracy by the exponent of the principal components, on graphs with few labels.
 
-    python examples/benchmarks/components/main.py            # about 20 minutes on one core; writes results and pages
+    python examples/benchmarks/components/main.py            # about an hour on one core; writes results and pages
     python examples/benchmarks/components/main.py --quick    # the karate club, prints only
 
 First, exponents by validation accuracy, with the test nodes hidden: the training nodes are drawn anew from training and
