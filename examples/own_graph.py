@@ -7,7 +7,7 @@ import torch
 from torch_geometric.data import Data
 
 from gamlp_admm import GAMLP, PdADMMG
-from gamlp_admm.history import Progress
+from gamlp_admm.training.result import Progress
 from gamlp_admm.transforms import AugmentFeatures
 
 # 400 nodes of three classes of different size. Nodes of one class share more and heavier edges; features are noisy.

@@ -2,7 +2,7 @@
 
 import sys
 
-from gamlp_admm.cli import main
+from gamlp_admm.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,9 +20,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from gamlp_admm.algorithms.registry import trainer
 from gamlp_admm.errors import InputError
-from gamlp_admm.nn import GAMLP
-from gamlp_admm.trainers import trainer
+from gamlp_admm.nn.gamlp import GAMLP
 
 Array = NDArray[Any]
 Self = TypeVar("Self", bound="_Estimator")
@@ -169,7 +169,7 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     Sparse features are accepted and made dense.
 
     Args:
-        algorithm: A name of :data:`gamlp_admm.trainers.ALGORITHMS`.
+        algorithm: A name of :data:`gamlp_admm.algorithms.ALGORITHMS`.
         hidden: Neurons of each hidden layer.
         layers: Linear layers, the last one included: 1 is a linear model, 2 has one hidden layer.
         activation: As :class:`gamlp_admm.nn.GAMLP` has it.
@@ -194,7 +194,7 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     Attributes:
         model_: The network, a plain :class:`gamlp_admm.nn.GAMLP`, which gives logits.
         classes_: The classes, sorted, ``[C]``.
-        result_: The run's :class:`gamlp_admm.history.Result`; ``history_`` has its records.
+        result_: The run's :class:`gamlp_admm.training.result.Result`; ``history_`` has its records.
         loss_curve_: Mean cross-entropy of the rows trained on after each iteration.
         validation_scores_: Accuracy on the rows held out after each iteration, or ``None``.
         best_validation_score_: The best of them, that of ``model_``, or ``None``.

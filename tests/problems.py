@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gamlp_admm.activations import Activation, activation
-from gamlp_admm.blocks import Gram, Rule
-from gamlp_admm.losses import risk
-from gamlp_admm.nn import Weights
-from gamlp_admm.problem import Problem
-from gamlp_admm.state import Block
+from gamlp_admm.admm.blocks import Gram, Rule
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.state import Block
+from gamlp_admm.nn.activations import Activation, activation
+from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.losses import risk
 
 F64 = torch.float64
 

@@ -18,10 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from gamlp_admm.algorithms import ALGORITHMS
 from gamlp_admm.errors import InputError
 from gamlp_admm.estimators import SUGGESTED, ADMMClassifier, ADMMRegressor
-from gamlp_admm.nn import GAMLP
-from gamlp_admm.trainers import ALGORITHMS
+from gamlp_admm.nn.gamlp import GAMLP
 
 PENALTY_METHODS = ("dladmm", "pdadmm", "mdlam")
 ESTIMATORS = (ADMMClassifier, ADMMRegressor)

@@ -1,1 +1,29 @@
-"""The algorithms: each a list of phases and what it minimises."""
+"""The algorithms, a file each: what it minimises, its phases, and the trainer that users make."""
+
+from gamlp_admm.algorithms.registry import (
+    ADMM_TRAINERS,
+    ALGORITHMS,
+    MDLAM,
+    ADMMSession,
+    Anderson,
+    Backprop,
+    DlADMM,
+    PdADMM,
+    PdADMMG,
+    PdADMMGQ,
+    trainer,
+)
+
+__all__ = [
+    "ADMM_TRAINERS",
+    "ALGORITHMS",
+    "MDLAM",
+    "ADMMSession",
+    "Anderson",
+    "Backprop",
+    "DlADMM",
+    "PdADMM",
+    "PdADMMG",
+    "PdADMMGQ",
+    "trainer",
+]

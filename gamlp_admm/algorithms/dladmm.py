@@ -23,13 +23,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gamlp_admm import blocks
+from gamlp_admm.admm import blocks
+from gamlp_admm.admm.engine import Phase
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.stacked import squared_norms
+from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.sweeps import keep, output
 from gamlp_admm.algorithms.weights import regularizer_terms, update_W
-from gamlp_admm.engine import Phase
-from gamlp_admm.problem import Problem
-from gamlp_admm.stacked import squared_norms
-from gamlp_admm.state import Block
 
 
 def fitted(block: Block, problem: Problem) -> tuple[Tensor, float]:
@@ -109,7 +109,7 @@ SETTLE = (Phase(output, sends="q", to="next"), Phase(keep, needs="q_prev"))
 
 
 def start(block: Block) -> Block:
-    """Return a block of :func:`gamlp_admm.state.initial_blocks` as dlADMM has it: U in the last layer alone."""
+    """Return a block of :func:`gamlp_admm.admm.state.initial_blocks` as dlADMM has it: U in the last layer alone."""
     u = torch.zeros_like(block.z) if block.is_last else None
     return replace(block, u=u, u_prev=None)
 

@@ -24,13 +24,13 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from gamlp_admm import blocks, proximal
+from gamlp_admm.admm import blocks, proximal
+from gamlp_admm.admm.engine import Phase
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.stacked import products, squared_norms
+from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.sweeps import keep, output
 from gamlp_admm.algorithms.weights import regularizer_terms, update_W
-from gamlp_admm.engine import Phase
-from gamlp_admm.problem import Problem
-from gamlp_admm.stacked import products, squared_norms
-from gamlp_admm.state import Block
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class MomentumBlock(Block):
 
 
 def start(block: Block) -> MomentumBlock:
-    """Return a block of :func:`gamlp_admm.state.initial_blocks` as mDLAM has it: without multipliers, at rest."""
+    """Return a block of :func:`gamlp_admm.admm.state.initial_blocks` as mDLAM has it: without multipliers, at rest."""
     kept = {field.name: getattr(block, field.name) for field in fields(block)} | {"u": None, "u_prev": None}
     return MomentumBlock(**kept, W_before=block.W, p_before=None if block.is_first else block.p)
 

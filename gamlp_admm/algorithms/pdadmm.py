@@ -16,14 +16,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gamlp_admm import blocks
-from gamlp_admm.activations import layer_output
+from gamlp_admm.admm import blocks
+from gamlp_admm.admm.engine import Phase
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.proximal import p_on_grid
+from gamlp_admm.admm.stacked import squared_norms
+from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.weights import regularizer_terms, update_W
-from gamlp_admm.engine import Phase
-from gamlp_admm.problem import Problem
-from gamlp_admm.proximal import p_on_grid
-from gamlp_admm.stacked import squared_norms
-from gamlp_admm.state import Block
+from gamlp_admm.nn.activations import layer_output
 
 
 def skipped(block: Block, problem: Problem) -> Tensor | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gamlp_admm.problem import Problem
-from gamlp_admm.state import Block
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.state import Block
 
 
 def output(block: Block, problem: Problem) -> Block:

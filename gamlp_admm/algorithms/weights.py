@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gamlp_admm import blocks, proximal
-from gamlp_admm.problem import Problem
-from gamlp_admm.state import Block
+from gamlp_admm.admm import blocks, proximal
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.state import Block
 
 
 def update_W(

@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 
 import torch
 
-from gamlp_admm.backprop import OPTIMIZERS
+from gamlp_admm.algorithms.backprop import OPTIMIZERS
 from gamlp_admm.bench import peers
 from gamlp_admm.bench.peers import Settings
-from gamlp_admm.bench.workers import workers as started
 from gamlp_admm.datasets import dataset_info, dataset_names, default_root, load_dataset
 from gamlp_admm.datasets.raw import ensure_raw
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.experiment import environment, prepare, run
-from gamlp_admm.options import Experiment
-from gamlp_admm.report import write_text
+from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment.runner import environment, prepare, run
+from gamlp_admm.system.files import write_text
+from gamlp_admm.system.workers import workers as started
 
 Made = TypeVar("Made")
 

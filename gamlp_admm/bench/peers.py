@@ -29,7 +29,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MLP, BatchNorm, GCNConv, SGConv
 
 from gamlp_admm import propagation
-from gamlp_admm.data import SPLITS
+from gamlp_admm.training.rows import SPLITS
 
 Settings = dict[str, Any]
 

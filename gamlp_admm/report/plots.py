@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.report.files import replacing
 from gamlp_admm.report.tables import SPLITS, headline
+from gamlp_admm.system.files import replacing
 
 
 def check_plot(path: Path) -> None:
@@ -80,7 +80,7 @@ def plot_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
     """Plot test accuracy of several codecs against bytes and iterations: means over seeds, and their range.
 
     Args:
-        records: What :meth:`gamlp_admm.comparison.Comparison.histories` yields.
+        records: What :meth:`gamlp_admm.experiment.comparison.Comparison.histories` yields.
         path: The file; its ending decides the format.
 
     Raises:

@@ -14,7 +14,7 @@ from rich.text import Text
 from gamlp_admm.report.tables import SPLITS, percent
 
 if TYPE_CHECKING:  # importing torch takes a second, which tables do not need
-    from gamlp_admm.history import Progress
+    from gamlp_admm.training.result import Progress
 
 
 class LiveProgress:

@@ -115,7 +115,7 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> 
     """Return the table of a comparison of codecs.
 
     Args:
-        rows: What :meth:`gamlp_admm.comparison.Comparison.rows` returns.
+        rows: What :meth:`gamlp_admm.experiment.comparison.Comparison.rows` returns.
         config: The options of one of the runs.
     """
     title = headline(config | {"algorithm": "codecs"})

@@ -22,12 +22,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from gamlp_admm.augmentation import AUGMENTATION
 from gamlp_admm.datasets import DatasetInfo
 from gamlp_admm.errors import InputError, InputWarning
-from gamlp_admm.experiment import Prepared, prepare, run
-from gamlp_admm.memory import keep_freed_memory
-from gamlp_admm.options import Experiment
+from gamlp_admm.experiment.features import AUGMENTATION
+from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment.runner import Prepared, prepare, run
+from gamlp_admm.system.allocator import keep_freed_memory
 
 CACHE_BYTES = 2 * 2**30
 """Features kept for later runs, by all processes together; those in use may be larger."""

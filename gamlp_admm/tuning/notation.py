@@ -9,9 +9,9 @@ from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from gamlp_admm.combination import PARAMETER, CombineFeatures, parse_hops
 from gamlp_admm.errors import InputError
-from gamlp_admm.options import Experiment
+from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.transforms.combine_features import PARAMETER, CombineFeatures, parse_hops
 
 FEATURES = "features"
 RATIOS = {"rho/nu": "rho", "mu/nu": "mu"}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.options import PDADMM, RECIPE, Experiment
+from gamlp_admm.experiment.options import PDADMM, RECIPE, Experiment
 from gamlp_admm.tuning.measuring import OWN
 from gamlp_admm.tuning.notation import SEARCHABLE
 from gamlp_admm.tuning.space import Space

@@ -10,7 +10,7 @@ from typing import Any
 
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.options import Experiment
+from gamlp_admm.experiment.options import Experiment
 from gamlp_admm.tuning.notation import (
     FEATURES,
     JOINT,
@@ -33,7 +33,7 @@ class Space:
     """How options are searched.
 
     Args:
-        searched: Text by name. A name is an option of :class:`gamlp_admm.options.Experiment`; ``features``, for
+        searched: Text by name. A name is an option of :class:`gamlp_admm.experiment.Experiment`; ``features``, for
             operator, hops and alpha or t together; or ``rho/nu`` or ``mu/nu``, for multiples of ν. A text is a range of
             numbers, ``low:high`` or ``low:high:log``, or choices, with commas between. Sets of integers, such as hops,
             are written ``0+2+4`` or ``0-4``; features ``ppr/10/0.05``, ``sym/0-4``, ``heat/10/3`` or ``none``.

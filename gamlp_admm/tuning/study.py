@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.options import Experiment
+from gamlp_admm.experiment.options import Experiment
 from gamlp_admm.tuning.measuring import Measured
 from gamlp_admm.tuning.notation import SEARCHABLE, Choice
 from gamlp_admm.tuning.result import Step, ranking, settings

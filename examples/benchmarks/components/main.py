@@ -23,11 +23,11 @@ import torch
 from torch_geometric.data import Data
 
 from gamlp_admm import GAMLP, PdADMMG
-from gamlp_admm.components import ScaleComponents
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.experiment import environment
-from gamlp_admm.memory import keep_freed_memory
+from gamlp_admm.system.allocator import keep_freed_memory
 from gamlp_admm.transforms import AugmentFeatures
+from gamlp_admm.transforms.scale_components import ScaleComponents
 from gamlp_admm.tuning.measuring import resplit
 
 HERE = Path(__file__).parent

@@ -26,12 +26,12 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import Compose, ToUndirected
 
 from gamlp_admm import GAMLP
+from gamlp_admm.algorithms import trainer
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.experiment import environment
-from gamlp_admm.history import Result
-from gamlp_admm.memory import keep_freed_memory
-from gamlp_admm.trainers import trainer
-from gamlp_admm.training import depths as stages_of
+from gamlp_admm.system.allocator import keep_freed_memory
+from gamlp_admm.training.result import Result
+from gamlp_admm.training.trainer import depths as stages_of
 from gamlp_admm.transforms import AugmentFeatures
 
 HERE = Path(__file__).parent

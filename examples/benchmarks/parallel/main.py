@@ -23,8 +23,8 @@ import torch
 import torch.distributed as dist
 
 from gamlp_admm import GAMLP, PdADMMG, __version__
-from gamlp_admm.balance import partition
-from gamlp_admm.memory import keep_freed_memory
+from gamlp_admm.parallel.balance import partition
+from gamlp_admm.system.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 WARM, MEASURED = 2, 10  # iterations

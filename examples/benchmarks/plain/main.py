@@ -25,11 +25,11 @@ from sklearn.model_selection import train_test_split
 from torch_geometric.data import Data
 
 from gamlp_admm import GAMLP
+from gamlp_admm.algorithms import trainer
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.experiment import environment
-from gamlp_admm.history import Progress
-from gamlp_admm.memory import keep_freed_memory
-from gamlp_admm.trainers import trainer
+from gamlp_admm.system.allocator import keep_freed_memory
+from gamlp_admm.training.result import Progress
 from gamlp_admm.transforms import AugmentFeatures
 
 HERE = Path(__file__).parent

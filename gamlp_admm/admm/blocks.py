@@ -1,0 +1,300 @@
+r"""The block updates: pure functions on tensors, in the papers' letters, each equation written once.
+
+Layers of equal shape are stacked: ``P`` is ``[S, N, n_in]``, ``W`` ``[S, n_out, n_in]``, ``b`` ``[S, n_out]``,
+``Z``, ``Q``, ``U``, ``M`` are ``[S, N, n_out]``; S = 1 for a single layer. ``M = P Wᵀ`` is kept up to date instead
+of recomputed, and the residual is ``r = M + 1bᵀ − Z``. Rows are nodes. No tensor given is modified.
+
+The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the transpose) is
+
+.. math::
+    L_ρ = R(Z_L, Y) + \tfrac μ2 \sum_l \|W_l\|^2 + \tfrac ν2 \sum_l \|Z_l - P_l W_l^T - 1 b_l^T\|^2
+        + \tfrac ν2 \sum_{l<L} \|Q_l - f(Z_l)\|^2
+        + \sum_{l<L} \big[ \langle U_l, P_{l+1} - Q_l \rangle + \tfrac ρ2 \|P_{l+1} - Q_l\|^2 \big]
+
+``p`` and ``W`` are quadratic blocks φ. Their gradient step g/τ needs τ with φ(new) ≤ majoriser, i.e.
+τ ≥ τ* = ⟨g, ∇²φ g⟩/‖g‖², the Rayleigh quotient along g. Three rules are offered:
+
+- ``linesearch``: τ = τ*, the best step along g. No loop and no start value. For W each neuron has a τ* of its own.
+- ``backtracking``: the papers' rule: a start value, doubled until the condition holds. Since φ is quadratic the
+  condition is τ ≥ τ*, so the number of doublings is known without trying them.
+- ``exact``: the minimiser of the whole block, by Cholesky.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.stacked import (
+    Layers,
+    RowSum,
+    all_rows_here,
+    by_slices,
+    inner_products,
+    products,
+    squared_columns,
+    squared_norms,
+)
+from gamlp_admm.nn.activations import Activation
+
+
+def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
+    """Return r = P Wᵀ + 1bᵀ − Z, ``[S, N, n_out]``."""
+    return by_slices(lambda M, Z, b: (M + b).sub_(Z), M, Z, b[:, None])
+
+
+# --- the step length of the quadratic blocks ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the quadratic blocks p and W are solved.
+
+    Attributes:
+        name: ``linesearch``, ``backtracking`` or ``exact``.
+        start: First τ that ``backtracking`` tries (the released code: 20).
+    """
+
+    name: str = "linesearch"
+    start: float = 20.0
+
+    def step(self, curvature: Tensor) -> Tensor:
+        """Return 1/τ, ``[S, k, 1]``, for Rayleigh quotients τ* ``[S, k]`` (0 where τ* = 0: there the gradient is 0)."""
+        tau = curvature
+        if self.name == "backtracking":
+            doublings = torch.log2(curvature / self.start).ceil().clamp(min=0)
+            tau = self.start * torch.exp2(doublings)
+        return torch.where(curvature > 0, 1 / tau, 0)[..., None]
+
+
+RULES = ("linesearch", "backtracking", "exact")
+
+
+def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
+    """Return τ* = base + ν ‖image‖²/‖gradient‖², from squared norms of any equal shape (``base`` if both are 0)."""
+    return base + nu * torch.where(gradient > 0, image / gradient, 0)
+
+
+# --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ⟨U₋, P⟩ + ρ/2 ‖P − Q₋‖²   (U₋, Q₋ of the layer below) ------- eq. 4
+
+
+def p_gradient(r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers | None, nu: float, rho: float) -> Tensor:
+    """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``; without U₋ where it is ``None``."""
+    if U is None:
+        coupling = by_slices(lambda P, Q: torch.sub(P, Q).mul_(rho), P, Q)
+    else:
+        coupling = by_slices(lambda P, Q, U: torch.sub(P, Q).mul_(rho).add_(U), P, Q, U)
+    return coupling.baddbmm_(r, W, alpha=nu)
+
+
+def p_step(
+    g: Tensor,
+    P: Tensor,
+    W: Tensor,
+    M: Tensor,
+    nu: float,
+    rho: float,
+    rule: Rule,
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ."""
+    gWt = products(g, W)
+    norms = row_sum(torch.stack([squared_norms(g), squared_norms(gWt)]))
+    step = rule.step(rayleigh(rho, nu, norms[0], norms[1])[:, None])
+    return torch.addcmul(P, g, step, value=-1), torch.addcmul(M, gWt, step, value=-1)
+
+
+def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Tensor, Tensor]:
+    """Return the minimiser P − g (ν WᵀW + ρI)⁻¹ and its product with Wᵀ. One small SPD matrix serves all rows."""
+    n = W.shape[-1]
+    H = torch.baddbmm(rho * torch.eye(n, dtype=W.dtype, device=W.device), W.mT, W, alpha=nu)
+    # Over many rows a product with the inverse is twice as fast as triangular solves.
+    P = torch.baddbmm(P, g, torch.cholesky_inverse(_cholesky(H)), alpha=-1)
+    return P, products(P, W)
+
+
+def _cholesky(H: Tensor) -> Tensor:
+    # Factors of a stack; NaN where there is none, so that such a run ends like any that is no longer finite.
+    L, info = torch.linalg.cholesky_ex(H)
+    return torch.where(info[:, None, None] == 0, L, torch.nan)
+
+
+# --- W: argmin_W ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + μ/2 ‖W‖² ------------------------------------------------- eq. 5
+
+
+def W_gradient(r: Tensor, P: Tensor, W: Tensor, nu: float, mu: float, row_sum: RowSum = all_rows_here) -> Tensor:
+    """Return G = ν rᵀ P + μ W, ``[S, n_out, n_in]``."""
+    return row_sum(torch.bmm(r.mT, P)).mul(nu).add_(W, alpha=mu)
+
+
+def W_step(
+    G: Tensor,
+    P: Tensor,
+    W: Tensor,
+    M: Tensor,
+    nu: float,
+    mu: float,
+    rule: Rule,
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return W − G/θ and the product P Wᵀ that follows, M − (P Gᵀ)/θ.
+
+    φ is a sum over neurons, the rows of W: ``linesearch`` takes the best step of each. The papers' rule has one θ.
+    """
+    PGt = products(P, G)
+    gradient, image = G.square().sum(-1), row_sum(squared_columns(PGt))
+    if rule.name == "backtracking":
+        gradient, image = gradient.sum(-1, keepdim=True), image.sum(-1, keepdim=True)
+    step = rule.step(rayleigh(mu, nu, gradient, image))
+    return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step.mT, value=-1)
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Eigendecomposition PᵀP = V diag(λ) Vᵀ of a P that never changes: serves (PᵀP + cI)⁻¹ for every c."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+    @classmethod
+    def of(cls, P: Tensor, row_sum: RowSum = all_rows_here) -> Gram:
+        """Decompose PᵀP for a stack ``P`` ``[S, N, n_in]``, in float64."""
+        P64 = P.double()
+        eigenvalues, V = torch.linalg.eigh(row_sum(torch.bmm(P64.mT, P64)))
+        return cls(eigenvalues.clamp(min=0).to(P.dtype), V.to(P.dtype))
+
+    def solve(self, G: Tensor, c: float) -> Tensor:
+        """Return G (PᵀP + cI)⁻¹ for ``G`` ``[S, n_out, n_in]``."""
+        V, scale = self.eigenvectors, self.eigenvalues.amax(-1, keepdim=True)
+        return torch.bmm(torch.bmm(G, V) / (self.eigenvalues + c + _rounding(scale, V.shape[-1]))[:, None], V.mT)
+
+
+def _rounding(scale: Tensor, n: int) -> Tensor:
+    # What rounding may add to an n × n Gram matrix of that scale. Added to its diagonal it keeps a singular one
+    # (μ = 0) solvable; the step remains a descent step, since PᵀP + δI majorises PᵀP. Where P = 0 any δ will do
+    # by which one can divide.
+    limits = torch.finfo(scale.dtype)
+    return (n * limits.eps * scale).clamp(min=math.sqrt(limits.tiny))
+
+
+def _ridge_factor(H: Tensor, c: float) -> Tensor:
+    # Cholesky factor of H + cI, H a stack of Gram matrices [S, n, n]; H is overwritten.
+    diagonal = H.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(c + _rounding(diagonal.amax(-1, keepdim=True), H.shape[-1]))
+    return _cholesky(H)
+
+
+def W_exact(
+    G: Tensor,
+    P: Tensor,
+    W: Tensor,
+    nu: float,
+    mu: float,
+    gram: Gram | None = None,
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return the minimiser W − G (PᵀP + μ/ν I)⁻¹/ν and the product P Wᵀ that follows.
+
+    Args:
+        G: Gradient at ``W``, ``[S, n_out, n_in]``.
+        P: Layer inputs, ``[S, N, n_in]``.
+        W: Weights, ``[S, n_out, n_in]``.
+        nu: Penalty ν.
+        mu: Weight decay μ.
+        gram: The decomposition of PᵀP where P is constant (first layer).
+        row_sum: Sum over the shards of the rows.
+    """
+    if gram is not None:
+        W = W - gram.solve(G, mu / nu) / nu
+    else:
+        factor = _ridge_factor(row_sum(torch.bmm(P.mT, P)), mu / nu)
+        W = W - torch.cholesky_solve(G.mT, factor).mT / nu
+    return W, products(P, W)
+
+
+# --- b, z, q, u ---------------------------------------------------------------------------------------------
+
+
+def b_update(M: Tensor, Z: Tensor, num_rows: int, row_sum: RowSum = all_rows_here) -> Tensor:
+    """Return argmin_b ν/2 ‖Z − P Wᵀ − 1bᵀ‖², the mean over rows of Z − P Wᵀ, ``[S, n_out]`` (eq. 6).
+
+    The papers step with the summed gradient over ν, which overshoots: its Lipschitz constant is νN.
+    """
+    return row_sum((Z - M).sum(1)) / num_rows
+
+
+def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:
+    """Return argmin_z ν/2 [(z − m)² + (q − f(z))² + (z − z_old)²], m = M + 1bᵀ, entry by entry (eq. 7–8)."""
+
+    def argmin(M: Tensor, Z: Tensor, Q: Tensor, b: Tensor) -> Tensor:
+        return f.argmin((M + b).add_(Z).mul_(0.5), Q, 2.0)
+
+    return by_slices(argmin, M, Z, Q, b[:, None])
+
+
+def z_free(M: Tensor, b: Tensor, A: Tensor, f: Activation) -> Tensor:
+    """Return argmin_z ν/2 [(z − m)² + (a − f(z))²], m = M + 1bᵀ, entry by entry (KDD 2019, eq. 6)."""
+    return by_slices(lambda M, A, b: f.argmin(M + b, A, 1.0), M, A, b[:, None])
+
+
+def z_within(M: Tensor, b: Tensor, A: Tensor, f: Activation, epsilon: float) -> Tensor:
+    """Return argmin_z (z − m)² subject to a − ε ≤ f(z) ≤ a + ε, m = M + 1bᵀ (Neurocomputing 2022, eq. 5).
+
+    f is monotone, so that the constraint is an interval and the minimiser is m, clipped to it.
+    """
+
+    def argmin(M: Tensor, A: Tensor, b: Tensor) -> Tensor:
+        low, high = f.preimage(A - epsilon, A + epsilon)
+        return (M + b).clamp_(low, high)
+
+    return by_slices(argmin, M, A, b[:, None])
+
+
+def q_update(
+    P_next: Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float, A: Tensor | None = None
+) -> Tensor:
+    """Return argmin_Q ν/2 ‖Q − f(Z)‖² + ρ/2 ‖P₊ − Q‖² − ⟨U, Q⟩ = (ρ P₊ + U + ν f(Z))/(ρ + ν) (eq. 10).
+
+    With a residual connection ``A``, f(Z) + A stands for f(Z).
+    """
+
+    def argmin(P_next: Tensor, Z: Tensor, U: Tensor) -> Tensor:
+        return (f(Z) * nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+
+    def argmin_skipping(P_next: Tensor, Z: Tensor, U: Tensor, A: Tensor) -> Tensor:
+        return (f(Z) + A).mul_(nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+
+    return by_slices(argmin, P_next, Z, U) if A is None else by_slices(argmin_skipping, P_next, Z, U, A)
+
+
+def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tensor:
+    """Return U + ρ (P₊ − Q) (eq. 11). Both ends of a boundary compute it, so U never travels."""
+    return by_slices(lambda U, P_next, Q: torch.sub(P_next, Q).mul_(rho).add_(U), U, P_next, Q)
+
+
+# --- what is measured, a layer: terms of L_ρ and the residuals ----------------------------------------------
+
+
+def decay_terms(W: Tensor, mu: float) -> Tensor:
+    """Return μ/2 ‖W‖², ``[S]``."""
+    return mu / 2 * squared_norms(W)
+
+
+def fit_terms(M: Tensor, b: Tensor, Z: Tensor, nu: float) -> Tensor:
+    """Return ν/2 ‖Z − P Wᵀ − 1bᵀ‖², ``[S]``."""
+    return nu / 2 * squared_norms(residual(M, b, Z))
+
+
+def activation_terms(Q: Tensor, fZ: Tensor, nu: float) -> Tensor:
+    """Return ν/2 ‖Q − f(Z)‖², ``[S]``."""
+    return nu / 2 * squared_norms(Q - fZ)
+
+
+def coupling_terms(P_next: Layers, Q: Tensor, U: Tensor, rho: float) -> tuple[Tensor, Tensor]:
+    """Return ⟨U, P₊ − Q⟩ + ρ/2 ‖P₊ − Q‖² and the primal residual ‖P₊ − Q‖², each ``[S]``."""
+    gap = by_slices(torch.sub, P_next, Q)
+    primal = squared_norms(gap)
+    return inner_products(U, gap) + rho / 2 * primal, primal

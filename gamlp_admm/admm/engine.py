@@ -1,0 +1,110 @@
+"""One iteration of any layer-parallel algorithm: its phases, and the exchange between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.state import Block
+from gamlp_admm.parallel.channel import LocalChannel
+
+Update = Callable[[Block, Problem], Block]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """An update of every block, what it needs from a neighbour first, and what it sends afterwards.
+
+    Attributes:
+        update: The pure update of one block.
+        needs: A field of the neighbour that must have arrived: ``p_next``, ``q_prev``, or ``None``.
+        sends: A field that the neighbour needs later, or ``None``.
+        to: The neighbour that gets it: the ``previous`` or the ``next`` block.
+        order: ``together`` where the blocks do not depend on each other; in a sweep, ``backward`` or ``forward``, each
+            block needs what its neighbour sends in the same phase.
+    """
+
+    update: Update
+    needs: str | None = None
+    sends: str | None = None
+    to: Literal["previous", "next"] = "next"
+    order: Literal["together", "backward", "forward"] = "together"
+
+
+def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, channel: LocalChannel) -> list[Block]:
+    """Return the blocks after one iteration.
+
+    Within a phase the blocks do not depend on each other, unless it is a sweep; a field that a phase sends travels
+    while later phases compute, until one of them needs it. What is sent goes through the problem's codecs: both ends of
+    a boundary hold what the codec makes of it, whether or not they are in one process.
+
+    Args:
+        state: Consecutive blocks that this process owns.
+        phases: The algorithm.
+        problem: What is minimised.
+        channel: Carries fields to and from the blocks' neighbours.
+    """
+    state = list(state)
+    for phase in phases:
+        for block in state:
+            _expect(block, phase.needs, problem, channel)
+    for phase in phases:
+        for i in range(len(state))[:: -1 if phase.order == "backward" else 1]:
+            block = _receive(state[i], phase.needs, problem, channel)
+            with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
+                updated = phase.update(block, problem)
+            state[i] = _send(block, updated, phase, problem, channel)
+    channel.finish()
+    return state
+
+
+def _source(block: Block, needs: str | None) -> tuple[str, int] | None:
+    # The field and the boundary over which it comes, or None at the network's ends.
+    if needs is None or getattr(block, needs) is None:
+        return None
+    field, side = needs.split("_")
+    return field, block.first - 1 if side == "prev" else block.first + block.num_layers - 1
+
+
+def _expect(block: Block, needs: str | None, problem: Problem, channel: LocalChannel) -> None:
+    if needs is None or (source := _source(block, needs)) is None:
+        return
+    field, boundary = source
+    if channel.leads_away(boundary):
+        held = getattr(block, needs)
+        size = problem.codecs.size(field, range(boundary, boundary + 1), held)
+        channel.expect(field, boundary, like=held.new_empty(size, dtype=torch.uint8))
+
+
+def _receive(block: Block, needs: str | None, problem: Problem, channel: LocalChannel) -> Block:
+    if needs is None or (source := _source(block, needs)) is None:
+        return block
+    field, boundary = source
+    tensor = channel.receive(field, boundary)
+    if channel.leads_away(boundary):
+        held = getattr(block, needs)
+        with channel.trace.span(f"decode {field}", "compute"):
+            tensor = problem.codecs.at(field, boundary).decode(tensor, held, held)
+    return block.with_fields({needs: tensor})
+
+
+def _send(before: Block, block: Block, phase: Phase, problem: Problem, channel: LocalChannel) -> Block:
+    # Returns the block with what its neighbours make of the field: for all layers of the stack, because what does not
+    # leave the stack crosses the boundaries inside it.
+    if phase.sends is None or (block.is_first if phase.to == "previous" else block.is_last):
+        return block
+    field, codecs, S = phase.sends, problem.codecs, block.num_layers
+    lowest = block.first - 1 if phase.to == "previous" else block.first
+    boundaries, outermost = range(lowest, lowest + S), 0 if phase.to == "previous" else S - 1
+    boundary = boundaries[outermost]
+    values = getattr(block, field)
+    with channel.trace.span(f"encode {field}", "compute"):
+        leaving = boundary if channel.leads_away(boundary) else None
+        sent, payload = codecs.send(field, boundaries, values, before.sent(field), leaving)
+    channel.bytes_sent += codecs.size(field, boundaries, values)
+    channel.send(field, boundary, sent[outermost : outermost + 1] if payload is None else payload)
+    return block.with_sent(field, sent)

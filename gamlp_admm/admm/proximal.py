@@ -1,0 +1,184 @@
+r"""Blocks p and W whose objective has a part that is not smooth: a grid, a box, or μ‖W‖₁.
+
+Notation as in :mod:`gamlp_admm.admm.blocks`. Such a block is φ + ψ with φ quadratic and ψ the rest. A step goes from X
+to prox(X − g/τ), which decides the direction, and no Rayleigh quotient along g tells whether τ majorises φ along it.
+For convex ψ the step is therefore followed by a line search: along D = prox(X − g/τ) − X
+
+.. math::
+    (φ + ψ)(X + tD) \le (φ + ψ)(X) + t\,(\langle g, D\rangle + ψ(X + D) - ψ(X)) + \tfrac{t^2}2 ν\|D W^T\|^2,
+
+whose minimiser over [0, 1] costs one product. It is 1 wherever τ majorises along D, and never lets φ + ψ rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.blocks import Gram, rayleigh
+from gamlp_admm.admm.stacked import (
+    RowSum,
+    all_rows_here,
+    inner_products,
+    products,
+    squared_columns,
+    squared_distances,
+    squared_norms,
+)
+
+SAMPLE = 256
+"""Rows on which the τ of a step of p is estimated, at least."""
+
+
+def _tau(g: Tensor, W: Tensor, nu: float, rho: float, row_sum: RowSum) -> Tensor:
+    # 1.1 times the Rayleigh quotient along g, of some rows, [S].
+    some = g[:, :: max(g.shape[1] // SAMPLE, 1)].contiguous()
+    norms = row_sum(torch.stack([squared_norms(some), squared_norms(products(some, W))]))
+    return 1.1 * rayleigh(rho, nu, norms[0], norms[1])
+
+
+def _reciprocal(tau: Tensor) -> Tensor:
+    # 1/τ, [S, k, 1]; 0 where τ = 0: there the gradient is 0.
+    return torch.where(tau > 0, 1 / tau, 0)[..., None]
+
+
+def _length(slope: Tensor, curvature: Tensor) -> Tensor:
+    # argmin over [0, 1] of t · slope + t²/2 · curvature, [S, k, 1].
+    return torch.where(curvature > 0, -slope / curvature, 1).clamp(0, 1)[..., None]
+
+
+# --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ρ/2 ‖P − Q₋‖² + ⟨U₋, P⟩ subject to P ∈ Δ, or to a box ---------------
+
+
+def p_on_grid(
+    g: Tensor,
+    P: Tensor,
+    W: Tensor,
+    M: Tensor,
+    nu: float,
+    rho: float,
+    project: Callable[[Tensor], Tensor],
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return the projection of P − g/τ onto the grid Δ and its product with Wᵀ (TNNLS 2022, Problem 3).
+
+    The projection decides where P goes, so that τ must majorise φ along that step, not along g. τ is tried at 1.1 times
+    the Rayleigh quotient along g, which some rows suffice to estimate; then the quotient along the step itself, which
+    costs no product, is looked at, and where it is larger, the step is repeated with 1.1 times that. τ = ρ + ν‖W‖_F²
+    majorises in every direction and so ends the search. Since P lies on the grid, φ never rises.
+    """
+    tau = _tau(g, W, nu, rho, row_sum)
+    enough = rho + nu * squared_norms(W)
+    while True:
+        P_new = project(torch.addcmul(P, g, _reciprocal(tau[:, None]), value=-1))
+        M_new = products(P_new, W)
+        norms = row_sum(torch.stack([squared_distances(P_new, P), squared_distances(M_new, M)]))
+        along = rayleigh(rho, nu, norms[0], norms[1])
+        failed = (along > tau) & (tau < enough)
+        if not bool(failed.any()):
+            return P_new, M_new
+        tau = torch.where(failed, torch.maximum(1.1 * along, 1.1 * tau), tau)
+
+
+def p_in_box(
+    g: Tensor,
+    P: Tensor,
+    W: Tensor,
+    M: Tensor,
+    nu: float,
+    low: Tensor,
+    high: Tensor,
+    row_sum: RowSum = all_rows_here,
+) -> tuple[Tensor, Tensor]:
+    """Return a step of P, which lies in the box, within it, and its product with Wᵀ (Neurocomputing 2022, eq. 7).
+
+    Args:
+        g: Gradient of ν/2 ‖Z − P Wᵀ − 1bᵀ‖² at P, ``[S, N, n_in]``.
+        P: Layer inputs, ``[S, N, n_in]``.
+        W: Weights, ``[S, n_out, n_in]``.
+        M: ``P Wᵀ``.
+        nu: Penalty ν.
+        low: Lower bounds, ``[S, N, n_in]``.
+        high: Upper bounds, ``[S, N, n_in]``.
+        row_sum: Sum over the shards of the rows.
+    """
+    step = _reciprocal(_tau(g, W, nu, 0.0, row_sum)[:, None])
+    D = torch.addcmul(P, g, step, value=-1).clamp_(low, high).sub_(P)
+    DWt = products(D, W)
+    slope, image = row_sum(torch.stack([inner_products(g, D), squared_norms(DWt)]))
+    t = _length(slope[:, None], nu * image[:, None])
+    return torch.addcmul(P, D, t), torch.addcmul(M, DWt, t)
+
+
+# --- W: argmin_W ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + μ ‖W‖₁ ---------------------------------------------------------------
+
+
+def soft(X: Tensor, threshold: Tensor) -> Tensor:
+    """Return the prox of ``threshold`` · ‖·‖₁ at X: every entry moved towards 0 by ``threshold``."""
+    return X.sign() * (X.abs() - threshold).clamp_(min=0)
+
+
+def W_l1_step(
+    G: Tensor, P: Tensor, W: Tensor, M: Tensor, nu: float, mu: float, row_sum: RowSum = all_rows_here
+) -> tuple[Tensor, Tensor]:
+    """Return the soft-thresholded W − G/θ, after a line search a neuron, and the product P Wᵀ that follows.
+
+    Args:
+        G: Gradient of ν/2 ‖Z − P Wᵀ − 1bᵀ‖² at W, ``[S, n_out, n_in]``.
+        P: Layer inputs, ``[S, N, n_in]``.
+        W: Weights, ``[S, n_out, n_in]``.
+        M: ``P Wᵀ``.
+        nu: Penalty ν.
+        mu: Weight μ of ‖W‖₁.
+        row_sum: Sum over the shards of the rows.
+    """
+    image = row_sum(squared_columns(products(P, G)))
+    step = _reciprocal(1.1 * rayleigh(0.0, nu, G.square().sum(-1), image))
+    D = soft(torch.addcmul(W, G, step, value=-1), mu * step) - W
+    PDt = products(P, D)
+    slope = (G * D + mu * ((W + D).abs() - W.abs())).sum(-1)
+    t = _length(slope, nu * row_sum(squared_columns(PDt)))
+    return torch.addcmul(W, D, t), torch.addcmul(M, PDt, t.mT)
+
+
+LASSO_STEPS = 1_000
+"""Steps after which a lasso that has not come to rest is left as it is."""
+
+
+def W_l1_exact(
+    G: Tensor, P: Tensor, W: Tensor, nu: float, mu: float, gram: Gram | None = None, row_sum: RowSum = all_rows_here
+) -> tuple[Tensor, Tensor]:
+    """Return the minimiser over W, by FISTA on the Gram matrix until rounding, and the product P Wᵀ that follows.
+
+    A step costs n_out · n_in² whatever the number of rows. Momentum starts anew whenever it points uphill. Arguments as
+    :func:`W_l1_step`, and ``gram`` as :func:`gamlp_admm.admm.blocks.W_exact`.
+
+    Source: Beck, Teboulle, SIAM J. Imaging Sciences 2009; restarts: O'Donoghue, Candès, Found. Comput. Math. 2015.
+    """
+    if gram is None:
+        H = row_sum(torch.bmm(P.mT, P)).mul_(nu)
+    else:
+        V = gram.eigenvectors
+        H = torch.bmm(V * (nu * gram.eigenvalues)[:, None], V.mT)
+    step = 1 / torch.linalg.eigvalsh(H)[:, -1].clamp(min=torch.finfo(H.dtype).tiny)[:, None, None]
+    X = Y = W
+    s = 1.0
+    rest = 8 * torch.finfo(W.dtype).eps
+    for _ in range(LASSO_STEPS):
+        gradient = torch.baddbmm(G, Y - W, H)
+        X_new = soft(torch.addcmul(Y, gradient, step, value=-1), mu * step)
+        moved = X_new - X
+        change = torch.maximum(moved.abs().amax(), (X_new - Y).abs().amax())
+        if change <= rest * X_new.abs().amax():
+            break
+        s_new = (1 + (1 + 4 * s * s) ** 0.5) / 2
+        uphill = float(((Y - X_new) * moved).sum()) > 0
+        X, Y, s = X_new, X_new if uphill else X_new + (s - 1) / s_new * moved, 1.0 if uphill else s_new
+    return X, products(P, X)
+
+
+def l1_terms(W: Tensor, mu: float) -> Tensor:
+    """Return μ ‖W‖₁, ``[S]``."""
+    return mu * W.abs().sum((1, 2))

@@ -1,0 +1,189 @@
+"""The state of a layer-parallel run: blocks of consecutive, equally shaped layers, as plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.stacked import Layers, products
+from gamlp_admm.nn.activations import Activation, layer_output
+from gamlp_admm.nn.gamlp import Weights
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers ``first … first + S − 1`` (counted from 0), which have equal shapes, as one stack.
+
+    What the next iteration needs, and nothing else. The last layer of the network has no ``q`` and ``u``. The
+    fields at the bottom are what passed between this block and its neighbours: its copies of what they hold, which are
+    ``None`` at the network's ends, and what they hold of it, which is ``None`` where that is the field itself.
+
+    Attributes:
+        first: Number of the stack's first layer.
+        p: Layer inputs, ``[S, N, n_in]`` (of layer 0: the features, constant).
+        W: Weights, ``[S, n_out, n_in]``.
+        b: Biases, ``[S, n_out]``.
+        z: Pre-activations, ``[S, N, n_out]``.
+        M: The product ``p Wᵀ``, kept up to date, ``[S, N, n_out]``.
+        q: Layer outputs, ``[S, N, n_out]``.
+        u: Multipliers of ``p_{l+1} = q_l``, ``[S, N, n_out]``.
+        q_prev: ``q`` of the layer before the stack, ``[1, N, n_in]``.
+        u_prev: ``u`` of the layer before the stack, ``[1, N, n_in]``.
+        p_next: ``p`` of the layer after the stack, ``[1, N, n_out]``.
+        p_sent: What the layers below make of ``p``, after coding, ``[S, N, n_in]``.
+        q_sent: What the layers above make of ``q``, after coding, ``[S, N, n_out]``.
+    """
+
+    first: int
+    p: Tensor
+    W: Tensor
+    b: Tensor
+    z: Tensor
+    M: Tensor
+    q: Tensor | None = None
+    u: Tensor | None = None
+    q_prev: Tensor | None = None
+    u_prev: Tensor | None = None
+    p_next: Tensor | None = None
+    p_sent: Tensor | None = None
+    q_sent: Tensor | None = None
+
+    @property
+    def num_layers(self) -> int:
+        """Number S of layers in the stack."""
+        return len(self.W)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the stack holds the network's first layer, whose ``p`` is the features."""
+        return self.first == 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the stack holds the network's last layer, whose ``z`` meets the risk."""
+        return self.q is None
+
+    @property
+    def between_equals(self) -> bool:
+        """Whether the layers are hidden ones whose input comes from a layer, and is as wide as their output."""
+        return not self.is_first and not self.is_last and self.W.shape[1] == self.W.shape[2]
+
+    def sent(self, field: str) -> Tensor:
+        """Return what the neighbours hold of ``p`` or ``q``: what both ends of a boundary compute with."""
+        coded: Tensor | None = getattr(self, f"{field}_sent")
+        value: Tensor = getattr(self, field)
+        return value if coded is None else coded
+
+    def with_sent(self, field: str, coded: Tensor) -> Block:
+        """Return the block after ``p`` or ``q`` was sent."""
+        kept: dict[str, Any] = {f"{field}_sent": None if coded is getattr(self, field) else coded}
+        return replace(self, **kept)
+
+    def below(self, field: str) -> Layers:
+        """Return ``q`` (as sent) or ``u`` of the layer below each layer: S views ``[N, n_in]``, moved along S."""
+        own = self.u if field == "u" else None if self.q is None else self.sent(field)
+        return (*getattr(self, f"{field}_prev"), *(() if own is None else own[:-1]))
+
+    def above(self, field: str) -> Layers:
+        """Return ``p`` (as sent) of the layer above each layer: S views ``[N, n_out]``, moved along S."""
+        return (*self.sent(field)[1:], *getattr(self, f"{field}_next"))
+
+    def with_fields(self, tensors: Mapping[str, Tensor]) -> Block:
+        """Return the block with some tensors replaced, by field name."""
+        return replace(self, **cast("dict[str, Any]", tensors))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that are not ``None``, by field name."""
+        return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+
+
+def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like: Tensor) -> list[range]:
+    """Group layers into stacks: runs of equal shape, with the network's first and last layer each on its own.
+
+    On the CPU, layers are stacked only if each would start at a multiple of 64 bytes, as a tensor of its own does: BLAS
+    kernels round by the alignment of their operands, and the bits must not depend on which process owns which layers.
+
+    Args:
+        shapes: Shape of W of every layer of the network.
+        layers: The layers to group.
+        num_rows: Training rows N, or a divisor of it that stands for any multiple.
+        like: Gives dtype and device.
+
+    Returns:
+        The layers of each stack, in order.
+    """
+    groups: list[range] = []
+    for l in layers:
+        n_out, n_in = shapes[l]
+        sizes = (num_rows * n_out, num_rows * n_in, n_out * n_in)
+        aligned = like.is_cuda or all(size * like.element_size() % 64 == 0 for size in sizes)
+        if groups and aligned and 1 < l < len(shapes) - 1 and shapes[l] == shapes[l - 1]:
+            groups[-1] = range(groups[-1].start, l + 1)
+        else:
+            groups.append(range(l, l + 1))
+    return groups
+
+
+Land = Callable[[str, int, Tensor], Tensor]
+"""From ``p`` or ``q``, a boundary and where a forward pass would put it to where the variable may lie."""
+
+
+def initial_blocks(
+    p: Tensor,
+    weights: Weights,
+    f: Activation,
+    groups: Sequence[range],
+    num_layers: int,
+    land: Land = lambda field, boundary, x: x,
+    residual: bool = False,
+) -> list[Block]:
+    """Return the state that a forward pass gives: u = 0, and the constraints hold where variables do not live on grids.
+
+    Args:
+        p: Inputs of the first layer of the groups, ``[N, n_in]``: the features, or the outputs of the layer below.
+        weights: (W, b) of each layer of the groups.
+        f: The activation.
+        groups: The layers of each stack, from :func:`stacks`.
+        num_layers: Number of layers of the network.
+        land: Where p and q, which leave the layers by boundaries counted from 0, come to lie.
+        residual: Whether hidden layers between equal widths add their input to their output.
+    """
+    result: list[Block] = []
+    pairs = iter(weights)
+    a = p[None]
+    q_prev = None if groups[0][0] == 0 else land("q", groups[0][0] - 1, a)
+    for layers in groups:
+        W, b = (torch.stack(t) for t in zip(*(next(pairs) for _ in layers), strict=True))
+        inputs, images, outputs = [], [], []
+        for s, l in enumerate(layers):
+            inputs.append(a if l == 0 else land("p", l - 1, a))
+            images.append(products(inputs[-1], W[s : s + 1]))
+            a = layer_output(f, images[-1] + b[s], a if residual and l > 0 else None)
+            outputs.append(land("q", l, a))
+        M, q = torch.cat(images), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
+        result.append(
+            Block(
+                first=layers[0],
+                p=torch.cat(inputs) if len(layers) > 1 else inputs[0],
+                W=W,
+                b=b,
+                z=M + b[:, None],
+                M=M,
+                q=q,
+                u=None if q is None else torch.zeros_like(q),
+                q_prev=q_prev,
+                u_prev=None if q_prev is None else torch.zeros_like(q_prev),
+                p_next=None if q is None else land("p", layers[-1], a),
+            )
+        )
+        q_prev = None if q is None else q[-1:]
+    return result
+
+
+def block_weights(state: Sequence[Block]) -> Weights:
+    """Return (W, b) of each layer of consecutive blocks."""
+    return [(W, b) for block in state for W, b in zip(block.W, block.b, strict=True)]

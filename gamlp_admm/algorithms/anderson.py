@@ -1,0 +1,239 @@
+r"""Anderson acceleration around any of the ADMM trainers.
+
+An iteration maps the variables x to g(x). With f_k = g(x_k) − x_k, and the last differences as columns of ΔF and ΔG,
+
+.. math:: γ = \operatorname{argmin}_γ \|f_k - ΔF\,γ\|, \qquad x_{k+1} = g(x_k) - ΔG\,γ
+
+extrapolates to where the residual f would vanish, were g affine. It is taken only where the objective is no higher
+there than at g(x_k), so that no iteration does worse than the plain one from the same point.
+
+Source: Anderson, J. ACM 1965; Walker, Ni, SIAM J. Numerical Analysis 2011; for dlADMM: Ebrahimi et al., arXiv
+2401.03619.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.algorithms.base import ADMM, ADMMSession, Variables
+from gamlp_admm.errors import InputError
+from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.parallel.team import Team
+from gamlp_admm.training.schedules import Schedule
+from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.trainer import Trainer
+
+COPIES = ("q_prev", "u_prev", "p_next")
+"""Fields of a block that belong to its neighbours."""
+
+
+class AndersonSession(Session):
+    """A session whose iterates are extrapolated.
+
+    Args:
+        inner: The session.
+        memory: Number of differences kept, at most.
+        num_layers: Layers of the network.
+        team: The processes, which extrapolate alike.
+
+    Attributes:
+        accepted: Number of extrapolations that were taken.
+        refused: Number of those that were not.
+    """
+
+    def __init__(self, inner: ADMMSession, memory: int, num_layers: int, team: Team) -> None:
+        self.inner, self.memory, self.num_layers, self.team = inner, memory, num_layers, team
+        self.accepted = self.refused = 0
+        self.scale = math.nan
+        self.last: tuple[Variables, Variables] | None = None  # f and g of the last iteration
+        self.differences: list[tuple[Variables, Variables]] = []  # ΔF and ΔG, the oldest first
+        self.gram = torch.zeros(0, 0, dtype=torch.float64)  # ΔFᵀΔF
+
+    def iterate(self, iteration: int, scale: float) -> None:
+        """See :meth:`Session.iterate`."""
+        if scale != self.scale:  # another map
+            self.scale, self.last, self.differences, self.gram = scale, None, [], self.gram[:0, :0]
+        before = self.inner.variables()
+        self.inner.iterate(iteration, scale)
+        g = self.inner.variables()
+        f = _minus(g, before)
+        if self.last is not None:
+            self._remember(_minus(f, self.last[0]), _minus(g, self.last[1]))
+        self.last = f, g
+        if self.differences:
+            self._extrapolate(f, g)
+
+    def _extrapolate(self, f: Variables, g: Variables) -> None:
+        plain, bound = self.inner.state, self._objective()
+        gamma = self._coefficients(f)
+        x = {key: t.clone() for key, t in g.items()}
+        for c, (_, dG) in zip(gamma.tolist(), self.differences, strict=True):
+            for key, t in x.items():
+                t.sub_(dG[key], alpha=c)
+        self.inner.assign(x)
+        if self._objective() <= bound:  # which NaN is not
+            self.accepted += 1
+        else:
+            self.inner.state = plain
+            self.refused += 1
+
+    def _remember(self, dF: Variables, dG: Variables) -> None:
+        self.differences.append((dF, dG))
+        del self.differences[: -self.memory]
+        kept = len(self.differences) - 1
+        gram = torch.zeros(kept + 1, kept + 1, dtype=torch.float64)
+        gram[:kept, :kept] = self.gram[-kept or len(self.gram) :, -kept or len(self.gram) :]
+        gram[:, kept] = gram[kept, :] = self._products(dF)
+        self.gram = gram
+
+    def _products(self, vector: Variables) -> Tensor:
+        # ΔFᵀ times a vector.
+        return self._total(torch.stack([self._inner(dF, vector) for dF, _ in self.differences]))
+
+    def _coefficients(self, f: Variables) -> Tensor:
+        # Scaled, and regularised at the size of rounding: differences may be all but parallel.
+        scale = self.gram.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
+        A = self.gram * scale[:, None] * scale + 1e-10 * torch.eye(len(scale), dtype=torch.float64)
+        gamma: Tensor = torch.linalg.solve(A, self._products(f) * scale) * scale
+        return gamma
+
+    def _inner(self, a: Variables, b: Variables) -> Tensor:
+        # ⟨a, b⟩ by layer, of what the layers own; copies of what neighbours own do not count, and of weights, which all
+        # shards of the rows have, those of one.
+        result = torch.zeros(self.num_layers, dtype=torch.float64)
+        for first, name in sorted(a):  # in the same order after a checkpoint, too
+            if name not in COPIES and not (name in ("W", "b") and self.team.shard):
+                for s, (x, y) in enumerate(zip(a[first, name], b[first, name], strict=True)):
+                    result[first + s] += float(torch.dot(x.flatten(), y.flatten()))
+        return result
+
+    def _total(self, by_layer: Tensor) -> Tensor:
+        # Sum over the layers, always in the same order, of all processes.
+        return self.team.total(by_layer.contiguous().to(self.team.device)).cpu().sum(-1)
+
+    def _objective(self) -> float:
+        terms, layers = torch.zeros(self.num_layers, dtype=torch.float64), self.team.layers
+        terms[list(layers)] = self.inner.layer_terms()[0]
+        return float(self._total(terms))
+
+    @property
+    def bytes_sent(self) -> int:
+        """See :attr:`Session.bytes_sent`; what extrapolations send counts, too."""
+        return self.inner.bytes_sent
+
+    @bytes_sent.setter
+    def bytes_sent(self, value: int) -> None:
+        self.inner.bytes_sent = value
+
+    def wire_bytes(self) -> dict[int, int]:
+        """See :meth:`Session.wire_bytes`."""
+        return self.inner.wire_bytes()
+
+    def weights(self) -> Weights:
+        """See :meth:`Session.weights`."""
+        return self.inner.weights()
+
+    def layer_terms(self) -> Tensor:
+        """See :meth:`Session.layer_terms`."""
+        return self.inner.layer_terms()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See :meth:`Session.tensors`."""
+        assert self.last is not None  # checkpoints are written after iterations
+        flat = {"scale": torch.tensor(self.scale, dtype=torch.float64), "gram": self.gram}
+        for i, pair in enumerate([*self.differences, self.last]):
+            for which, vector in zip("fg", pair, strict=True):
+                flat |= {f"vector.{i}.{which}.{first}.{name}": t for (first, name), t in vector.items()}
+        return flat | {f"inner.{name}": t for name, t in self.inner.tensors().items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`Session.restore`."""
+        self.inner.restore({k.removeprefix("inner."): t for k, t in tensors.items() if k.startswith("inner.")})
+        self.scale = float(tensors["scale"])
+        pairs: dict[int, tuple[Variables, Variables]] = {}
+        for key, t in tensors.items():
+            if key.startswith("vector."):
+                _, i, which, first, name = key.split(".")
+                pairs.setdefault(int(i), ({}, {}))["fg".index(which)][int(first), name] = t
+        *self.differences, self.last = (pairs[i] for i in sorted(pairs))
+        self.gram = tensors["gram"].cpu()
+
+
+def _minus(a: Variables, b: Variables) -> Variables:
+    return {key: t - b[key] for key, t in a.items()}
+
+
+@dataclass(frozen=True)
+class Anderson(Trainer):
+    """Anderson acceleration of an ADMM trainer.
+
+    Args:
+        trainer: The trainer, e.g. ``DlADMM()``; its loss, class weights and scale are used.
+        memory: Number of past differences that an extrapolation combines. Each holds the variables twice.
+
+    Raises:
+        InputError: The trainer is no ADMM, sends with a codec that loses bits, or ``memory`` is not positive.
+    """
+
+    trainer: ADMM
+    memory: int = 5
+    loss: str = field(default="", init=False)
+    class_weight: Any = field(default=None, init=False)
+    scale: str = field(default="none", init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.trainer, ADMM):
+            raise InputError(f"anderson accelerates ADMM trainers, not {self.trainer!r}")
+        if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 1:
+            raise InputError(f"anderson must have a positive memory, not {self.memory!r}")
+        if set(self.trainer.codecs().plan.full) != {"p", "q"}:
+            raise InputError("anderson needs p and q sent in full: what codecs send cannot be extrapolated")
+        for name in ("loss", "class_weight", "scale"):
+            object.__setattr__(self, name, getattr(self.trainer, name))
+
+    @property
+    def algorithm(self) -> str:
+        """The inner trainer's name on the command line."""
+        return self.trainer.algorithm
+
+    @property
+    def compressible(self) -> bool:
+        """See :attr:`ADMM.compressible`."""
+        return self.trainer.compressible
+
+    @property
+    def distributable(self) -> bool:
+        """See :attr:`ADMM.distributable`."""
+        return self.trainer.distributable
+
+    @property
+    def residual(self) -> bool:
+        """See :attr:`Trainer.residual`."""
+        return self.trainer.residual
+
+    @property
+    def grows(self) -> bool:
+        """See :attr:`Trainer.grows`."""
+        return self.trainer.grows
+
+    def settings(self) -> dict[str, str]:
+        """See :meth:`Trainer.settings`."""
+        return {**self.trainer.settings(), "anderson": str(self.memory)}
+
+    def converges(self, f: Activation) -> bool | None:
+        """Nothing is proved of extrapolated iterates."""
+        return None
+
+    def penalty_schedule(self) -> Schedule:
+        """See :meth:`Trainer.penalty_schedule`."""
+        return self.trainer.penalty_schedule()
+
+    def start(self, task: Task) -> AndersonSession:
+        """See :meth:`Trainer.start`."""
+        return AndersonSession(self.trainer.start(task), self.memory, len(task.shapes), task.team)

@@ -1,0 +1,270 @@
+"""What the ADMM trainers share: blocks of layers made by a forward pass, and a session that iterates phases on them."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.blocks import RULES, Gram, Rule
+from gamlp_admm.admm.engine import Phase, iterate
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.stacked import all_rows_here, products
+from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
+from gamlp_admm.codecs.plan import Codecs
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.nn.activations import layer_output
+from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.parallel.channel import LocalChannel
+from gamlp_admm.training.schedules import Schedule, schedule
+from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.trainer import Trainer
+
+REGULARIZERS = ("l2", "l1")
+
+Variables = dict[tuple[int, str], Tensor]
+"""Tensors by the first layer and the field of their block."""
+
+FIELDS = ("p", "W", "b", "z", "q", "u", "q_prev", "u_prev", "p_next")
+"""What an iteration maps to its next value; the first layer's ``p`` is constant, and M follows."""
+
+LayerTerms = Callable[[Sequence[Block], Sequence[Block], Problem], Tensor]
+"""From the blocks before and after an iteration to what the objective and the residuals are made of, by layer."""
+
+
+class ADMMSession(Session):
+    """An algorithm at work: the blocks that this process owns, and the channel between them and to other processes.
+
+    Args:
+        phases: The algorithm.
+        terms: What it measures.
+        settle: Phases that make consistent what follows from variables changed from outside.
+        problem: What it minimises, with the penalties of the start.
+        state: The blocks.
+        channel: Carries fields between blocks.
+    """
+
+    def __init__(
+        self,
+        phases: Sequence[Phase],
+        terms: LayerTerms,
+        settle: Sequence[Phase],
+        problem: Problem,
+        state: list[Block],
+        channel: LocalChannel,
+    ) -> None:
+        self.phases, self.terms, self.settle = phases, terms, settle
+        self.start_problem = self.problem = problem
+        self.state = self.previous = state
+        self.channel = channel
+
+    @property
+    def bytes_sent(self) -> int:
+        """See :attr:`Session.bytes_sent`."""
+        return self.channel.bytes_sent
+
+    @bytes_sent.setter
+    def bytes_sent(self, value: int) -> None:
+        self.channel.bytes_sent = value
+
+    def wire_bytes(self) -> dict[int, int]:
+        """See :meth:`Session.wire_bytes`."""
+        return self.channel.wire_bytes
+
+    def problem_at(self, iteration: int, scale: float) -> Problem:
+        """Return what an iteration minimises; arguments as :meth:`Session.iterate`."""
+        start = self.start_problem
+        codecs = replace(start.codecs, iteration=iteration)
+        return replace(start, rho=start.rho * scale, nu=start.nu * scale, codecs=codecs)
+
+    def iterate(self, iteration: int, scale: float) -> None:
+        """See :meth:`Session.iterate`."""
+        self.problem = self.problem_at(iteration, scale)
+        self.previous = self.state
+        self.state = iterate(self.state, self.phases, self.problem, self.channel)
+
+    def variables(self) -> Variables:
+        """Return the variables."""
+        return {
+            (block.first, name): t
+            for block in self.state
+            for name in FIELDS
+            if (t := getattr(block, name)) is not None and not (name == "p" and block.is_first)
+        }
+
+    def assign(self, variables: Variables) -> None:
+        """Go on from other values of the variables; what follows from them is computed anew."""
+        state = []
+        for block in self.state:
+            block = block.with_fields({name: t for (first, name), t in variables.items() if first == block.first})
+            state.append(replace(block, M=products(block.p, block.W)))
+        self.state = iterate(state, self.settle, self.problem, self.channel)
+
+    def weights(self) -> Weights:
+        """See :meth:`Session.weights`."""
+        return block_weights(self.state)
+
+    def layer_terms(self) -> Tensor:
+        """See :meth:`Session.layer_terms`."""
+        return self.terms(self.previous, self.state, self.problem)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See :meth:`Session.tensors`."""
+        ranges = self.start_problem.codecs.ranges
+        return {f"{block.first}.{name}": t for block in self.state for name, t in block.tensors().items()} | {
+            f"range.{l}": torch.tensor(ends, dtype=torch.float64) for l, ends in ranges.items()
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`Session.restore`."""
+        named: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            place, name = key.split(".")
+            named.setdefault(place, {})[name] = tensor
+        for l, ends in named.pop("range", {}).items():
+            below, above = ends.tolist()
+            self.start_problem.codecs.ranges[int(l)] = (below, above)
+        self.state = [block.with_fields(named[str(block.first)]) for block in self.state]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADMM(Trainer):
+    """What the ADMM trainers share.
+
+    Args:
+        rho: Penalty ρ > 0.
+        mu: Weight μ ≥ 0 of the regulariser.
+        solver: How the quadratic blocks are solved: ``linesearch``, ``exact`` or ``backtracking``.
+        tau: First step denominator that ``backtracking`` tries.
+        schedule: How the penalties change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
+            ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
+    """
+
+    rho: float = 1e-2
+    mu: float = 1e-2
+    solver: str = "linesearch"
+    tau: float = 20.0
+    schedule: str | Schedule = "constant"
+
+    phases: ClassVar[Sequence[Phase]]
+    settle: ClassVar[Sequence[Phase]] = ()
+    """Phases that make consistent what follows from variables changed from outside."""
+
+    stackable: ClassVar[bool] = False
+    """Whether consecutive layers of equal shape may be updated as one stack."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("rho", "nu", "tau"):
+            value = getattr(self, name, None)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} must be positive, not {value}")
+        if self.mu is not None and not (math.isfinite(self.mu) and self.mu >= 0):
+            raise InputError(f"mu must not be negative, not {self.mu}")
+        if self.solver not in RULES:
+            raise unknown("solver", self.solver, RULES)
+        if self._regularizer not in REGULARIZERS:
+            raise unknown("regularizer", self._regularizer, REGULARIZERS)
+        schedule(self.schedule)
+
+    @property
+    def _regularizer(self) -> str:
+        return getattr(self, "regularizer", "l2")
+
+    @property
+    def compressible(self) -> bool:
+        """See :meth:`gamlp_admm.training.session.Algorithm.compressible`: ‖W‖₁ depends on the coordinates."""
+        return self._regularizer == "l2"
+
+    @property
+    def distributable(self) -> bool:
+        """See :attr:`Trainer.distributable`."""
+        return True
+
+    @property
+    def grows(self) -> bool:
+        """See :attr:`Trainer.grows`."""
+        return True
+
+    def penalty_schedule(self) -> Schedule:
+        """See :meth:`Trainer.penalty_schedule`."""
+        return schedule(self.schedule)
+
+    @staticmethod
+    @abstractmethod
+    def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
+        """Return what the objective and the residuals are made of."""
+
+    def enter(self, block: Block) -> Block:
+        """Return a block of the forward pass as the algorithm has it."""
+        return block
+
+    def codecs(self) -> Codecs:
+        """Return how fields are sent from layer to layer."""
+        return Codecs()
+
+    def session(self, problem: Problem, state: list[Block], channel: LocalChannel) -> ADMMSession:
+        """Return the session."""
+        return ADMMSession(self.phases, self.terms, self.settle, problem, state, channel)
+
+    def start(self, task: Task) -> ADMMSession:
+        """See :meth:`Trainer.start`."""
+        team, channel = task.team, task.team.channel()
+        gram = None
+        if self.solver == "exact" and task.features is not None:
+            gram = Gram.of(task.features.train[None], team.row_sum)
+        problem = Problem(
+            y=task.data.y[: task.data.num_train],
+            risk=task.risk,
+            f=task.f,
+            rho=self.rho,
+            nu=getattr(self, "nu", self.rho),
+            mu=self.mu,
+            rule=Rule(self.solver, self.tau),
+            weight=task.data.weight,
+            gram=gram,
+            num_rows=task.num_train,
+            row_sum=team.row_sum if team.num_shards > 1 else all_rows_here,
+            codecs=self.codecs(),
+            counts_weights=team.shard == 0,
+            regularizer=self._regularizer,
+            decay_to=getattr(self, "decay_to", "zero"),
+            residual=task.residual,
+        )
+        state = [self.enter(block) for block in self._state(task, channel, problem.codecs)]
+        return self.session(problem, state, channel)
+
+    def _state(self, task: Task, channel: LocalChannel, codecs: Codecs) -> list[Block]:
+        # A forward pass through the processes, each starting when the one before it has finished.
+        layers = task.team.layers
+        if not layers:
+            return []
+        if task.features is not None:
+            p = task.features.train
+        else:
+            like = task.data.y.new_empty(1).expand(1, task.data.num_train, task.weights[0][0].shape[1])
+            channel.expect("a", layers[0] - 1, like)
+            p = channel.receive("a", layers[0] - 1)[0]
+        # Shards must stack alike, because they sum stacks: any number of rows must leave the layers aligned.
+        rows = task.data.num_train if task.team.num_shards == 1 else 1
+        groups = stacks(task.shapes, layers, rows, task.data.y)
+        if not self.stackable:
+            groups = [range(l, l + 1) for l in layers]
+
+        def land(field: str, boundary: int, x: Tensor) -> Tensor:
+            if boundary not in codecs.ranges:
+                codecs.observe(boundary, x, task.team.row_sum)
+            return codecs.land(field, range(boundary, boundary + 1), x)
+
+        state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes), land, task.residual)
+        if (s := state[-1]).q is not None:
+            a = s.p[-1:] if task.residual and s.between_equals else None
+            channel.send("a", layers[-1], layer_output(task.f, s.z[-1:], a))
+        channel.finish()
+        channel.reset_counts()
+        return state

@@ -1,0 +1,152 @@
+"""What every command shares: exit statuses, errors and warnings of one line, and the forms of options."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from gamlp_admm.errors import InputError, InputWarning, unknown
+
+PROGRAM = "gamlp-admm"
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Interrupted(Exception):
+    """Ctrl-C; the message says what is left of the work."""
+
+
+def execute(commands: click.Command, args: Sequence[str] | None) -> int:
+    """Run a command line and turn what goes wrong into one line and an exit status.
+
+    Args:
+        commands: The commands.
+        args: The arguments; those of the process if ``None``.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        with _one_line_warnings():
+            arguments = sys.argv[1:] if args is None else [*map(str, args)]
+            code = commands.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=arguments)
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except InputError as error:
+        return _fail(2, str(error)) if _rank() in (None, 0) else 2  # all processes of a run raise it
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else PROGRAM
+        return _fail(2, f"{error.format_message()} (see {path} --help)")
+    except Interrupted as error:
+        return _fail(1, str(error)) if _rank() in (None, 0) else 1
+    except BrokenPipeError:  # who read our output has left; Python would complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _failure(error)
+
+
+def _rank() -> int | None:
+    """Return this process's number in a run of several processes, else ``None``."""
+    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+
+
+def _failure(error: Exception) -> int:
+    from gamlp_admm.parallel.channel import NeighbourError
+    from gamlp_admm.parallel.launch import ProcessFailed, Stopped
+
+    if isinstance(error, ProcessFailed):  # a process with status 2 has said what is wrong
+        return 2 if error.status == 2 else _fail(1, str(error))
+    if isinstance(error, Stopped) and not str(error):  # the processes that were started have spoken
+        return 1
+    if isinstance(error, NeighbourError):
+        return _fail(1, str(error))
+    text = str(error) if isinstance(error, Stopped) else f"{type(error).__name__}: {error}"
+    return _fail(1, text if _rank() is None else f"rank {_rank()}: {text}")
+
+
+def _fail(status: int, message: str) -> int:
+    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    return status
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Print each :class:`InputWarning` once, on one line; leave other warnings as they are."""
+    shown = set()
+    with warnings.catch_warnings():
+        default = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, InputWarning):
+                default(message, category, *where, **more)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                _fail(0, f"warning: {message}")
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", InputWarning)
+        yield
+
+
+class Commands(click.Group):
+    """A group that suggests the nearest command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See :meth:`click.Group.resolve_command`."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See :meth:`click.Group.invoke`."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+        except (click.exceptions.Exit, click.UsageError):
+            raise
+        except Exception:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            raise
+
+
+class Numbers(click.ParamType[Any]):
+    """Integers separated by commas, as a tuple; with ``single``, a lone one as it is."""
+
+    name = "numbers"
+
+    def __init__(self, single: bool = False) -> None:
+        self.single = single
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See :meth:`click.ParamType.convert`."""
+        try:
+            numbers = tuple(int(number) for number in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r}: allowed: integers separated by commas", param, ctx)
+        return numbers[0] if self.single and len(numbers) == 1 else numbers
+
+
+class Names(click.ParamType[Any]):
+    """Names separated by commas, as a tuple."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See :meth:`click.ParamType.convert`."""
+        return tuple(name.strip() for name in str(value).split(","))
+
+
+def option(name: str, kind: Any = None, default: str | None = None, **more: Any) -> Decorator:
+    """Return an option whose value is ``None`` unless given; ``default`` is what the help says."""
+    return click.option(name, type=kind, default=None, show_default=default or False, **more)

@@ -1,1 +1,0 @@
-"""The commands of ``gamlp-admm``, a module each."""

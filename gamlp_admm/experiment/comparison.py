@@ -1,0 +1,164 @@
+"""The same training under several codecs, side by side: accuracy, bytes, seconds.
+
+Bytes are compared with those that the same run would have sent with p and q in 32-bit floating point, and with p, q and
+u in it, as the authors' released code does.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gamlp_admm.codecs.plan import Plan
+from gamlp_admm.errors import InputError
+from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment.runner import Run, prepare, run, seeded, summary
+from gamlp_admm.training.result import Callback
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CODECS = ("fp32", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
+
+
+def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, Experiment]]:
+    """Return the codec and the options of every run of a comparison.
+
+    A grid makes pdADMM-G-Q of pdADMM-G, and another codec pdADMM-G of pdADMM-G-Q: that is what they are. Checkpoints go
+    to a folder a codec and seed.
+
+    Args:
+        experiment: The options that all runs share.
+        codecs: Codecs, by name.
+        seeds: Seeds of the weights.
+
+    Raises:
+        InputError: An option is wrong, or a codec or seed is given twice.
+    """
+    if not codecs or len(set(codecs)) < len(codecs):
+        raise InputError(f"codecs {','.join(codecs)!r}: allowed: different codecs, at least one")
+    result = []
+    for name in codecs:
+        on_grid = bool(Plan.of(name).gridded)
+        algorithm = experiment.algorithm
+        if algorithm in ("pdadmm-g", "pdadmm-g-q"):
+            algorithm = "pdadmm-g-q" if on_grid else "pdadmm-g"
+        quantize = experiment.quantize if on_grid else None
+        folder = experiment.checkpoint
+        if folder is not None:
+            folder = str(Path(folder) / re.sub(r"[^\w.+=-]", "_", name))
+        each = replace(experiment, codec=name, algorithm=algorithm, quantize=quantize, checkpoint=folder)
+        result += [(name, one) for one in seeded(each, seeds)]
+    for _, one in result:
+        one.resolve()
+    return result
+
+
+@dataclass
+class Comparison:
+    """What the runs of a comparison gave, as far as they are done.
+
+    Attributes:
+        reports: The runs' reports (:class:`gamlp_admm.experiment.Run`), by codec.
+    """
+
+    reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def add(self, codec: str, done: Run) -> None:
+        """Add a run."""
+        self.reports.setdefault(codec, []).append(done.report)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row a codec: accuracies (mean and sample standard deviation over seeds), bytes and seconds.
+
+        ``bytes_per_iteration`` is that at the final depth, ``bytes_total`` the mean over seeds;
+        ``times_fewer_than_fp32`` and ``times_fewer_than_authors`` compare it with p and q, and with p, q and u, in
+        32-bit floating point.
+        """
+        rows = []
+        for codec, reports in self.reports.items():
+            full = statistics.fmean(map(fp32_bytes, reports))
+            total = statistics.fmean(report["bytes_sent_total"] for report in reports)
+            rows.append(
+                {
+                    "codec": codec,
+                    "algorithm": reports[0]["algorithm"],
+                    "seeds": len(reports),
+                    **{name: value for name, value in summary(reports).items() if not name.startswith("last_val")},
+                    "bytes_per_iteration": bytes_per_iteration(reports[0]),
+                    "bytes_total": total,
+                    "times_fewer_than_fp32": full / total if total else None,
+                    "times_fewer_than_authors": 1.5 * full / total if total else None,
+                    "seconds": statistics.fmean(report["seconds"]["train"] for report in reports),
+                }
+            )
+        return rows
+
+    def table(self) -> pd.DataFrame:
+        """Return :meth:`rows` as a data frame, with the codec as index."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows()).set_index("codec")
+
+    def histories(self) -> Iterator[dict[str, Any]]:
+        """Yield the history records of all runs, each with its codec and seed."""
+        for codec, reports in self.reports.items():
+            for report in reports:
+                for record in report["history"]:
+                    yield {"codec": codec, "seed": report["seed"], **record}
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``compare --json`` writes: the rows, and all reports."""
+        return {"rows": self.rows(), "runs": [report for reports in self.reports.values() for report in reports]}
+
+
+def compare(
+    experiment: Experiment,
+    codecs: Sequence[str] = CODECS,
+    seeds: Sequence[int] = (0,),
+    callbacks: Sequence[Callback] = (),
+) -> pd.DataFrame:
+    """Train the same network under several codecs.
+
+    Args:
+        experiment: The options that all runs share.
+        codecs: Codecs, by name (:mod:`gamlp_admm.codecs`).
+        seeds: Seeds of the weights; each codec is trained from each.
+        callbacks: Called after each evaluated iteration.
+
+    Returns:
+        A data frame with a row a codec and the columns of :meth:`Comparison.rows`. ``attrs["report"]`` holds the
+        report of ``compare --json``, with every run's history.
+
+    Raises:
+        InputError: An option or the data set is wrong.
+    """
+    comparison, prepared = Comparison(), prepare(experiment)
+    for codec, each in plan(experiment, codecs, seeds):
+        comparison.add(codec, run(each, callbacks, prepared))
+    table = comparison.table()
+    table.attrs["report"] = comparison.report()
+    return table
+
+
+def _stages(report: dict[str, Any]) -> list[tuple[int, int, int]]:
+    """Return depth, iterations and bytes of each stage of growth."""
+    last = {record["layers"]: (record["iteration"], record["bytes_sent"]) for record in report["history"]}
+    ends = [(0, 0), *last.values()]
+    return [(depth, k - j, b - a) for depth, (j, a), (k, b) in zip(last, ends[:-1], ends[1:], strict=True)]
+
+
+def bytes_per_iteration(report: dict[str, Any]) -> float:
+    """Return what a run sent in an iteration at its final depth."""
+    _, iterations, sent = _stages(report)[-1]
+    return sent / iterations
+
+
+def fp32_bytes(report: dict[str, Any]) -> int:
+    """Return what a run would have sent with p and q in 32-bit floating point."""
+    entries = report["num_nodes"]["train"] * report["config"]["hidden"]
+    return sum(iterations * (depth - 1) * 2 * 4 * entries for depth, iterations, _ in _stages(report))

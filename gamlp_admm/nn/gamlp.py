@@ -1,0 +1,184 @@
+"""GAMLP: the multi-layer perceptron that runs on augmented node features."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.nn.activations import Activation, activation, layer_output
+
+Weights = list[tuple[Tensor, Tensor]]
+"""(W ``[n_out, n_in]``, b ``[n_out]``) of each layer, first to last."""
+
+INITS = ("normal", "kaiming", "identity")
+
+
+class GAMLP(nn.Module):
+    """Graph-augmented MLP: ``z_l = p_l W_lᵀ + b_l``, ``p_{l+1} = f(z_l)``, applied to each node's row.
+
+    A plain ``torch.nn.Module``: it knows nothing of how it is trained, and ``state_dict``, ``torch.export`` and any
+    torch optimiser work on it.
+
+    Source: GA-MLP, Chen, Chen, Bruna, ICLR 2021, arXiv 2010.15116.
+
+    Args:
+        in_channels: Columns of the augmented features, e.g. ``(hops + 1) * F``.
+        hidden_channels: Neurons of each hidden layer.
+        out_channels: Classes, labels or regression targets.
+        num_layers: Linear layers L ≥ 1.
+        activation: ``relu``, ``leaky_relu``, ``hardtanh``, ``tanh``, ``sigmoid``, ``gelu`` or ``silu``.
+        init: ``normal`` (the papers': N(0, 0.1²)), ``kaiming`` (N(0, 2/n_in)), or ``identity`` (``kaiming`` first and
+            last layers, and hidden layers that pass their input on). Biases start at zero.
+        residual: Whether hidden layers between equal widths, all but the first, add their input to their output:
+            ``p_{l+1} = f(z_l) + p_l``. With ``kaiming`` their weights are then drawn smaller, from N(0, 2/(n_in L)).
+
+    Shape:
+        ``[N, in_channels] → [N, out_channels]``.
+
+    Raises:
+        InputError: A size is not a positive integer, or a name is not known.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        num_layers: int,
+        activation: str = "relu",
+        init: str = "normal",
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "in_channels": in_channels,
+            "hidden_channels": hidden_channels,
+            "out_channels": out_channels,
+            "num_layers": num_layers,
+        }
+        for name, size in sizes.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise InputError(f"{name} must be a positive integer, not {size!r}")
+        if init not in INITS:
+            raise unknown("init", init, INITS)
+        self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init, "residual": residual}
+        self.f: Activation = _activation(activation)
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights anew.
+
+        Args:
+            generator: Source of randomness on the CPU; torch's global one if ``None``.
+        """
+        for i in range(len(self.layers)):
+            self.set_layer(i, *self._draw(i, generator))
+
+    def _draw(self, i: int, generator: torch.Generator | None, unit_rows: bool = False) -> tuple[Tensor, Tensor]:
+        n_out, n_in = self.linears[i].weight.shape
+        hidden, residual = 0 < i < len(self.layers) - 1, self.config["residual"]
+        if self.config["init"] == "identity" and hidden:
+            W = (torch.zeros if residual else torch.eye)(n_out, n_in, dtype=torch.float64)
+        else:
+            # N(0, 2/n_in) keeps the mean square of entries, N(0, 2/n_out) that of rows
+            fan = n_out if unit_rows and i == 0 else n_in * len(self.layers) if residual and hidden else n_in
+            std = 0.1 if self.config["init"] == "normal" else math.sqrt(2 / fan)
+            W = std * torch.randn(n_out, n_in, generator=generator, dtype=torch.float64)
+        return W, torch.zeros(n_out, dtype=torch.float64)
+
+    def initial_weights(self, layers: Sequence[int], seed: int | None, unit_rows: bool = False) -> Weights:
+        """Return (W, b) of some layers to start training from, holding no others in memory.
+
+        Args:
+            layers: Numbers of the layers, rising.
+            seed: Draws weights as :meth:`reset_parameters` with this seed does; ``None`` for those of the model.
+            unit_rows: Draws the first layer for inputs whose rows, not entries, have mean square 1.
+        """
+        if seed is None:
+            return [(self.linears[i].weight.detach().clone(), self.linears[i].bias.detach().clone()) for i in layers]
+        generator = torch.Generator().manual_seed(seed)
+        dtype = self.linears[0].weight.dtype
+        drawn = ((i, self._draw(i, generator, unit_rows)) for i in range(len(self.layers)))
+        return [(W.to(dtype), b.to(dtype)) for i, (W, b) in drawn if i in layers]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs (logits for classification) ``[N, out_channels]`` of features ``x`` ``[N, in_channels]``."""
+        *hidden, last = self.linears
+        for i, layer in enumerate(hidden):
+            x = layer_output(self.f, layer(x), x if self.config["residual"] and i > 0 else None)
+        out: Tensor = last(x)
+        return out
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, first to last."""
+        return [cast(nn.Linear, layer) for layer in self.layers]
+
+    @property
+    def num_layers(self) -> int:
+        """Number of linear layers L."""
+        return len(self.layers)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(p.numel() for p in self.parameters())
+
+    @torch.no_grad()
+    def set_layer(self, i: int, W: Tensor, b: Tensor) -> None:
+        """Copy the weights and biases of layer ``i`` (from 0) into the model."""
+        layer = self.linears[i]
+        layer.weight.copy_(W)
+        layer.bias.copy_(b)
+
+    def save(self, path: str | Path, **metadata: Any) -> None:
+        """Write the model to one safetensors file (no pickle).
+
+        Args:
+            path: The file.
+            metadata: What else to keep with it, JSON values, e.g. the augmentation that the model expects.
+        """
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
+        header = {"gamlp": json.dumps(self.config), "metadata": json.dumps(metadata)}
+        save_file(tensors, str(path), metadata=header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> tuple[GAMLP, dict[str, Any]]:
+        """Read a model that :meth:`save` wrote.
+
+        Returns:
+            The model, and the metadata that was saved with it.
+
+        Raises:
+            InputError: The file is missing or is not such a model.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            model = cls(**json.loads(header["gamlp"]))
+            model.to(tensors["layers.0.weight"].dtype).load_state_dict(tensors)
+            return model, json.loads(header["metadata"])
+        except FileNotFoundError:
+            raise InputError(f"no model file {path}") from None
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+            raise InputError(f"{path} is not a model saved by gamlp_admm ({str(error).splitlines()[0]})") from None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items())})"
+
+
+_activation = activation  # the argument of __init__ hides the function's name

@@ -1,0 +1,180 @@
+"""How neighbouring blocks exchange fields. A channel knows neither maths nor codecs.
+
+Boundary l lies between layers l and l + 1. A :class:`LocalChannel` carries fields between blocks of one process; a
+:class:`ProcessChannel` also over the two boundaries at which this process's layers end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gamlp_admm.parallel.trace import Trace
+
+
+class NeighbourError(RuntimeError):
+    """A process that this one exchanges fields with failed or did not answer in time."""
+
+
+class LocalChannel:
+    """The channel of a run in one process: a mailbox a boundary.
+
+    Attributes:
+        bytes_sent: Payload sent so far, in bytes, over every boundary between layers, as if each layer were a process;
+            who sends adds it up.
+        wire_bytes: What of it went to another process, by boundary.
+        trace: Collects spans.
+    """
+
+    def __init__(self, trace: Trace | None = None) -> None:
+        self.trace = Trace() if trace is None else trace
+        self.reset_counts()
+        self._mail: dict[tuple[str, int], Tensor] = {}
+
+    def reset_counts(self) -> None:
+        """Count bytes from zero."""
+        self.bytes_sent = 0
+        self.wire_bytes: dict[int, int] = {}
+
+    def leads_away(self, boundary: int) -> bool:
+        """Whether what is sent over ``boundary`` goes to another process."""
+        return False
+
+    def expect(self, field: str, boundary: int, like: Tensor) -> None:
+        """Get ready to receive a tensor like ``like`` (shape, dtype, device) over ``boundary``."""
+
+    def send(self, field: str, boundary: int, tensor: Tensor) -> None:
+        """Start sending a tensor over ``boundary``: a field, or its payload where the boundary leads away."""
+        self._mail[field, boundary] = tensor
+
+    def receive(self, field: str, boundary: int) -> Tensor:
+        """Return what was sent over ``boundary``, waiting for it if need be."""
+        return self._mail.pop((field, boundary))
+
+    def finish(self) -> None:
+        """Wait until everything sent has left."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A process that owns adjacent layers.
+
+    Attributes:
+        rank: Its global rank.
+        name: How messages call it, e.g. ``"rank 1 (layers 6–10)"``.
+    """
+
+    rank: int
+    name: str
+
+
+class ProcessChannel(LocalChannel):
+    """A channel whose outermost boundaries lead to other processes, each neighbour talking to its neighbour.
+
+    Sends and receives are single ``isend`` and ``irecv`` calls: torch's batched form has hung on gloo. Every field has
+    a process group of its own, over which it travels in one direction only; so on NCCL, where the calls of a pair of
+    ranks on one group run in order, early receives cannot block sends.
+
+    Args:
+        name: How messages call this process.
+        layers: The layers that it owns.
+        previous: The owner of the layer before them, or ``None``.
+        next: The owner of the layer after them, or ``None``.
+        groups: The process group of each field.
+        timeout: Seconds after which a wait gives up.
+        trace: Collects spans.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: range,
+        previous: Neighbour | None,
+        next: Neighbour | None,
+        groups: dict[str, dist.ProcessGroup],
+        timeout: float,
+        trace: Trace,
+    ) -> None:
+        super().__init__(trace)
+        self.name, self.groups, self.timeout = name, groups, timedelta(seconds=timeout)
+        self._neighbours: dict[int, Neighbour] = {}
+        if previous is not None:
+            self._neighbours[layers[0] - 1] = previous
+        if next is not None:
+            self._neighbours[layers[-1]] = next
+        self._expected: dict[tuple[str, int], tuple[dist.Work, Tensor]] = {}
+        self._leaving: list[tuple[dist.Work, Tensor, str, Neighbour]] = []
+
+    def leads_away(self, boundary: int) -> bool:
+        """See :meth:`LocalChannel.leads_away`."""
+        return boundary in self._neighbours
+
+    def expect(self, field: str, boundary: int, like: Tensor) -> None:
+        """See :meth:`LocalChannel.expect`."""
+        if boundary not in self._neighbours:
+            return
+        buffer = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        peer = self._neighbours[boundary]
+        try:
+            work = dist.irecv(buffer, peer.rank, group=self.groups[field])
+        except RuntimeError as error:
+            raise self._lost(peer, f"receiving {field}", error) from error
+        assert work is not None
+        self._expected[field, boundary] = work, buffer
+
+    def send(self, field: str, boundary: int, tensor: Tensor) -> None:
+        """See :meth:`LocalChannel.send`.
+
+        Raises:
+            NeighbourError: The neighbour failed.
+        """
+        if boundary not in self._neighbours:
+            super().send(field, boundary, tensor)
+            return
+        peer = self._neighbours[boundary]
+        payload = tensor.contiguous()
+        self.wire_bytes[boundary] = self.wire_bytes.get(boundary, 0) + payload.nbytes
+        with self.trace.span(f"send {field}", "send"):
+            try:
+                work = dist.isend(payload, peer.rank, group=self.groups[field])
+            except RuntimeError as error:
+                raise self._lost(peer, f"sending {field}", error) from error
+        assert work is not None
+        self._leaving.append((work, payload, f"sending {field}", peer))
+
+    def receive(self, field: str, boundary: int) -> Tensor:
+        """See :meth:`LocalChannel.receive`.
+
+        Raises:
+            NeighbourError: The neighbour failed, or the time-out passed.
+        """
+        if boundary not in self._neighbours:
+            return super().receive(field, boundary)
+        work, buffer = self._expected.pop((field, boundary))
+        self._wait(work, f"receiving {field}", self._neighbours[boundary])
+        return buffer
+
+    def finish(self) -> None:
+        """See :meth:`LocalChannel.finish`.
+
+        Raises:
+            NeighbourError: The neighbour failed, or the time-out passed.
+        """
+        for work, _, what, peer in self._leaving:
+            self._wait(work, what, peer)
+        self._leaving.clear()
+
+    def _wait(self, work: dist.Work, what: str, peer: Neighbour) -> None:
+        with self.trace.span(f"wait: {what}", "wait"):
+            try:
+                work.wait(self.timeout)
+            except RuntimeError as error:
+                raise self._lost(peer, what, error) from error
+
+    def _lost(self, peer: Neighbour, what: str, error: Exception) -> NeighbourError:
+        cause = str(error).strip().splitlines()[0].split("] ", 1)[-1].split(". This is")[0]
+        return NeighbourError(f"{self.name} lost {peer.name} while {what}: {cause}")

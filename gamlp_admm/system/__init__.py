@@ -1,0 +1,1 @@
+"""The machine: files, processes and memory. Nothing here knows networks, and nothing imports torch."""

@@ -1,0 +1,102 @@
+"""Loss and accuracy of the real forward pass: the honest curves, and what models are selected by."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.nn.activations import Activation, layer_output
+from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.losses import Risk
+from gamlp_admm.parallel.channel import LocalChannel
+from gamlp_admm.training.features import Features
+from gamlp_admm.training.rows import SPLITS, NodeData
+
+CHUNK = 4096  # rows of one step of the forward pipeline; fixed, so that the bits do not depend on the processes
+
+
+class Evaluator:
+    """Evaluates weights on the rows of the three splits, in one forward pass through the processes' layers.
+
+    Args:
+        data: Features, targets and splits.
+        risk: The risk.
+        f: The activation.
+        residual: Whether hidden layers between equal widths add their input to their output.
+    """
+
+    def __init__(self, data: NodeData, risk: Risk, f: Activation, residual: bool = False) -> None:
+        self.data, self.risk, self.f, self.residual = data, risk, f, residual
+
+    def outputs(
+        self, weights: Weights, layers: range, features: Features | None, channel: LocalChannel, last: bool
+    ) -> Tensor | None:
+        """Return the network's outputs on the rows of all splits, ``[N, C]``, where the last layer is owned.
+
+        Activations go from process to process in chunks of rows, so that the processes work at the same time.
+
+        Args:
+            weights: (W, b) of the layers owned; the network's first in the coordinates of ``features``.
+            layers: The layers owned.
+            features: Features of the rows, where the first layer is owned.
+            channel: Carries activations from layer to layer.
+            last: Whether the network's last layer is owned.
+        """
+        if not layers:
+            return None
+        begin, end = layers[0] - 1, layers[-1]
+        bounds = [(i, min(i + CHUNK, len(self.data.y))) for i in range(0, len(self.data.y), CHUNK)]
+
+        def expect(chunk: int) -> None:
+            if features is None and chunk < len(bounds):
+                rows = bounds[chunk][1] - bounds[chunk][0]
+                like = self.data.y.new_empty(1).expand(1, rows, weights[0][0].shape[1])
+                channel.expect("a", begin, like)
+
+        outputs = []
+        expect(0)
+        for i, (low, high) in enumerate(bounds):
+            a: Tensor | None = None  # the input of the layer that gives z, unless that is the features
+            if features is None:
+                a = channel.receive("a", begin)[0]
+                expect(i + 1)
+                z = torch.addmm(weights[0][1], a, weights[0][0].T)
+            else:
+                z = features.products(weights[0][0], low, high) + weights[0][1]
+            for W, b in weights[1:]:
+                a = layer_output(self.f, z, a if self.residual else None)
+                z = torch.addmm(b, a, W.T)
+            if last:
+                outputs.append(z)
+            else:
+                channel.send("a", end, layer_output(self.f, z, a if self.residual else None)[None])
+        channel.finish()
+        return torch.cat(outputs) if last else None
+
+    def sums(self, z: Tensor | None) -> Tensor:
+        """Return the sums that :meth:`measures` needs, which add up over processes; zeros where ``z`` is ``None``."""
+        y = self.data.y
+        if z is None:
+            z, y = y[:0], y[:0]
+            sizes, weight = [0] * len(SPLITS), None
+        else:
+            sizes, weight = list(self.data.sizes), self.data.weight
+        parts = list(zip(torch.split(z, sizes), torch.split(y, sizes), strict=True))
+        loss = self.risk.value(*parts[0], weight).double()
+        rows = loss.new_tensor(sizes)
+        return torch.cat([loss[None], rows, *(self.risk.score_sums(*part) for part in parts)])
+
+    def measures(self, sums: Tensor) -> dict[str, float | None]:
+        """Return ``train_loss`` (mean over rows), ``train_accuracy``, ``val_accuracy`` and ``test_accuracy``.
+
+        Args:
+            sums: What :meth:`sums` returned, added up over all processes.
+
+        Returns:
+            The measures; ``None`` for a split without rows.
+        """
+        loss, rows, scores = sums[0], sums[1 : 1 + len(SPLITS)], sums[1 + len(SPLITS) :].chunk(len(SPLITS))
+        result: dict[str, float | None] = {"train_loss": float(loss / rows[0])}
+        for split, count, score in zip(SPLITS, rows.tolist(), scores, strict=True):
+            result[f"{split}_accuracy"] = self.risk.score(score) if count else None
+        return result

@@ -1,0 +1,64 @@
+"""What a run tells: its records, the best of them, and progress for callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.training.schedules import Record
+
+
+@dataclass
+class Result:
+    """What a run gives beside the trained model.
+
+    Attributes:
+        history: One record an evaluated iteration, with the keys ``iteration`` (from 1, over all stages), ``layers``,
+            ``objective``, ``primal_residual``, ``dual_residual``, ``train_loss``, ``train_accuracy``, ``val_accuracy``,
+            ``test_accuracy``, ``seconds`` and ``bytes_sent`` (both since the start; seconds without evaluation).
+        best: ``iteration``, ``val_accuracy`` and ``test_accuracy`` of the record with the highest validation accuracy
+            at the final depth, the earlier on ties; the last record where there are no validation nodes or the final
+            depth was not reached.
+        last: ``iteration`` and accuracies of the last record.
+        converges: Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none.
+        processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
+            them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
+    """
+
+    history: list[Record] = field(default_factory=list)
+    best: Record = field(default_factory=dict)
+    last: Record = field(default_factory=dict)
+    converges: bool | None = None
+    processes: list[Record] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Training time without evaluation."""
+        return float(self.history[-1]["seconds"]) if self.history else 0.0
+
+    @property
+    def bytes_sent_total(self) -> int:
+        """Payload sent over all boundaries between layers, in bytes."""
+        return int(self.history[-1]["bytes_sent"]) if self.history else 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback sees after each evaluated iteration.
+
+    Attributes:
+        record: The newest history record.
+        total_iterations: Iterations of the whole run.
+        parts: The layers of each stage of processes, counted from 0.
+        weights: Returns (W, b) of each layer of the network as it stands, of those that this process owns.
+    """
+
+    record: Record
+    total_iterations: int
+    parts: list[range]
+    weights: Callable[[], Weights]
+
+
+Callback = Callable[[Progress], object]
+"""Called after each evaluated iteration; training stops if it returns ``True``."""

@@ -1,0 +1,220 @@
+"""From a PyG ``Data`` (or anything with its attributes) to checked training data."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.errors import InputError, InputWarning
+from gamlp_admm.nn.losses import Risk
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class NodeData:
+    """Checked features and targets of the nodes of the three splits: training rows first, then validation, then test.
+
+    Attributes:
+        x: Features, ``[N, F]``; ``None`` in a process that does not own the first layer.
+        y: Targets in the risk's form, ``[N, C]``.
+        sizes: Number of rows of each split.
+        weight: Weights of the training rows, or ``None``.
+    """
+
+    x: Tensor | None
+    y: Tensor
+    sizes: tuple[int, ...]
+    weight: Tensor | None
+
+    @property
+    def num_train(self) -> int:
+        """Number of training rows."""
+        return self.sizes[0]
+
+    def shards(self, parts: int) -> list[NodeData]:
+        """Divide the rows of each split into ``parts`` nearly equal contiguous parts."""
+        if parts == 1:
+            return [self]
+        pieces: list[list[Tensor]] = [[] for _ in range(parts)]
+        for rows in torch.split(torch.arange(len(self.y), device=self.y.device), list(self.sizes)):
+            for piece, part in zip(pieces, rows.tensor_split(parts), strict=True):
+                piece.append(part)
+        return [
+            NodeData(
+                x=None if self.x is None else self.x[torch.cat(piece)],
+                y=self.y[torch.cat(piece)],
+                sizes=tuple(map(len, piece)),
+                weight=None if self.weight is None else self.weight[piece[0]],
+            )
+            for piece in pieces
+        ]
+
+
+def node_data(
+    data: Any,
+    num_features: int,
+    num_classes: int,
+    risk: Risk,
+    like: Tensor,
+    node_weight: Tensor | None = None,
+    class_weight: Tensor | str | None = None,
+) -> NodeData:
+    """Check a data set and bring it to a model's device and dtype.
+
+    Args:
+        data: Has ``x`` ``[N, F]``, ``y`` (classes ``[N]``, labels or targets ``[N, C]``) and boolean ``train_mask``;
+            ``val_mask`` and ``test_mask`` are optional.
+        num_features: Columns that the model takes.
+        num_classes: Columns that the model gives.
+        risk: Decides the form of the targets.
+        like: A tensor of the device and dtype to bring the data to.
+        node_weight: Weight of each node in the risk, ``[N]``, or ``None`` for ones.
+        class_weight: Weight of each class, ``[C]``; ``"balanced"`` for N/(C · count); or ``None`` for ones.
+
+    Raises:
+        InputError: The data does not fit the model, has NaN or infinite features, labels outside the classes,
+            or no training node.
+    """
+    x, y = _required(data, "x"), _required(data, "y")
+    if x.ndim != 2 or x.shape[1] != num_features:
+        raise InputError(f"data.x has shape {tuple(x.shape)}; the model takes [N, {num_features}]")
+    y = _targets(y, len(x), num_classes, risk)
+    rows = {split: _rows(data, split, len(x)) for split in SPLITS}
+    if not len(rows["train"]):
+        raise InputError("data.train_mask selects no node; training needs at least one")
+    used = torch.cat(list(rows.values()))
+    _check_finite(x[used.to(x.device)], used)
+    _check_labels(y, rows, used, num_classes, risk)
+    _warn_overlaps(rows, len(x))
+    weight = _weights(node_weight, class_weight, y, rows["train"], len(x), num_classes)
+    return NodeData(
+        x=x[used.to(x.device)].to(like),
+        y=risk.target(y.cpu()[used], num_classes, like.dtype).to(like.device),
+        sizes=tuple(len(r) for r in rows.values()),
+        weight=None if weight is None else weight.to(like),
+    )
+
+
+def _required(data: Any, name: str) -> Tensor:
+    value = getattr(data, name, None)
+    if not isinstance(value, Tensor):
+        raise InputError(f"data.{name} is missing; data needs x, y and train_mask")
+    return value
+
+
+def _rows(data: Any, split: str, num_nodes: int) -> Tensor:
+    mask = getattr(data, f"{split}_mask", None)
+    if mask is None:
+        if split == "train":
+            raise InputError("data.train_mask is missing; data needs x, y and train_mask")
+        return torch.empty(0, dtype=torch.long)
+    if not isinstance(mask, Tensor):
+        raise InputError(f"data.{split}_mask is a {type(mask).__name__}; allowed: a bool tensor [{num_nodes}]")
+    if mask.dtype != torch.bool or mask.shape != (num_nodes,):
+        raise InputError(
+            f"data.{split}_mask has dtype {mask.dtype} and shape {tuple(mask.shape)}; allowed: bool [{num_nodes}]"
+        )
+    return mask.cpu().nonzero()[:, 0]
+
+
+def _check_finite(x: Tensor, rows: Tensor) -> None:
+    if torch.isfinite(x.sum()):  # one pass without a temporary; a sum that overflows is looked at closely
+        return
+    wrong = ~torch.isfinite(x).all(1)
+    if wrong.any():
+        raise InputError(
+            f"data.x has NaN or infinite values in {int(wrong.sum())} of the nodes used, first in row "
+            f"{int(rows[wrong.cpu()][0])}; allowed: finite numbers"
+        )
+
+
+def _targets(y: Tensor, num_nodes: int, num_classes: int, risk: Risk) -> Tensor:
+    # Classes [N] (int64), or a matrix [N, C].
+    if y.ndim not in (1, 2) or len(y) != num_nodes:
+        raise InputError(
+            f"data.y has shape {tuple(y.shape)} for {num_nodes} nodes; allowed: one row a node, [N] or [N, C]"
+        )
+    if risk.matrix is not None and num_classes == 1:
+        y = y.reshape(num_nodes, -1)
+    elif y.ndim == 2 and y.shape[1] == 1 and not y.is_floating_point():
+        y = y[:, 0]
+    if y.ndim == 1 and not y.is_floating_point():
+        return y.long()
+    if risk.matrix is None:
+        kind = "real values" if y.ndim == 1 else f"{y.shape[1]} columns"
+        raise InputError(f"data.y has {kind}; {risk.name} takes one class a node, integers [N]")
+    width = y.shape[1] if y.ndim == 2 else 1
+    if width != num_classes:
+        raise InputError(f"data.y has {width} columns; the model gives {num_classes}")
+    return y
+
+
+def _check_labels(y: Tensor, rows: dict[str, Tensor], used: Tensor, num_classes: int, risk: Risk) -> None:
+    y = y.cpu()
+    if y.ndim == 2:
+        values = y[used].double()
+        if not torch.isfinite(values).all():
+            raise InputError("data.y has NaN or infinite values; allowed: finite")
+        if risk.matrix == "labels" and not ((values >= 0) & (values <= 1)).all():
+            raise InputError(f"data.y has values outside 0 to 1, which {risk.name} does not allow")
+        return
+    wrong = (y[used] < 0) | (y[used] >= num_classes)
+    if wrong.any():
+        node = int(used[wrong][0])
+        raise InputError(f"data.y has label {int(y[node])} at node {node}; allowed: 0 to {num_classes - 1}")
+    absent = sorted(set(range(num_classes)) - set(y[rows["train"]].tolist()))
+    if absent:
+        warnings.warn(
+            f"no training node has class {', '.join(map(str, absent))}; the model cannot learn it",
+            InputWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_overlaps(rows: dict[str, Tensor], num_nodes: int) -> None:
+    member = {split: torch.zeros(num_nodes, dtype=torch.bool).index_fill_(0, r, True) for split, r in rows.items()}
+    for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
+        shared = int((member[a] & member[b]).sum())
+        if shared:
+            warnings.warn(f"{a}_mask and {b}_mask share {shared} nodes", InputWarning, stacklevel=4)
+
+
+def _weights(
+    node_weight: Tensor | None,
+    class_weight: Tensor | str | None,
+    y: Tensor,
+    train: Tensor,
+    num_nodes: int,
+    num_classes: int,
+) -> Tensor | None:
+    if node_weight is None and class_weight is None:
+        return None
+    weight = torch.ones(len(train), dtype=torch.float64)
+    if node_weight is not None:
+        if not _are_weights(node_weight, num_nodes):
+            raise InputError(f"node_weight must be a tensor of {num_nodes} finite non-negative numbers, one a node")
+        weight *= node_weight.cpu()[train]
+    if class_weight is not None:
+        if y.ndim != 1:
+            raise InputError("class_weight needs one class a node; data.y has several labels or real targets")
+        labels = y.cpu()[train]
+        if isinstance(class_weight, str):
+            if class_weight != "balanced":
+                raise InputError(f"class_weight {class_weight!r} is unknown; allowed: 'balanced', a tensor or None")
+            counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
+            class_weight = len(labels) / (num_classes * counts.double())
+        if not _are_weights(class_weight, num_classes):
+            raise InputError(f"class_weight must be a tensor of {num_classes} finite non-negative numbers, one a class")
+        weight *= class_weight.cpu()[labels]
+    return weight
+
+
+def _are_weights(weight: object, count: int) -> bool:
+    return (
+        isinstance(weight, Tensor) and weight.shape == (count,) and bool((torch.isfinite(weight) & (weight >= 0)).all())
+    )

@@ -1,0 +1,262 @@
+"""What all trainers share: ``fit``, from a model and a data set to trained weights and their history."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.gamlp import GAMLP
+from gamlp_admm.nn.losses import Risk, risk
+from gamlp_admm.parallel.balance import explicit
+from gamlp_admm.parallel.team import ProcessTeam, Team
+from gamlp_admm.parallel.trace import Trace
+from gamlp_admm.training.loop import Run
+from gamlp_admm.training.result import Callback, Result
+from gamlp_admm.training.rows import NodeData, node_data
+from gamlp_admm.training.schedules import Schedule, schedule
+from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.units import SCALES
+
+GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Depths that ``grow="auto"`` passes through on the way to the final one."""
+
+
+def depths(grow: Sequence[int] | str | None, num_layers: int) -> list[int]:
+    """Return the depth of each stage.
+
+    Args:
+        grow: The depths; ``auto`` for those of :data:`GROWTH` below ``num_layers``, from 5 layers on; ``None`` for
+            one stage.
+        num_layers: The final depth.
+
+    Raises:
+        InputError: ``grow`` does not rise from at least 2 to ``num_layers``.
+    """
+    if grow == "auto":
+        grow = [*(d for d in GROWTH if d < num_layers), num_layers] if num_layers >= 5 else None
+    if not grow:
+        return [num_layers]
+    if isinstance(grow, str):
+        raise unknown("grow", grow, ("auto", "depths such as (2, 5, 10)", "None"))
+    stages = list(grow)
+    if stages != sorted(set(stages)) or stages[0] < 2 or stages[-1] != num_layers:
+        raise InputError(f"grow {stages} must rise from at least 2 layers to the model's {num_layers}")
+    return stages
+
+
+@dataclass(frozen=True)
+class Trainer(ABC):
+    """What all trainers share. Subclasses say how a :class:`Session` starts.
+
+    Attributes:
+        loss: Risk of the last layer: ``cross_entropy``, ``squared_error``, ``binary_cross_entropy``,
+            ``squared_hinge``.
+        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+        scale: ``unit``: features are centred and measured in units of their own while training, so that penalties mean
+            the same whatever the features' scale and number (:mod:`gamlp_admm.training.units`); ``none``: they are
+            taken as they are, as in the papers. The trained model takes them as they are in any case.
+    """
+
+    loss: str = field(default="cross_entropy", kw_only=True)
+    class_weight: Any = field(default=None, kw_only=True)
+    scale: str = field(default="none", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise unknown("scale", self.scale, SCALES)
+
+    @property
+    def compressible(self) -> bool:
+        """See :attr:`gamlp_admm.training.session.Algorithm.compressible`."""
+        return False
+
+    @property
+    def distributable(self) -> bool:
+        """Whether the layers may be owned by several processes."""
+        return False
+
+    @property
+    def residual(self) -> bool:
+        """Whether networks with residual connections can be trained."""
+        return True
+
+    @property
+    def grows(self) -> bool:
+        """Whether deep networks are grown unless something else is asked for."""
+        return False
+
+    @property
+    @abstractmethod
+    def algorithm(self) -> str:
+        """The algorithm's name on the command line."""
+
+    def settings(self) -> dict[str, str]:
+        """See :meth:`gamlp_admm.training.session.Algorithm.settings`."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(value, "__qualname__", str(value)) for name, value in values.items()}
+
+    @abstractmethod
+    def start(self, task: Task) -> Session:
+        """Begin a stage."""
+
+    def converges(self, f: Activation) -> bool | None:
+        """Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none."""
+        return None
+
+    def penalty_schedule(self) -> Schedule:
+        """Return how ρ and ν change from iteration to iteration."""
+        return schedule("constant")
+
+    def fit(
+        self,
+        model: GAMLP,
+        data: Any,
+        iterations: int = 200,
+        *,
+        seed: int | None = None,
+        grow: Sequence[int] | str | None = "auto",
+        patience: int | None = None,
+        evaluate_every: int = 1,
+        node_weight: Tensor | None = None,
+        select: str = "best",
+        callbacks: Sequence[Callback] = (),
+        checkpoint_dir: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
+        process_group: Any = None,
+        node_shards: int = 1,
+        balance: Sequence[int] | None = None,
+        gather: str = "all",
+        timeout: float = 300.0,
+        trace_dir: str | Path | None = None,
+    ) -> Result:
+        """Train ``model`` on ``data``; the trained weights are in the model afterwards.
+
+        The same seed, data, options and thread count give the same bits. If training is interrupted or fails, the
+        model still receives the weights selected so far.
+
+        Args:
+            model: The network; its device and dtype are used.
+            data: PyG ``Data`` or any object with ``x`` ``[N, F]``, ``y`` ``[N]`` (or ``[N, C]``), ``train_mask`` and,
+                if there are any, ``val_mask`` and ``test_mask`` (bool ``[N]``).
+            iterations: Iterations of each stage.
+            seed: Draws the model's weights anew; ``None`` starts from the weights that the model has.
+            grow: Depths of the stages of greedy growth, e.g. ``(2, 5, 10)``; ``None`` trains at full depth. ``"auto"``
+                grows networks of 5 layers or more, trained by ADMM from weights drawn anew, through 2, 5, 10, 20, …
+            patience: Ends a stage after so many evaluations without a better validation accuracy.
+            evaluate_every: Iterations from one history record to the next (the last of a stage always has one).
+            node_weight: Weight of each node in the risk, ``[N]``.
+            select: What the model receives: ``"best"`` on validation at the final depth, or ``"last"``.
+            callbacks: Called after each evaluated iteration.
+            checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``.
+            checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
+            resume: Go on from the checkpoint in ``checkpoint_dir``, to the same bits as an uninterrupted run.
+            process_group: A torch.distributed group whose processes all call ``fit`` with the same options; they divide
+                the layers among them. ``data`` is read in its first process only, and may be ``None`` in the others.
+            node_shards: Parts R of the rows; the processes form stages × R.
+            balance: Number of layers of each stage at full depth; ``None`` divides by cost.
+            gather: Which processes' models receive all layers: ``"all"``, ``"first"`` or ``"none"``: every model
+                receives the layers that its process owns.
+            timeout: Seconds after which a wait for another process gives up.
+            trace_dir: Directory for one Chrome trace a process.
+
+        Raises:
+            InputError: The data or an option is wrong.
+            FloatingPointError: The iterates are no longer finite.
+            NeighbourError: Another process failed, or did not answer within ``timeout``.
+        """
+        _positive(iterations=iterations, evaluate_every=evaluate_every, patience=patience)
+        _positive(checkpoint_every=checkpoint_every)
+        if select not in ("best", "last"):
+            raise InputError(f"select {select!r}: allowed: best, last")
+        if (resume or checkpoint_every) and checkpoint_dir is None:
+            raise InputError("resume and checkpoint_every need checkpoint_dir")
+        if gather not in ("all", "first", "none"):
+            raise InputError(f"gather {gather!r}: allowed: all, first, none")
+        if model.config["residual"] and not self.residual:
+            raise InputError(f"{self.algorithm} does not train networks with residual connections")
+        stages = depths(None if grow == "auto" and (seed is None or not self.grows) else grow, model.num_layers)
+        trace = Trace(record=trace_dir is not None)
+        if process_group is None:
+            if node_shards != 1:
+                raise InputError("node_shards needs a process_group")
+            team = Team(trace)
+        elif self.distributable:
+            team = ProcessTeam(process_group, node_shards, balance, timeout, trace)
+        else:
+            raise InputError(f"{self.algorithm} runs in one process")
+        if balance is not None:
+            explicit(balance, model.num_layers, team.num_stages)
+        the_risk = risk(self.loss)
+        weight = next(model.parameters())
+        like = torch.empty(0, dtype=weight.dtype, device=team.device if weight.is_meta else weight.device)
+        nodes = self._distributed_data(data, model, the_risk, like, node_weight, team)
+        run = Run(self, model, nodes, the_risk, stages, iterations, seed, team, like)
+        if resume:
+            run.load(Path(str(checkpoint_dir)))
+        try:
+            run.train(patience, evaluate_every, callbacks, checkpoint_dir, checkpoint_every)
+        except FloatingPointError:  # which all processes see alike
+            run.session_failed = True
+            raise
+        except BaseException:  # of which other processes know nothing
+            gather = "none"
+            raise
+        finally:
+            run.finish(select, gather)
+            if trace_dir is not None:
+                trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
+        run.result.processes = team.collect(run.summary())
+        return run.result
+
+    def _distributed_data(
+        self, data: Any, model: GAMLP, the_risk: Risk, like: Tensor, node_weight: Tensor | None, team: Team
+    ) -> NodeData:
+        # The first process checks the data and hands out rows; all processes learn of an error.
+        shards: list[NodeData] = []
+        header: Any = None
+        if team.rank == 0:
+            try:
+                nodes = node_data(
+                    data,
+                    model.config["in_channels"],
+                    model.config["out_channels"],
+                    the_risk,
+                    like,
+                    node_weight,
+                    self.class_weight,
+                )
+                shards = nodes.shards(team.num_shards)
+                header = [(shard.sizes, shard.weight is not None) for shard in shards]
+            except InputError as error:
+                header = str(error)
+        header = team.from_first(header)
+        if isinstance(header, str):
+            raise InputError(header)
+        sizes, weighted = header[team.shard]
+        first = team.rank == 0
+
+        def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
+            return team.rows_from_first(
+                [getattr(shard, name) for shard in shards] if first else None, shape, like, everyone
+            )
+
+        x = rows("x", (sum(sizes), model.config["in_channels"]), everyone=False)
+        y = rows("y", (sum(sizes), model.config["out_channels"]), everyone=True)
+        weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
+        assert y is not None
+        return NodeData(x, y, tuple(sizes), weight)
+
+
+def _positive(**values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"{name} must be a positive integer, not {value!r}")

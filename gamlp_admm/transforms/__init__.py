@@ -1,0 +1,9 @@
+"""PyTorch Geometric transforms that make a model's features, and what improves its predictions over the graph."""
+
+from gamlp_admm.transforms.augment_features import OPERATORS, AugmentFeatures
+from gamlp_admm.transforms.augment_labels import AugmentLabels
+from gamlp_admm.transforms.combine_features import CombineFeatures
+from gamlp_admm.transforms.correct_and_smooth import CorrectAndSmooth
+from gamlp_admm.transforms.scale_components import ScaleComponents
+
+__all__ = ["OPERATORS", "AugmentFeatures", "AugmentLabels", "CombineFeatures", "CorrectAndSmooth", "ScaleComponents"]

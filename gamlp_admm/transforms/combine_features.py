@@ -1,0 +1,107 @@
+"""Features of several operators side by side, and their notation: ``ppr/10/0.2+heat/10/3/normalized``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.propagation import OPERATORS
+from gamlp_admm.transforms.augment_features import AugmentFeatures
+
+PARAMETER = {"ppr": "alpha", "heat": "t"}
+NOTATION = "sym/HOPS, row/HOPS, ppr/HOPS/ALPHA or heat/HOPS/T; HOPS as 4, 0-4 or 0+2+4; then /normalized or nothing"
+
+
+class CombineFeatures(BaseTransform):  # type: ignore[misc]
+    """Replace ``data.x`` by what several transforms make of it, side by side and on an equal footing.
+
+    Each block of columns is divided by the spread of its rows, the root of their mean squared distance from their mean,
+    so that no operator outweighs another because its features are larger.
+
+    Args:
+        parts: The transforms, at least one.
+
+    Example:
+        >>> transform = CombineFeatures([AugmentFeatures(10, "ppr"), AugmentFeatures((1, 2), "row")])
+        >>> same = CombineFeatures.parse("ppr/10+row/1-2")
+    """
+
+    def __init__(self, parts: Sequence[AugmentFeatures]) -> None:
+        if not parts:
+            raise InputError("CombineFeatures needs at least one transform")
+        self.parts = tuple(parts)
+
+    @classmethod
+    def parse(cls, text: str, dtype: torch.dtype | None = None) -> CombineFeatures:
+        """Return the combination that a text stands for: parts joined by ``+``, each as :func:`parse_features` has it.
+
+        Raises:
+            InputError: A part is not allowed.
+        """
+        return cls([parse_features(part, dtype) for part in re.split(r"\+(?=[a-z])", text)])
+
+    def forward(self, data: Data) -> Data:
+        """Combine; calling the transform itself works on a shallow copy.
+
+        Args:
+            data: As for :class:`AugmentFeatures`.
+
+        Returns:
+            ``data``, whose ``x`` holds the blocks of the parts, in their order.
+        """
+        blocks = []
+        for part in self.parts:
+            x = part(data).x
+            spread = (x.var(0, correction=0).sum()).sqrt()
+            blocks.append(x.div_(torch.where(spread > 0, spread, 1)))
+        data.x = torch.cat(blocks, 1) if len(blocks) > 1 else blocks[0]
+        return data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}([{', '.join(map(repr, self.parts))}])"
+
+
+def parse_features(text: str, dtype: torch.dtype | None = None) -> AugmentFeatures:
+    """Return the transform that a text such as ``ppr/10/0.05``, ``sym/0-4`` or ``row/1+2/normalized`` stands for.
+
+    Args:
+        text: The operator; its hops, if not the usual ones; α of ``ppr`` or t of ``heat``, if not the usual ones; and
+            ``normalized`` if each node's features are first divided by their sum.
+        dtype: As for :class:`AugmentFeatures`.
+
+    Raises:
+        InputError: The text does not have this form.
+    """
+    operator, *rest = text.split("/")
+    if operator not in OPERATORS:
+        raise unknown("operator", operator, OPERATORS)
+    normalize = bool(rest) and rest[-1] == "normalized"
+    if normalize:
+        del rest[-1]
+    names = ["hops", PARAMETER[operator]] if operator in PARAMETER else ["hops"]
+    try:
+        if len(rest) > len(names):
+            raise ValueError
+        values: list[Any] = [parse_hops(part) if i == 0 else float(part) for i, part in enumerate(rest)]
+    except ValueError:
+        raise InputError(f"operator {text}: allowed: {NOTATION}") from None
+    options: dict[str, Any] = dict(zip(names, values, strict=False))
+    return AugmentFeatures(operator=operator, **options, normalize_features=normalize, dtype=dtype)
+
+
+def parse_hops(text: str) -> int | tuple[int, ...]:
+    """Return the hops that ``4``, ``0-4`` or ``0+2+4`` stand for.
+
+    Raises:
+        ValueError: The text does not have this form.
+    """
+    if "-" in text:
+        low, _, high = text.partition("-")
+        return tuple(range(int(low), int(high) + 1))
+    return tuple(map(int, text.split("+"))) if "+" in text else int(text)

@@ -1,0 +1,240 @@
+"""What the processes of the parallel tests run; spawned, so it must be importable and cheap to import."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from gamlp_admm import GAMLP, MDLAM, Anderson, DlADMM, PdADMMG, Result
+from gamlp_admm.algorithms import ADMMSession
+from gamlp_admm.optim import BADM, SISA
+from gamlp_admm.parallel.channel import NeighbourError
+
+RULES = ("linesearch", "backtracking", "exact")
+PENALTIES = {"rho": 0.1, "mu": 0.01, "tau": 0.1}
+TRAINERS: dict[str, Any] = {
+    **{rule: PdADMMG(**PENALTIES, nu=0.1, solver=rule) for rule in RULES},
+    "dladmm": DlADMM(**PENALTIES, nu=0.1),
+    "dladmm l1": DlADMM(**PENALTIES, nu=0.1, solver="linesearch", regularizer="l1"),
+    "mdlam": MDLAM(**PENALTIES, epsilon=0.1),
+    "anderson pdadmm": Anderson(PdADMMG(**PENALTIES, nu=0.1), 3),
+    "anderson dladmm": Anderson(DlADMM(**PENALTIES, nu=0.1, solver="linesearch"), 3),
+    "anderson mdlam": Anderson(MDLAM(**PENALTIES, epsilon=0.1, epsilon_min=0.1), 3),
+}
+GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
+CASES = [(rule, layers, hidden) for rule in RULES for layers in GROWTHS for hidden in (8, 7)]
+CASES += [(name, layers, 8) for name in TRAINERS if name not in RULES for layers in (2, 5)]
+
+
+def data(dtype: torch.dtype = torch.float32) -> SimpleNamespace:
+    """Return 150 nodes of 4 classes; 61 of them train, an odd number."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(150, 30, generator=generator, dtype=dtype)
+    masks = torch.zeros(3, 150, dtype=torch.bool)
+    masks[0, :61], masks[1, 61:100], masks[2, 100:] = True, True, True
+    y = x[:, :4].argmax(1)
+    return SimpleNamespace(x=x, y=y, train_mask=masks[0], val_mask=masks[1], test_mask=masks[2])
+
+
+def train(
+    name: str, layers: int, hidden: int, dtype: torch.dtype = torch.float32, **options: Any
+) -> tuple[GAMLP, Result]:
+    """Train a network on :func:`data`; only the first process gets the data."""
+    model = GAMLP(30, hidden, 4, layers, init="kaiming").to(dtype)
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    options = {"iterations": 5, "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
+    return model, TRAINERS[name].fit(model, data(dtype) if first else None, **options)
+
+
+def outcome(model: GAMLP, result: Result) -> dict[str, Any]:
+    """Return what must not depend on the number of processes."""
+    history = [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
+    weights = {name: t.clone() for name, t in model.state_dict().items()}
+    return {
+        "history": history,
+        "best": result.best,
+        "weights": weights,
+        "predictions": model(data(weights["layers.0.weight"].dtype).x),
+    }
+
+
+def bits(rank: int, folder: str) -> None:
+    """Train every case and save its outcome."""
+    results = {}
+    for case in CASES:
+        results[case] = outcome(*train(*case, process_group=dist.group.WORLD))
+    torch.save({str(case): r for case, r in results.items()}, f"{folder}/bits-{rank}.pt")
+
+
+def shards(rank: int, folder: str, node_shards: int, hidden: int) -> None:
+    """Train with the rows divided too."""
+    results = {}
+    for name in TRAINERS:
+        options = {"process_group": dist.group.WORLD, "node_shards": node_shards, "iterations": 4, "timeout": 20.0}
+        model, result = train(name, 5, hidden, torch.float64, **options)
+        results[name] = outcome(model, result) | {"processes": result.processes}
+    torch.save(results, f"{folder}/shards-{rank}.pt")
+
+
+def options(rank: int, folder: str) -> None:
+    """Train with an explicit balance, a trace, and nothing gathered; note what each process has."""
+    group = dist.group.WORLD
+    model, result = train(
+        "linesearch", 5, 8, grow=None, process_group=group, balance=(1, 4), gather="none", trace_dir=folder
+    )
+    start = GAMLP(30, 8, 4, 5, init="kaiming")
+    start.reset_parameters(torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    untouched = GAMLP(30, 8, 4, 5, init="kaiming").state_dict()
+    torch.save(
+        {"weights": model.state_dict(), "untouched": untouched, "processes": result.processes},
+        f"{folder}/options-{rank}.pt",
+    )
+
+
+def failing(rank: int, folder: str, how: str) -> None:
+    """Let rank 1 die, raise or hang in iteration 3; note what rank 0 says and how long it took."""
+
+    def fail(progress: Any) -> None:
+        if dist.get_rank() == 1 and progress.record["iteration"] == 3:
+            if how == "dies":
+                os._exit(3)
+            if how == "raises":
+                raise ValueError("boom")
+            time.sleep(8)
+
+    begin = time.monotonic()
+    try:
+        train("linesearch", 5, 8, grow=None, process_group=dist.group.WORLD, callbacks=[fail], timeout=2.0)
+    except (NeighbourError, ValueError) as error:
+        note = {"message": str(error), "seconds": time.monotonic() - begin}
+        Path(f"{folder}/failing-{rank}.json").write_text(json.dumps(note))
+    os._exit(0)  # as a process does that stops at once
+
+
+def _process(rank: int, size: int, folder: str, function: Any, arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/store", size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
+    function(rank, folder, *arguments)
+    gc.collect()  # nothing may keep a group alive until the interpreter ends
+    dist.destroy_process_group()
+
+
+def spawn(size: int, folder: Path, function: Any, *arguments: Any, timeout: float = 100.0, check: bool = True) -> None:
+    """Run ``function(rank, folder, *arguments)`` in processes of one group; end them all after ``timeout`` seconds."""
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_process, args=(rank, size, str(folder), function, arguments)) for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        deadline = time.monotonic() + timeout
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        if check:
+            assert [process.exitcode for process in processes] == [0] * size
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+            process.close()
+
+
+CODECS = [
+    *("fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "int4:3-delta"),
+    *("grid:-1:3:16", "grid:auto:256", "q:grid:auto:65536", "p:grid:-1;0;0.5;2", "int2-delta/q+at=2:fp32/from=3:int4"),
+]
+
+
+def train_coded(spec: str, dtype: torch.dtype = torch.float32, **options: Any) -> tuple[GAMLP, Result]:
+    """Train a network with 3, then 5 layers under a codec."""
+    model = GAMLP(30, 16, 4, 5, init="kaiming").to(dtype)
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    options = {"iterations": 4, "seed": 0, "grow": (3, 5), "timeout": 60.0} | options
+    return model, PdADMMG(rho=0.1, nu=0.1, codec=spec).fit(model, data(dtype) if first else None, **options)
+
+
+def _written() -> int | None:
+    # Bytes that this process has given to the kernel, sockets included; on Linux only.
+    path = Path("/proc/self/io")
+    if not path.exists():
+        return None
+    return int(dict(line.split(": ") for line in path.read_text().splitlines())["wchar"])
+
+
+def coded(rank: int, folder: str) -> None:
+    """Train under every codec; note the outcome, and the bytes counted, given to isend, and written by the kernel."""
+    results: dict[str, Any] = {"bytes": {}, "messages": {}}
+    isend, iterate = dist.isend, ADMMSession.iterate
+    given: list[int] = []
+    written: list[int] = []
+
+    def counting(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        given.append(tensor.nbytes)
+        return isend(tensor, *arguments, **options)
+
+    def watched(self: ADMMSession, *arguments: Any) -> None:
+        before = _written()
+        dist.isend = counting
+        iterate(self, *arguments)
+        dist.isend = isend
+        written.append(0 if before is None else (_written() or 0) - before)
+
+    ADMMSession.iterate = watched  # type: ignore[method-assign]
+    for spec in CODECS:
+        given.clear()
+        written.clear()
+        model, result = train_coded(spec, process_group=dist.group.WORLD)
+        counted = sum(result.processes[rank]["wire_bytes"].values())
+        results[spec] = outcome(model, result)
+        results["bytes"][spec] = (counted, sum(given), None if _written() is None else sum(written))
+        results["messages"][spec] = len(given)
+    torch.save(results, f"{folder}/coded-{rank}.pt")
+
+
+def coded_shards(rank: int, folder: str) -> None:
+    """Train with the rows divided, on grids and with coded differences."""
+    results = {}
+    for spec in ("p:grid:auto:256", "int4-delta"):
+        options = {"process_group": dist.group.WORLD, "node_shards": 2}
+        results[spec] = train_coded(spec, torch.float64, **options)[0].state_dict()
+    torch.save(results, f"{folder}/coded-shards-{rank}.pt")
+
+
+def consensus(rank: int, folder: str, name: str) -> None:
+    """Train a network, with half of each batch in each of two processes; note the weights and the all-reduces."""
+    import test_optim
+
+    group = dist.group.WORLD
+    make = {
+        "badm": lambda p: BADM(p, process_group=group),
+        "copies": lambda p: BADM(p, form="copies", process_group=group),
+        "sisa": lambda p: SISA(p, process_group=group),
+    }[name]
+    calls, all_reduce = [], dist.all_reduce
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        return all_reduce(*arguments, **options)
+
+    dist.all_reduce = counting
+    model = test_optim.network()
+    optimizer = make(model.parameters())
+    for x, y in test_optim.batches():
+        half = (x.chunk(2)[rank], y.chunk(2)[rank])
+        optimizer.step(test_optim.closures(model, optimizer, *half, 1))
+    dist.all_reduce = all_reduce
+    weights = [p.detach() for p in model.parameters()]
+    torch.save({"weights": weights, "all_reduces": len(calls)}, f"{folder}/consensus-{rank}.pt")
