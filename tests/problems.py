@@ -20,8 +20,8 @@ from gamlp_admm.admm.blocks import Gram, Rule
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
 from gamlp_admm.nn.activations import Activation, activation
-from gamlp_admm.nn.gamlp import Weights
 from gamlp_admm.nn.losses import risk
+from gamlp_admm.nn.network import Network, Weights
 
 F64 = torch.float64
 
@@ -79,7 +79,7 @@ def make_problem(
     return Problem(
         y=y,
         risk=risk(loss),
-        f=activation(f),
+        network=Network(activation(f)),
         rho=rho,
         nu=nu,
         mu=mu,

@@ -12,6 +12,7 @@ from gamlp_admm.admm.stacked import RowSum, all_rows_here
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.network import Network
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Problem:
     Attributes:
         y: Targets of the training rows in the risk's form, ``[N, C]``.
         risk: R(z, y).
-        f: The activation.
+        network: The network: its activation, and whether it has residual connections, q = f(z) + p.
         rho: Penalty ρ of ``p_{l+1} = q_l``.
         nu: Penalty ν of ``z = p Wᵀ + b`` and ``q = f(z)``.
         mu: Weight μ of the regulariser.
@@ -34,14 +35,13 @@ class Problem:
         counts_weights: Whether this shard of the rows counts the regulariser in the objective, as one of them must.
         regularizer: ``l2`` for μ/2 ‖W − W⁰‖², ``l1`` for μ ‖W‖₁.
         decay_to: W⁰ of hidden layers between equal widths: ``zero`` or ``identity``; zero in all other layers.
-        residual: Whether hidden layers between equal widths add their input to their output, q = f(z) + p.
         epsilon: How far mDLAM lets inputs be from the activations of the layer below.
         momentum: Nesterov's ω of mDLAM.
     """
 
     y: Tensor
     risk: Risk
-    f: Activation
+    network: Network
     rho: float
     nu: float
     mu: float
@@ -54,10 +54,14 @@ class Problem:
     counts_weights: bool = True
     regularizer: str = "l2"
     decay_to: str = "zero"
-    residual: bool = False
     epsilon: float = math.inf
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.num_rows:
             object.__setattr__(self, "num_rows", len(self.y))
+
+    @property
+    def f(self) -> Activation:
+        """The activation."""
+        return self.network.f

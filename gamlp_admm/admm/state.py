@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm.stacked import Layers, products
-from gamlp_admm.nn.activations import Activation, layer_output
-from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.network import Network, Weights
 
 
 @dataclass(frozen=True)
@@ -135,22 +134,20 @@ Land = Callable[[str, int, Tensor], Tensor]
 def initial_blocks(
     p: Tensor,
     weights: Weights,
-    f: Activation,
+    network: Network,
     groups: Sequence[range],
     num_layers: int,
     land: Land = lambda field, boundary, x: x,
-    residual: bool = False,
 ) -> list[Block]:
     """Return the state that a forward pass gives: u = 0, and the constraints hold where variables do not live on grids.
 
     Args:
         p: Inputs of the first layer of the groups, ``[N, n_in]``: the features, or the outputs of the layer below.
         weights: (W, b) of each layer of the groups.
-        f: The activation.
+        network: The network.
         groups: The layers of each stack, from :func:`stacks`.
         num_layers: Number of layers of the network.
         land: Where p and q, which leave the layers by boundaries counted from 0, come to lie.
-        residual: Whether hidden layers between equal widths add their input to their output.
     """
     result: list[Block] = []
     pairs = iter(weights)
@@ -162,7 +159,7 @@ def initial_blocks(
         for s, l in enumerate(layers):
             inputs.append(a if l == 0 else land("p", l - 1, a))
             images.append(products(inputs[-1], W[s : s + 1]))
-            a = layer_output(f, images[-1] + b[s], a if residual and l > 0 else None)
+            a = network.output(images[-1] + b[s], a if l > 0 else None)
             outputs.append(land("q", l, a))
         M, q = torch.cat(images), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
         result.append(

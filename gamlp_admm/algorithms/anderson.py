@@ -23,7 +23,7 @@ from torch import Tensor
 from gamlp_admm.algorithms.base import ADMM, ADMMSession, Variables
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import Activation
-from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.schedules import Schedule
 from gamlp_admm.training.session import Session, Task

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.nn.activations import Activation, layer_output
-from gamlp_admm.nn.gamlp import Weights
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.network import Network, Weights, linears
 from gamlp_admm.optim import BADM, SISA
 from gamlp_admm.training.session import Session, Task
 from gamlp_admm.training.trainer import Trainer
@@ -40,13 +39,12 @@ class BackpropSession(Session):
         rows: Rows,
         weights: Weights,
         risk: Risk,
-        f: Activation,
+        network: Network,
         optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
         batches: int,
         sub_batches: int,
-        residual: bool,
     ) -> None:
-        self.rows, self.risk, self.f, self.residual = rows, risk, f, residual
+        self.rows, self.risk, self.network = rows, risk, network
         self.batches, self.sub_batches = batches, sub_batches
         self.parameters = [(W.clone().requires_grad_(), b.clone().requires_grad_()) for W, b in weights]
         self.optimizer: Any = optimizer([t for pair in self.parameters for t in pair])
@@ -83,12 +81,9 @@ class BackpropSession(Session):
     def _closure(self, x: Tensor, y: Tensor, weight: Tensor | None) -> Callable[[], Tensor]:
         def closure() -> Tensor:
             self.optimizer.zero_grad()
-            (W, b), *rest = self.parameters
-            z, a = torch.addmm(b, x, W.T), None
-            for W, b in rest:
-                self.bytes_sent += 2 * z.nbytes  # activations travel forward and their gradients back
-                a = layer_output(self.f, z, a if self.residual else None)
-                z = torch.addmm(b, a, W.T)
+            z = self.network.forward(x, linears(self.parameters))
+            # Activations travel forward over every boundary between layers, and their gradients back.
+            self.bytes_sent += 2 * len(x) * sum(b.nbytes for _, b in self.parameters[:-1])
             loss = self.risk.value(z, y, weight) / len(z)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
@@ -196,11 +191,10 @@ class Backprop(Trainer):
             (task.features.train, task.data.y[:count], task.data.weight),
             task.weights,
             task.risk,
-            task.f,
+            task.network,
             lambda parameters: make(parameters, **numbers, weight_decay=self.weight_decay),
             batches,
             self.sub_batches,
-            task.residual,
         )
 
 

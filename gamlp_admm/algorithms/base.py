@@ -18,8 +18,7 @@ from gamlp_admm.admm.stacked import all_rows_here, products
 from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.nn.activations import layer_output
-from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.training.schedules import Schedule, schedule
 from gamlp_admm.training.session import Session, Task
@@ -221,7 +220,7 @@ class ADMM(Trainer):
         problem = Problem(
             y=task.data.y[: task.data.num_train],
             risk=task.risk,
-            f=task.f,
+            network=task.network,
             rho=self.rho,
             nu=getattr(self, "nu", self.rho),
             mu=self.mu,
@@ -234,7 +233,6 @@ class ADMM(Trainer):
             counts_weights=team.shard == 0,
             regularizer=self._regularizer,
             decay_to=getattr(self, "decay_to", "zero"),
-            residual=task.residual,
         )
         state = [self.enter(block) for block in self._state(task, channel, problem.codecs)]
         return self.session(problem, state, channel)
@@ -261,10 +259,9 @@ class ADMM(Trainer):
                 codecs.observe(boundary, x, task.team.row_sum)
             return codecs.land(field, range(boundary, boundary + 1), x)
 
-        state = initial_blocks(p, task.weights, task.f, groups, len(task.shapes), land, task.residual)
+        state = initial_blocks(p, task.weights, task.network, groups, len(task.shapes), land)
         if (s := state[-1]).q is not None:
-            a = s.p[-1:] if task.residual and s.between_equals else None
-            channel.send("a", layers[-1], layer_output(task.f, s.z[-1:], a))
+            channel.send("a", layers[-1], task.network.output(s.z[-1:], None if s.is_first else s.p[-1:]))
         channel.finish()
         channel.reset_counts()
         return state

@@ -116,7 +116,7 @@ class MDLAM(ADMM):
             InputError: The activation is not monotone.
         """
         nothing = torch.empty(0)
-        task.f.preimage(nothing, nothing)
+        task.network.f.preimage(nothing, nothing)
         return super().start(task)
 
     def session(self, problem: Problem, state: list[Block], channel: LocalChannel) -> MDLAMSession:

@@ -23,7 +23,6 @@ from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.weights import regularizer_terms, update_W
-from gamlp_admm.nn.activations import layer_output
 
 
 def skipped(block: Block, problem: Problem) -> Tensor | None:
@@ -31,7 +30,7 @@ def skipped(block: Block, problem: Problem) -> Tensor | None:
 
     Then ν/2 ‖Q − f(Z)‖² is ν/2 ‖Q − f(Z) − P‖² in L_ρ, a term of the p-block too.
     """
-    return block.p if problem.residual and block.between_equals else None
+    return block.p if problem.network.residual and block.between_equals else None
 
 
 def update_p(block: Block, problem: Problem) -> Block:
@@ -115,7 +114,7 @@ def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Proble
         if s.q is None or s.u is None or t.q is None:
             objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
         else:
-            output = layer_output(problem.f, s.z, skipped(s, problem))
+            output = problem.network.output(s.z, skipped(s, problem))
             coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho)
             objective = objective + blocks.activation_terms(s.q, output, problem.nu) + coupling
             dual = problem.rho**2 * squared_norms(s.sent("q") - t.sent("q"))

@@ -43,7 +43,7 @@ def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
     Decay to the identity leaves a layer that learns nothing as what it is when a network grows: a layer that passes its
     input on. Decay to zero would shrink the input by every such layer; with residual connections it does not.
     """
-    if problem.decay_to == "zero" or problem.residual or not block.between_equals:
+    if problem.decay_to == "zero" or problem.network.residual or not block.between_equals:
         return W
     return W - torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
 

@@ -277,18 +277,6 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def layer_output(f: Activation, z: Tensor, a: Tensor | None = None) -> Tensor:
-    """Return what a hidden layer hands on: f(z), or with a residual connection f(z) + a.
-
-    Args:
-        f: The activation.
-        z: Pre-activations, ``[…, N, n_out]``.
-        a: The layer's input, ``[…, N, n_in]``, added where it is as wide as z; ``None`` for the network's first layer
-            and without residual connections.
-    """
-    return f(z) if a is None or a.shape[-1] != z.shape[-1] else f(z) + a
-
-
 def activation(name: str | Activation) -> Activation:
     """Return the activation of that name.
 

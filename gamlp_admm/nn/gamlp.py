@@ -15,10 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.nn.activations import Activation, activation, layer_output
-
-Weights = list[tuple[Tensor, Tensor]]
-"""(W ``[n_out, n_in]``, b ``[n_out]``) of each layer, first to last."""
+from gamlp_admm.nn import activations
+from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.network import Network, Weights
 
 INITS = ("normal", "kaiming", "identity")
 
@@ -72,7 +71,7 @@ class GAMLP(nn.Module):
         if init not in INITS:
             raise unknown("init", init, INITS)
         self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init, "residual": residual}
-        self.f: Activation = _activation(activation)
+        self.network = Network(activations.activation(activation), residual)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
         self.reset_parameters()
@@ -89,7 +88,7 @@ class GAMLP(nn.Module):
 
     def _draw(self, i: int, generator: torch.Generator | None, unit_rows: bool = False) -> tuple[Tensor, Tensor]:
         n_out, n_in = self.linears[i].weight.shape
-        hidden, residual = 0 < i < len(self.layers) - 1, self.config["residual"]
+        hidden, residual = 0 < i < len(self.layers) - 1, self.network.residual
         if self.config["init"] == "identity" and hidden:
             W = (torch.zeros if residual else torch.eye)(n_out, n_in, dtype=torch.float64)
         else:
@@ -116,11 +115,12 @@ class GAMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs (logits for classification) ``[N, out_channels]`` of features ``x`` ``[N, in_channels]``."""
-        *hidden, last = self.linears
-        for i, layer in enumerate(hidden):
-            x = layer_output(self.f, layer(x), x if self.config["residual"] and i > 0 else None)
-        out: Tensor = last(x)
-        return out
+        return self.network.forward(x, self.linears)
+
+    @property
+    def f(self) -> Activation:
+        """The activation."""
+        return self.network.f
 
     @property
     def linears(self) -> list[nn.Linear]:
@@ -179,6 +179,3 @@ class GAMLP(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items())})"
-
-
-_activation = activation  # the argument of __init__ hides the function's name

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.balance import explicit, partition
 from gamlp_admm.parallel.channel import LocalChannel, Neighbour, NeighbourError, ProcessChannel
 from gamlp_admm.parallel.trace import Trace

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gamlp_admm.nn.activations import Activation, layer_output
-from gamlp_admm.nn.gamlp import Weights
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.network import Network, Weights, linears
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.training.features import Features
 from gamlp_admm.training.rows import SPLITS, NodeData
@@ -21,12 +20,11 @@ class Evaluator:
     Args:
         data: Features, targets and splits.
         risk: The risk.
-        f: The activation.
-        residual: Whether hidden layers between equal widths add their input to their output.
+        network: The network.
     """
 
-    def __init__(self, data: NodeData, risk: Risk, f: Activation, residual: bool = False) -> None:
-        self.data, self.risk, self.f, self.residual = data, risk, f, residual
+    def __init__(self, data: NodeData, risk: Risk, network: Network) -> None:
+        self.data, self.risk, self.network = data, risk, network
 
     def outputs(
         self, weights: Weights, layers: range, features: Features | None, channel: LocalChannel, last: bool
@@ -45,31 +43,32 @@ class Evaluator:
         if not layers:
             return None
         begin, end = layers[0] - 1, layers[-1]
+        own, (W, b) = linears(weights), weights[0]
         bounds = [(i, min(i + CHUNK, len(self.data.y))) for i in range(0, len(self.data.y), CHUNK)]
 
         def expect(chunk: int) -> None:
             if features is None and chunk < len(bounds):
                 rows = bounds[chunk][1] - bounds[chunk][0]
-                like = self.data.y.new_empty(1).expand(1, rows, weights[0][0].shape[1])
+                like = self.data.y.new_empty(1).expand(1, rows, W.shape[1])
                 channel.expect("a", begin, like)
+
+        def through(chunk: int) -> Tensor:
+            if features is None:
+                a = channel.receive("a", begin)[0]
+                expect(chunk + 1)
+                return self.network.forward(a, own, layers[0], last)
+            low, high = bounds[chunk]
+            x = features.evaluated[low:high]
+            return self.network.forward(x, [lambda _: features.products(W, low, high) + b, *own[1:]], 0, last)
 
         outputs = []
         expect(0)
-        for i, (low, high) in enumerate(bounds):
-            a: Tensor | None = None  # the input of the layer that gives z, unless that is the features
-            if features is None:
-                a = channel.receive("a", begin)[0]
-                expect(i + 1)
-                z = torch.addmm(weights[0][1], a, weights[0][0].T)
-            else:
-                z = features.products(weights[0][0], low, high) + weights[0][1]
-            for W, b in weights[1:]:
-                a = layer_output(self.f, z, a if self.residual else None)
-                z = torch.addmm(b, a, W.T)
+        for chunk in range(len(bounds)):
+            a = through(chunk)
             if last:
-                outputs.append(z)
+                outputs.append(a)
             else:
-                channel.send("a", end, layer_output(self.f, z, a if self.residual else None)[None])
+                channel.send("a", end, a[None])
         channel.finish()
         return torch.cat(outputs) if last else None
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.nn.gamlp import GAMLP, Weights
+from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.balance import layer_costs
 from gamlp_admm.parallel.team import Pair, Team
 from gamlp_admm.training import checkpoint
@@ -67,10 +68,9 @@ class Run:
         self.trainer, self.model, self.risk, self.nodes = trainer, model, the_risk, nodes
         self.team, self.like = team, like
         self.stages, self.iterations = stages, iterations
-        self.residual: bool = model.config["residual"]
-        self.evaluator = Evaluator(nodes, the_risk, model.f, self.residual)
+        self.evaluator = Evaluator(nodes, the_risk, model.network)
         self.schedule = trainer.penalty_schedule()
-        self.result = Result(converges=None if self.residual else trainer.converges(model.f))
+        self.result = Result(converges=None if model.network.residual else trainer.converges(model.f))
         self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
         self.stage = self.iteration = self.stage_start = 0  # iteration counts over all stages
         self.seconds = self.wait_seconds = 0.0
@@ -123,10 +123,9 @@ class Run:
             weights,
             self.shapes,
             self.risk,
-            self.model.f,
+            self.model.network,
             self.num_train,
             self.team,
-            self.residual,
         )
         self.session = self.trainer.start(task)
 
@@ -238,7 +237,7 @@ class Run:
 
     def _passing(self, n_out: int, n_in: int) -> Pair:
         # W and b of a layer that passes its input on: by itself, or by its residual connection.
-        W = torch.zeros(n_out, n_in) if self.residual else torch.eye(n_out, n_in)
+        W = torch.zeros(n_out, n_in) if self.model.network.residual else torch.eye(n_out, n_in)
         return W.to(self.like), torch.zeros(n_out).to(self.like)
 
     def finish(self, select: str, gather: str) -> None:

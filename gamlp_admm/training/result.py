@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.training.schedules import Record
 
 

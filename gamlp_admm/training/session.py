@@ -9,8 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from gamlp_admm.nn.activations import Activation
-from gamlp_admm.nn.gamlp import Weights
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.features import Features
 from gamlp_admm.training.rows import NodeData
@@ -27,10 +27,9 @@ class Task:
         weights: (W, b) of the layers owned, the network's first in the coordinates of ``features``.
         shapes: Shape of W of every layer of the network, the first in the coordinates of the features.
         risk: The risk.
-        f: The activation.
+        network: The network, but for its weights.
         num_train: Training rows over all shards.
         team: The processes, and the layers of each.
-        residual: Whether hidden layers between equal widths add their input to their output.
     """
 
     data: NodeData
@@ -38,10 +37,9 @@ class Task:
     weights: Weights
     shapes: list[tuple[int, int]]
     risk: Risk
-    f: Activation
+    network: Network
     num_train: int
     team: Team
-    residual: bool = False
 
 
 class Session(ABC):

@@ -181,7 +181,7 @@ class Trainer(ABC):
             raise InputError("resume and checkpoint_every need checkpoint_dir")
         if gather not in ("all", "first", "none"):
             raise InputError(f"gather {gather!r}: allowed: all, first, none")
-        if model.config["residual"] and not self.residual:
+        if model.network.residual and not self.residual:
             raise InputError(f"{self.algorithm} does not train networks with residual connections")
         stages = depths(None if grow == "auto" and (seed is None or not self.grows) else grow, model.num_layers)
         trace = Trace(record=trace_dir is not None)

@@ -22,8 +22,8 @@ from gamlp_admm.admm.state import Block, initial_blocks
 from gamlp_admm.algorithms import dladmm
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import activation
-from gamlp_admm.nn.gamlp import Weights
 from gamlp_admm.nn.losses import RISKS, risk
+from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.channel import LocalChannel
 
 WIDTHS = [4, 5, 6, 3]
@@ -32,7 +32,7 @@ N = 9
 
 def start(x: Tensor, weights: Weights, problem: Problem) -> list[Block]:
     groups = [range(l, l + 1) for l in range(len(weights))]
-    return [dladmm.start(block) for block in initial_blocks(x, weights, problem.f, groups, len(weights))]
+    return [dladmm.start(block) for block in initial_blocks(x, weights, problem.network, groups, len(weights))]
 
 
 def run(state: list[Block], problem: Problem, iterations: int = 1) -> list[Block]:
@@ -121,7 +121,7 @@ def test_exact_blocks_are_stationary_points(field: str, l: int, loss: str) -> No
 @pytest.mark.parametrize("f", ["relu", "leaky_relu", "tanh"])
 @pytest.mark.parametrize("l", range(2))
 def test_hidden_z_is_no_worse_than_any_on_a_grid(l: int, f: str) -> None:
-    problem = replace(random_weighted(l), f=activation(f))
+    problem = replace(random_weighted(l), network=Network(activation(f)))
     state = somewhere(problem, seed=l)
     z = dladmm.update_z(state[l], problem).z
     s, a = state[l], state[l + 1].p

@@ -23,8 +23,8 @@ from gamlp_admm.admm.state import Block, initial_blocks
 from gamlp_admm.algorithms import mdlam
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import ACTIVATIONS, activation
-from gamlp_admm.nn.gamlp import Weights
 from gamlp_admm.nn.losses import RISKS
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 
 WIDTHS = [4, 5, 6, 3]
@@ -34,7 +34,7 @@ MONOTONE = ["relu", "leaky_relu", "hardtanh", "tanh", "sigmoid"]
 
 def start(x: Tensor, weights: Weights, problem: Problem) -> list[Block]:
     groups = [range(l, l + 1) for l in range(len(weights))]
-    return [mdlam.start(block) for block in initial_blocks(x, weights, problem.f, groups, len(weights))]
+    return [mdlam.start(block) for block in initial_blocks(x, weights, problem.network, groups, len(weights))]
 
 
 def run(state: list[Block], problem: Problem, iterations: int = 1, first: int = 0) -> list[Block]:

@@ -33,7 +33,7 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
 from gamlp_admm.algorithms import pdadmm
 from gamlp_admm.nn.activations import ACTIVATIONS
-from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 
 
@@ -53,7 +53,7 @@ def singles(weights: Weights) -> list[range]:
 
 
 def start(x: Tensor, weights: Weights, problem: Problem, groups: Sequence[range] | None = None) -> list[Block]:
-    return initial_blocks(x, weights, problem.f, groups or groups_of(weights), len(weights))
+    return initial_blocks(x, weights, problem.network, groups or groups_of(weights), len(weights))
 
 
 def run(state: list[Block], problem: Problem, iterations: int) -> list[Block]:

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 from types import SimpleNamespace
 from typing import Any
 
-import parallel
+import processes
 import pytest
 import torch
 from hypothesis import given, settings
@@ -27,7 +27,7 @@ from gamlp_admm.codecs import UniformGrid
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import activation
-from gamlp_admm.nn.gamlp import Weights
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 
 LOSSY = ["fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "int4:8-delta"]
@@ -46,7 +46,7 @@ def start(x: Tensor, weights: Weights, problem: Problem, groups: list[range]) ->
         codecs.observe(boundary, a, lambda t: t)
         return codecs.land(field, range(boundary, boundary + 1), a)
 
-    return initial_blocks(x, weights, problem.f, groups, len(weights), land)
+    return initial_blocks(x, weights, problem.network, groups, len(weights), land)
 
 
 def run(state: list[Block], problem: Problem, iterations: int, channel: LocalChannel | None = None) -> list[Block]:
@@ -262,7 +262,7 @@ def test_coded_differences_lose_nothing_in_the_end() -> None:
 
 def fit(trainer: PdADMMG, data: SimpleNamespace | None = None, layers: int = 3, **options: Any) -> tuple[Any, Any]:
     model = GAMLP(30, 16, 4, layers, init="kaiming")
-    return model, trainer.fit(model, data or parallel.data(), **({"iterations": 8, "seed": 0} | options))
+    return model, trainer.fit(model, data or processes.data(), **({"iterations": 8, "seed": 0} | options))
 
 
 def test_codecs_of_full_precision_change_nothing() -> None:
@@ -344,7 +344,7 @@ def test_wrong_settings_are_named(make: Any, message: str) -> None:
 
 
 def test_overflow_ends_a_run_as_ever() -> None:
-    data = parallel.data()
+    data = processes.data()
     data.x = data.x * 1e7
     with pytest.raises(FloatingPointError, match="no longer finite"):
         fit(PdADMMG(codec="fp16", scale="none"), data)
@@ -367,12 +367,12 @@ def test_few_bits_learn_as_well() -> None:
 # --- processes ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_processes_give_the_bits_of_one_under_every_codec(processes: int, tmp_path: Any) -> None:
-    parallel.spawn(processes, tmp_path, parallel.coded)
-    ranks = [torch.load(tmp_path / f"coded-{rank}.pt") for rank in range(processes)]
-    for spec in parallel.CODECS:
-        wanted = parallel.outcome(*parallel.train_coded(spec))
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_give_the_bits_of_one_under_every_codec(size: int, tmp_path: Any) -> None:
+    processes.spawn(size, tmp_path, processes.coded)
+    ranks = [torch.load(tmp_path / f"coded-{rank}.pt") for rank in range(size)]
+    for spec in processes.CODECS:
+        wanted = processes.outcome(*processes.train_coded(spec))
         for rank in ranks:
             mine = rank[spec]
             assert mine["history"] == wanted["history"], spec
@@ -386,10 +386,10 @@ def test_processes_give_the_bits_of_one_under_every_codec(processes: int, tmp_pa
 
 
 def test_shards_of_rows_have_one_grid(tmp_path: Any) -> None:
-    parallel.spawn(2, tmp_path, parallel.coded_shards)
+    processes.spawn(2, tmp_path, processes.coded_shards)
     first, second = (torch.load(tmp_path / f"coded-shards-{rank}.pt") for rank in range(2))
     for spec, weights in first.items():
         assert all(torch.equal(t, second[spec][name]) for name, t in weights.items())
-        whole, _ = parallel.train_coded(spec, torch.float64)
+        whole, _ = processes.train_coded(spec, torch.float64)
         for name, t in whole.state_dict().items():
             torch.testing.assert_close(weights[name], t, rtol=1e-6, atol=1e-7)

@@ -22,6 +22,7 @@ from gamlp_admm.algorithms.backprop import Backprop
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import activation
 from gamlp_admm.nn.losses import risk
+from gamlp_admm.nn.network import Network
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.training.trainer import Trainer
 
@@ -31,13 +32,14 @@ N, WIDTHS = 9, [4, 5, 5, 5, 5, 3]  # layers 1 to 3 have residual connections
 def problem(rule: str = "exact", f: str = "relu", **settings: Any) -> Problem:
     y = risk("cross_entropy").target(labels(N, 3), 3, F64)
     options: dict[str, Any] = {"rho": 0.5, "nu": 0.3, "mu": 0.05, **settings}
-    return Problem(y=y, risk=risk("cross_entropy"), f=activation(f), rule=Rule(rule), residual=True, **options)
+    network = Network(activation(f), residual=True)
+    return Problem(y=y, risk=risk("cross_entropy"), network=network, rule=Rule(rule), **options)
 
 
 def state(p: Problem, groups: list[range] | None = None) -> list[Block]:
     """Return blocks somewhere in the middle of a run."""
     groups = groups or [range(1), range(1, 4), range(4, 5)]
-    blocks = initial_blocks(randn(N, 4), random_weights(WIDTHS), p.f, groups, 5, residual=True)
+    blocks = initial_blocks(randn(N, 4), random_weights(WIDTHS), p.network, groups, 5)
     for _ in range(3):
         blocks = iterate(blocks, pdadmm.PHASES, p, LocalChannel())
     return blocks

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gamlp_admm.algorithms import PdADMMG
 from gamlp_admm.nn.activations import activation
-from gamlp_admm.nn.gamlp import Weights
 from gamlp_admm.nn.losses import risk
+from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.evaluation import Evaluator
@@ -45,7 +45,7 @@ def session(solver: str, mu: float, data: NodeData, features: Features, weights:
         weights=[(features.enter(W), b), *rest],
         shapes=[(W.shape[0], W.shape[1]) for W, _ in weights],
         risk=risk("cross_entropy"),
-        f=activation("relu"),
+        network=Network(activation("relu")),
         num_train=data.num_train,
         team=team,
     )
@@ -53,7 +53,7 @@ def session(solver: str, mu: float, data: NodeData, features: Features, weights:
 
 
 def outputs(data: NodeData, features: Features, weights: Weights) -> Tensor:
-    evaluator = Evaluator(data, risk("cross_entropy"), activation("relu"))
+    evaluator = Evaluator(data, risk("cross_entropy"), Network(activation("relu")))
     z = evaluator.outputs(weights, range(len(weights)), features, LocalChannel(), last=True)
     assert z is not None
     return z

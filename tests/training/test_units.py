@@ -176,7 +176,7 @@ def test_penalties(given: dict[str, float], used: tuple[float, float, float]) ->
 def test_decay_to_the_identity(rule: str) -> None:
     x, weights, problem = random_problem([4, 5, 5, 5, 3], 8, rule=rule)
     problem = replace(problem, decay_to="identity", mu=0.7)
-    blocks = initial_blocks(x, weights, problem.f, [range(1), range(1, 3), range(3, 4)], 4)
+    blocks = initial_blocks(x, weights, problem.network, [range(1), range(1, 3), range(3, 4)], 4)
     identity = torch.eye(5, dtype=F64)
     for block, centre in zip(blocks, (0.0, identity, 0.0), strict=True):
         expected = 0.35 * (block.W - centre).square().sum((1, 2))
@@ -199,7 +199,7 @@ def test_decay_to_the_identity(rule: str) -> None:
 def test_the_objective_falls_with_decay_to_the_identity() -> None:
     x, weights, problem = random_problem([4, 5, 5, 5, 3], 8, rho=3.0, nu=0.3)
     problem = replace(problem, decay_to="identity", rule=Rule("linesearch"))
-    blocks = initial_blocks(x, weights, problem.f, [range(1), range(1, 3), range(3, 4)], 4)
+    blocks = initial_blocks(x, weights, problem.network, [range(1), range(1, 3), range(3, 4)], 4)
     values = [pdadmm.lagrangian(blocks, problem)]
     for _ in range(30):
         blocks = iterate(blocks, pdadmm.PHASES, problem, LocalChannel())
