@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gamlp_admm.system.lazy import exports
 
 if TYPE_CHECKING:
     from gamlp_admm.algorithms import MDLAM, Anderson, Backprop, DlADMM, PdADMM, PdADMMG, PdADMMGQ
@@ -11,14 +12,6 @@ if TYPE_CHECKING:
     from gamlp_admm.nn import GAMLP
     from gamlp_admm.training.result import Result
     from gamlp_admm.transforms import AugmentFeatures
-
-_HOMES = {
-    "AugmentFeatures": "transforms",
-    "GAMLP": "nn",
-    "Result": "training.result",
-    "load_dataset": "datasets",
-    **dict.fromkeys(("MDLAM", "Anderson", "Backprop", "DlADMM", "PdADMM", "PdADMMG", "PdADMMGQ"), "algorithms"),
-}
 
 __all__ = [
     "GAMLP",
@@ -35,16 +28,13 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``gamlp-admm --help`` does not import torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names, whether or not they have been imported."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "gamlp_admm.algorithms"),
+        "AugmentFeatures": "gamlp_admm.transforms",
+        "GAMLP": "gamlp_admm.nn",
+        "Result": "gamlp_admm.training.result",
+        "load_dataset": "gamlp_admm.datasets",
+    },
+)

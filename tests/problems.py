@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,11 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gamlp_admm.admm.blocks import Gram, Rule
+from gamlp_admm.admm.engine import iterate
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.state import Block
+from gamlp_admm.admm.state import Block, initial_blocks
 from gamlp_admm.nn.activations import Activation, activation
 from gamlp_admm.nn.losses import risk
 from gamlp_admm.nn.network import Network, Weights
+from gamlp_admm.parallel.channel import LocalChannel
 
 F64 = torch.float64
 
@@ -75,8 +77,11 @@ def make_problem(
     rule: str = "linesearch",
     tau: float = 20.0,
     weight: Tensor | None = None,
-) -> Problem:
-    return Problem(
+    kind: type[Problem] = Problem,
+    **options: Any,
+) -> Any:
+    """Return what an algorithm minimises, as a ``kind`` of problem with ``options`` of its own."""
+    return kind(
         y=y,
         risk=risk(loss),
         network=Network(activation(f)),
@@ -86,12 +91,13 @@ def make_problem(
         rule=Rule(rule, tau),
         weight=weight,
         gram=Gram.of(x[None]) if rule == "exact" else None,
+        **options,
     )
 
 
 def random_problem(
     widths: Sequence[int], rows: int, seed: int = 0, dtype: torch.dtype = F64, scale: float = 0.7, **settings: Any
-) -> tuple[Tensor, Weights, Problem]:
+) -> tuple[Tensor, Weights, Any]:
     """Return features, weights and the problem of a network with layers of these widths."""
     x = randn(rows, widths[0], seed=seed + 100, dtype=dtype)
     y = risk(settings.get("loss", "cross_entropy")).target(labels(rows, widths[-1], seed + 101), widths[-1], dtype)
@@ -297,6 +303,45 @@ def to_blocks(s: Plain, groups: Sequence[range]) -> list[Block]:
             )
         )
     return result
+
+
+def singles(weights: Weights) -> list[range]:
+    """Return stacks of one layer each."""
+    return [range(l, l + 1) for l in range(len(weights))]
+
+
+def start(
+    algorithm: ModuleType, x: Tensor, weights: Weights, problem: Problem, groups: Sequence[range] | None = None
+) -> list[Block]:
+    """Return the blocks that an algorithm starts with: a layer each, unless ``groups`` says otherwise."""
+    codecs = problem.codecs
+
+    def land(field: str, boundary: int, a: Tensor) -> Tensor:
+        codecs.observe(boundary, a, lambda t: t)
+        return codecs.land(field, range(boundary, boundary + 1), a)
+
+    blocks = initial_blocks(x, weights, problem.network, groups or singles(weights), len(weights), land)
+    enter = getattr(algorithm, "start", None)
+    return blocks if enter is None else [enter(block) for block in blocks]
+
+
+def iterated(
+    algorithm: ModuleType,
+    state: list[Block],
+    problem: Problem,
+    iterations: int = 1,
+    channel: LocalChannel | None = None,
+) -> list[Block]:
+    """Return the blocks after iterations of an algorithm, a module of :mod:`gamlp_admm.algorithms`."""
+    for k in range(iterations):
+        now = replace(problem, codecs=replace(problem.codecs, iteration=k + 1))
+        state = iterate(state, algorithm.PHASES, now, channel or LocalChannel())
+    return state
+
+
+def lagrangian(algorithm: ModuleType, state: Sequence[Block], problem: Problem) -> float:
+    """Return what an algorithm says that its objective is."""
+    return float(algorithm.layer_terms(state, state, problem)[0].sum())
 
 
 def from_blocks(state: Sequence[Block]) -> Plain:

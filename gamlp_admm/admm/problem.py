@@ -1,8 +1,7 @@
-"""What an algorithm minimises: targets, risk, activation, penalties and the solving rule."""
+"""What an algorithm minimises: targets, risk, network, penalties, regulariser and the solving rule."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -17,15 +16,15 @@ from gamlp_admm.nn.network import Network
 
 @dataclass(frozen=True)
 class Problem:
-    """The constants of a run's iterations. ρ and ν may change between iterations, by a schedule.
+    """The constants of a run's iterations that all algorithms have. ρ and ν may change between them, by a schedule.
 
     Attributes:
         y: Targets of the training rows in the risk's form, ``[N, C]``.
         risk: R(z, y).
         network: The network: its activation, and whether it has residual connections, q = f(z) + p.
-        rho: Penalty ρ of ``p_{l+1} = q_l``.
+        rho: Penalty ρ of what has a multiplier, or the only one.
         nu: Penalty ν of ``z = p Wᵀ + b`` and ``q = f(z)``.
-        mu: Weight μ of the regulariser.
+        mu: Weight μ of the regulariser Ω(W).
         rule: How the p and W blocks are solved.
         weight: Weights of the rows in the risk, ``[N]``, or ``None`` for ones.
         gram: Decomposition of the first layer's Gram matrix; needed by ``exact`` only.
@@ -33,10 +32,8 @@ class Problem:
         row_sum: Sum over the shards of the rows.
         codecs: How p and q are sent from layer to layer, and which of them live on grids.
         counts_weights: Whether this shard of the rows counts the regulariser in the objective, as one of them must.
-        regularizer: ``l2`` for μ/2 ‖W − W⁰‖², ``l1`` for μ ‖W‖₁.
-        decay_to: W⁰ of hidden layers between equal widths: ``zero`` or ``identity``; zero in all other layers.
-        epsilon: How far mDLAM lets inputs be from the activations of the layer below.
-        momentum: Nesterov's ω of mDLAM.
+        regularizer: Ω: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁, or ``identity`` for μ/2 ‖W − I‖² in hidden layers
+            between equal widths and μ/2 ‖W‖² in all others.
     """
 
     y: Tensor
@@ -53,9 +50,6 @@ class Problem:
     codecs: Codecs = field(default_factory=Codecs)
     counts_weights: bool = True
     regularizer: str = "l2"
-    decay_to: str = "zero"
-    epsilon: float = math.inf
-    momentum: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.num_rows:

@@ -26,7 +26,7 @@ from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.schedules import Schedule
-from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.session import Session, Stage
 from gamlp_admm.training.trainer import Trainer
 
 COPIES = ("q_prev", "u_prev", "p_next")
@@ -50,17 +50,17 @@ class AndersonSession(Session):
     def __init__(self, inner: ADMMSession, memory: int, num_layers: int, team: Team) -> None:
         self.inner, self.memory, self.num_layers, self.team = inner, memory, num_layers, team
         self.accepted = self.refused = 0
-        self.scale = math.nan
+        self.factor = math.nan
         self.last: tuple[Variables, Variables] | None = None  # f and g of the last iteration
         self.differences: list[tuple[Variables, Variables]] = []  # ΔF and ΔG, the oldest first
         self.gram = torch.zeros(0, 0, dtype=torch.float64)  # ΔFᵀΔF
 
-    def iterate(self, iteration: int, scale: float) -> None:
+    def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`."""
-        if scale != self.scale:  # another map
-            self.scale, self.last, self.differences, self.gram = scale, None, [], self.gram[:0, :0]
+        if factor != self.factor:  # another map
+            self.factor, self.last, self.differences, self.gram = factor, None, [], self.gram[:0, :0]
         before = self.inner.variables()
-        self.inner.iterate(iteration, scale)
+        self.inner.iterate(iteration, factor)
         g = self.inner.variables()
         f = _minus(g, before)
         if self.last is not None:
@@ -86,10 +86,11 @@ class AndersonSession(Session):
     def _remember(self, dF: Variables, dG: Variables) -> None:
         self.differences.append((dF, dG))
         del self.differences[: -self.memory]
-        kept = len(self.differences) - 1
-        gram = torch.zeros(kept + 1, kept + 1, dtype=torch.float64)
-        gram[:kept, :kept] = self.gram[-kept or len(self.gram) :, -kept or len(self.gram) :]
-        gram[:, kept] = gram[kept, :] = self._products(dF)
+        count = len(self.differences)
+        gram = torch.zeros(count, count, dtype=torch.float64)
+        dropped = len(self.gram) - (count - 1)
+        gram[:-1, :-1] = self.gram[dropped:, dropped:]
+        gram[:, -1] = gram[-1, :] = self._products(dF)
         self.gram = gram
 
     def _products(self, vector: Variables) -> Tensor:
@@ -146,7 +147,7 @@ class AndersonSession(Session):
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
         assert self.last is not None  # checkpoints are written after iterations
-        flat = {"scale": torch.tensor(self.scale, dtype=torch.float64), "gram": self.gram}
+        flat = {"factor": torch.tensor(self.factor, dtype=torch.float64), "gram": self.gram}
         for i, pair in enumerate([*self.differences, self.last]):
             for which, vector in zip("fg", pair, strict=True):
                 flat |= {f"vector.{i}.{which}.{first}.{name}": t for (first, name), t in vector.items()}
@@ -155,7 +156,7 @@ class AndersonSession(Session):
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
         self.inner.restore({k.removeprefix("inner."): t for k, t in tensors.items() if k.startswith("inner.")})
-        self.scale = float(tensors["scale"])
+        self.factor = float(tensors["factor"])
         pairs: dict[int, tuple[Variables, Variables]] = {}
         for key, t in tensors.items():
             if key.startswith("vector."):
@@ -167,6 +168,10 @@ class AndersonSession(Session):
 
 def _minus(a: Variables, b: Variables) -> Variables:
     return {key: t - b[key] for key, t in a.items()}
+
+
+INHERITED = ("loss", "class_weight", "scale", "residual")
+"""What an accelerated trainer has of the one inside."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,9 @@ class Anderson(Trainer):
     class_weight: Any = field(default=None, init=False)
     scale: str = field(default="none", init=False)
 
+    distributable = ADMM.distributable
+    grows = ADMM.grows
+
     def __post_init__(self) -> None:
         if not isinstance(self.trainer, ADMM):
             raise InputError(f"anderson accelerates ADMM trainers, not {self.trainer!r}")
@@ -194,7 +202,7 @@ class Anderson(Trainer):
             raise InputError(f"anderson must have a positive memory, not {self.memory!r}")
         if set(self.trainer.codecs().plan.full) != {"p", "q"}:
             raise InputError("anderson needs p and q sent in full: what codecs send cannot be extrapolated")
-        for name in ("loss", "class_weight", "scale"):
+        for name in INHERITED:
             object.__setattr__(self, name, getattr(self.trainer, name))
 
     @property
@@ -204,26 +212,11 @@ class Anderson(Trainer):
 
     @property
     def compressible(self) -> bool:
-        """See :attr:`ADMM.compressible`."""
+        """See :attr:`Algorithm.compressible`."""
         return self.trainer.compressible
 
-    @property
-    def distributable(self) -> bool:
-        """See :attr:`ADMM.distributable`."""
-        return self.trainer.distributable
-
-    @property
-    def residual(self) -> bool:
-        """See :attr:`Trainer.residual`."""
-        return self.trainer.residual
-
-    @property
-    def grows(self) -> bool:
-        """See :attr:`Trainer.grows`."""
-        return self.trainer.grows
-
     def settings(self) -> dict[str, str]:
-        """See :meth:`Trainer.settings`."""
+        """See :meth:`Algorithm.settings`."""
         return {**self.trainer.settings(), "anderson": str(self.memory)}
 
     def converges(self, f: Activation) -> bool | None:
@@ -231,9 +224,9 @@ class Anderson(Trainer):
         return None
 
     def penalty_schedule(self) -> Schedule:
-        """See :meth:`Trainer.penalty_schedule`."""
+        """See :meth:`Algorithm.penalty_schedule`."""
         return self.trainer.penalty_schedule()
 
-    def start(self, task: Task) -> AndersonSession:
-        """See :meth:`Trainer.start`."""
-        return AndersonSession(self.trainer.start(task), self.memory, len(task.shapes), task.team)
+    def start(self, stage: Stage) -> AndersonSession:
+        """See :meth:`Algorithm.start`."""
+        return AndersonSession(self.trainer.start(stage), self.memory, len(stage.shapes), stage.team)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,7 +14,7 @@ from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network, Weights, linears
 from gamlp_admm.optim import BADM, SISA
-from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.session import Session, Stage
 from gamlp_admm.training.trainer import Trainer
 
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, float]]] = {
@@ -26,6 +26,9 @@ OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, floa
     "sisa": (SISA, {"lr": 1.0, "sigma": 1.0, "rho": 1000.0}),
 }
 """Optimiser by name, and its numbers with their defaults."""
+
+CONSENSUS = ("sigma", "rho", "sub_batches")
+"""Settings of BADM and SISA alone."""
 
 Rows = tuple[Tensor, Tensor, Tensor | None]
 """Features, targets and weights of some rows."""
@@ -51,7 +54,7 @@ class BackpropSession(Session):
         self.objective = math.nan
         self.bytes_sent = 0
 
-    def iterate(self, iteration: int, scale: float) -> None:
+    def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`; one step a batch."""
         losses = [self._step(batch) for batch in self._epoch(iteration)]
         self.objective = float(torch.stack(losses).mean())
@@ -155,50 +158,54 @@ class Backprop(Trainer):
     sub_batches: int = 1
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        taken = taken_by(self.optimizer)
+        taken = self.defaults({"optimizer": self.optimizer}).keys()
         for f in fields(self):
-            if f.name not in {*taken, "optimizer"} and getattr(self, f.name) != f.default:
-                raise InputError(f"{f.name} does not apply to {self.optimizer}; it takes {', '.join(sorted(taken))}")
+            if f.name not in taken and getattr(self, f.name) != f.default:
+                names = ", ".join(sorted(taken - {"optimizer"}))
+                raise InputError(f"{f.name} does not apply to {self.optimizer}; it takes {names}")
         for name in ("lr", "sigma", "rho", "batch_size", "sub_batches"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} must be positive, not {value}")
         if not self.weight_decay >= 0:
             raise InputError(f"weight_decay must not be negative, not {self.weight_decay}")
+        super().__post_init__()
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any] = {}) -> dict[str, Any]:
+        """See :meth:`Trainer.defaults`; only what the optimiser takes, with its own numbers for those not given."""
+        used = super().defaults(given)
+        numbers = OPTIMIZERS[used["optimizer"]][1]
+        if "sigma" not in numbers:
+            used = {name: value for name, value in used.items() if name not in CONSENSUS}
+        return used | {name: number for name, number in numbers.items() if used[name] is None}
 
     @property
     def algorithm(self) -> str:
         """The optimiser's name."""
         return self.optimizer
 
-    def start(self, task: Task) -> BackpropSession:
-        """See :meth:`Trainer.start`.
+    def start(self, stage: Stage) -> BackpropSession:
+        """See :meth:`Algorithm.start`.
 
         Raises:
             InputError: A batch has fewer rows than sub-batches.
         """
-        make, defaults = OPTIMIZERS[self.optimizer]
-        numbers = {name: getattr(self, name) or default for name, default in defaults.items()}
-        count = task.data.num_train
+        make, numbers = OPTIMIZERS[self.optimizer]
+        numbers = {name: getattr(self, name) for name in numbers}
+        count = stage.data.num_train
         batches = math.ceil(count / (self.batch_size or count))
         if self.sub_batches > count // batches:
             raise InputError(f"sub_batches {self.sub_batches}: allowed: at most a batch's rows, {count // batches}")
-        assert task.features is not None
+        assert stage.features is not None
         return BackpropSession(
-            (task.features.train, task.data.y[:count], task.data.weight),
-            task.weights,
-            task.risk,
-            task.network,
+            (stage.features.train, stage.data.y[:count], stage.data.weight),
+            stage.weights,
+            stage.risk,
+            stage.network,
             lambda parameters: make(parameters, **numbers, weight_decay=self.weight_decay),
             batches,
             self.sub_batches,
         )
-
-
-def taken_by(optimizer: str) -> set[str]:
-    """Return the names of the settings of :class:`Backprop` that an optimiser takes."""
-    names = {f.name for f in fields(Backprop)} - {"optimizer"}
-    return names if "sigma" in OPTIMIZERS[optimizer][1] else names - {"sigma", "rho", "sub_batches"}

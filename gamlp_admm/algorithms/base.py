@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,10 +21,8 @@ from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.training.schedules import Schedule, schedule
-from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.session import Session, Stage
 from gamlp_admm.training.trainer import Trainer
-
-REGULARIZERS = ("l2", "l1")
 
 Variables = dict[tuple[int, str], Tensor]
 """Tensors by the first layer and the field of their block."""
@@ -40,27 +38,16 @@ class ADMMSession(Session):
     """An algorithm at work: the blocks that this process owns, and the channel between them and to other processes.
 
     Args:
-        phases: The algorithm.
-        terms: What it measures.
-        settle: Phases that make consistent what follows from variables changed from outside.
+        trainer: The algorithm: its phases, and what it measures.
         problem: What it minimises, with the penalties of the start.
         state: The blocks.
         channel: Carries fields between blocks.
     """
 
-    def __init__(
-        self,
-        phases: Sequence[Phase],
-        terms: LayerTerms,
-        settle: Sequence[Phase],
-        problem: Problem,
-        state: list[Block],
-        channel: LocalChannel,
-    ) -> None:
-        self.phases, self.terms, self.settle = phases, terms, settle
+    def __init__(self, trainer: ADMM, problem: Problem, state: list[Block], channel: LocalChannel) -> None:
+        self.trainer, self.channel = trainer, channel
         self.start_problem = self.problem = problem
         self.state = self.previous = state
-        self.channel = channel
 
     @property
     def bytes_sent(self) -> int:
@@ -75,17 +62,17 @@ class ADMMSession(Session):
         """See :meth:`Session.wire_bytes`."""
         return self.channel.wire_bytes
 
-    def problem_at(self, iteration: int, scale: float) -> Problem:
+    def problem_at(self, iteration: int, factor: float) -> Problem:
         """Return what an iteration minimises; arguments as :meth:`Session.iterate`."""
         start = self.start_problem
         codecs = replace(start.codecs, iteration=iteration)
-        return replace(start, rho=start.rho * scale, nu=start.nu * scale, codecs=codecs)
+        return replace(start, rho=start.rho * factor, nu=start.nu * factor, codecs=codecs)
 
-    def iterate(self, iteration: int, scale: float) -> None:
+    def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`."""
-        self.problem = self.problem_at(iteration, scale)
+        self.problem = self.problem_at(iteration, factor)
         self.previous = self.state
-        self.state = iterate(self.state, self.phases, self.problem, self.channel)
+        self.state = iterate(self.state, self.trainer.phases, self.problem, self.channel)
 
     def variables(self) -> Variables:
         """Return the variables."""
@@ -102,7 +89,7 @@ class ADMMSession(Session):
         for block in self.state:
             block = block.with_fields({name: t for (first, name), t in variables.items() if first == block.first})
             state.append(replace(block, M=products(block.p, block.W)))
-        self.state = iterate(state, self.settle, self.problem, self.channel)
+        self.state = iterate(state, self.trainer.settle, self.problem, self.channel)
 
     def weights(self) -> Weights:
         """See :meth:`Session.weights`."""
@@ -110,7 +97,7 @@ class ADMMSession(Session):
 
     def layer_terms(self) -> Tensor:
         """See :meth:`Session.layer_terms`."""
-        return self.terms(self.previous, self.state, self.problem)
+        return self.trainer.terms(self.previous, self.state, self.problem)
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
@@ -135,7 +122,7 @@ class ADMMSession(Session):
 class ADMM(Trainer):
     """What the ADMM trainers share.
 
-    Args:
+    Attributes:
         rho: Penalty ρ > 0.
         mu: Weight μ ≥ 0 of the regulariser.
         solver: How the quadratic blocks are solved: ``linesearch``, ``exact`` or ``backtracking``.
@@ -144,59 +131,54 @@ class ADMM(Trainer):
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
     """
 
-    rho: float = 1e-2
-    mu: float = 1e-2
+    rho: float | None = None
+    mu: float | None = None
     solver: str = "linesearch"
     tau: float = 20.0
     schedule: str | Schedule = "constant"
 
+    distributable = True
+    grows = True
+
     phases: ClassVar[Sequence[Phase]]
+    """An iteration."""
+
     settle: ClassVar[Sequence[Phase]] = ()
     """Phases that make consistent what follows from variables changed from outside."""
+
+    session: ClassVar[type[ADMMSession]] = ADMMSession
+    problem_type: ClassVar[type[Problem]] = Problem
 
     stackable: ClassVar[bool] = False
     """Whether consecutive layers of equal shape may be updated as one stack."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("rho", "nu", "tau"):
-            value = getattr(self, name, None)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be positive, not {value}")
+        self._check_positive("rho", "tau")
         if self.mu is not None and not (math.isfinite(self.mu) and self.mu >= 0):
             raise InputError(f"mu must not be negative, not {self.mu}")
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)
-        if self._regularizer not in REGULARIZERS:
-            raise unknown("regularizer", self._regularizer, REGULARIZERS)
         schedule(self.schedule)
+        super().__post_init__()
 
-    @property
-    def _regularizer(self) -> str:
-        return getattr(self, "regularizer", "l2")
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} must be positive, not {value}")
 
     @property
     def compressible(self) -> bool:
-        """See :meth:`gamlp_admm.training.session.Algorithm.compressible`: ‖W‖₁ depends on the coordinates."""
-        return self._regularizer == "l2"
-
-    @property
-    def distributable(self) -> bool:
-        """See :attr:`Trainer.distributable`."""
-        return True
-
-    @property
-    def grows(self) -> bool:
-        """See :attr:`Trainer.grows`."""
+        """See :attr:`Algorithm.compressible`."""
         return True
 
     def penalty_schedule(self) -> Schedule:
-        """See :meth:`Trainer.penalty_schedule`."""
+        """See :meth:`Algorithm.penalty_schedule`."""
         return schedule(self.schedule)
 
     @staticmethod
     @abstractmethod
-    def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
+    def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
         """Return what the objective and the residuals are made of."""
 
     def enter(self, block: Block) -> Block:
@@ -207,61 +189,60 @@ class ADMM(Trainer):
         """Return how fields are sent from layer to layer."""
         return Codecs()
 
-    def session(self, problem: Problem, state: list[Block], channel: LocalChannel) -> ADMMSession:
-        """Return the session."""
-        return ADMMSession(self.phases, self.terms, self.settle, problem, state, channel)
+    def problem(self, **shared: Any) -> Problem:
+        """Return what is minimised. Algorithms add their penalties, and what they alone have.
 
-    def start(self, task: Task) -> ADMMSession:
-        """See :meth:`Trainer.start`."""
-        team, channel = task.team, task.team.channel()
+        Args:
+            shared: What all algorithms take alike, by the name of the field.
+        """
+        return self.problem_type(**shared)
+
+    def start(self, stage: Stage) -> ADMMSession:
+        """See :meth:`Algorithm.start`."""
+        team, channel = stage.team, stage.team.channel()
         gram = None
-        if self.solver == "exact" and task.features is not None:
-            gram = Gram.of(task.features.train[None], team.row_sum)
-        problem = Problem(
-            y=task.data.y[: task.data.num_train],
-            risk=task.risk,
-            network=task.network,
-            rho=self.rho,
-            nu=getattr(self, "nu", self.rho),
-            mu=self.mu,
+        if self.solver == "exact" and stage.features is not None:
+            gram = Gram.of(stage.features.train[None], team.row_sum)
+        problem = self.problem(
+            y=stage.data.y[: stage.data.num_train],
+            risk=stage.risk,
+            network=stage.network,
             rule=Rule(self.solver, self.tau),
-            weight=task.data.weight,
+            weight=stage.data.weight,
             gram=gram,
-            num_rows=task.num_train,
+            num_rows=stage.num_train,
             row_sum=team.row_sum if team.num_shards > 1 else all_rows_here,
             codecs=self.codecs(),
             counts_weights=team.shard == 0,
-            regularizer=self._regularizer,
-            decay_to=getattr(self, "decay_to", "zero"),
         )
-        state = [self.enter(block) for block in self._state(task, channel, problem.codecs)]
-        return self.session(problem, state, channel)
+        state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
+        return self.session(self, problem, state, channel)
 
-    def _state(self, task: Task, channel: LocalChannel, codecs: Codecs) -> list[Block]:
+    def _state(self, stage: Stage, channel: LocalChannel, codecs: Codecs) -> list[Block]:
         # A forward pass through the processes, each starting when the one before it has finished.
-        layers = task.team.layers
+        layers = stage.team.layers
         if not layers:
             return []
-        if task.features is not None:
-            p = task.features.train
+        if stage.features is not None:
+            p = stage.features.train
         else:
-            like = task.data.y.new_empty(1).expand(1, task.data.num_train, task.weights[0][0].shape[1])
+            like = stage.data.y.new_empty(1).expand(1, stage.data.num_train, stage.weights[0][0].shape[1])
             channel.expect("a", layers[0] - 1, like)
             p = channel.receive("a", layers[0] - 1)[0]
         # Shards must stack alike, because they sum stacks: any number of rows must leave the layers aligned.
-        rows = task.data.num_train if task.team.num_shards == 1 else 1
-        groups = stacks(task.shapes, layers, rows, task.data.y)
+        rows = stage.data.num_train if stage.team.num_shards == 1 else 1
+        groups = stacks(stage.shapes, layers, rows, stage.data.y)
         if not self.stackable:
             groups = [range(l, l + 1) for l in layers]
 
         def land(field: str, boundary: int, x: Tensor) -> Tensor:
             if boundary not in codecs.ranges:
-                codecs.observe(boundary, x, task.team.row_sum)
+                codecs.observe(boundary, x, stage.team.row_sum)
             return codecs.land(field, range(boundary, boundary + 1), x)
 
-        state = initial_blocks(p, task.weights, task.network, groups, len(task.shapes), land)
+        state = initial_blocks(p, stage.weights, stage.network, groups, len(stage.shapes), land)
         if (s := state[-1]).q is not None:
-            channel.send("a", layers[-1], task.network.output(s.z[-1:], None if s.is_first else s.p[-1:]))
+            channel.send("a", layers[-1], stage.network.output(s.z[-1:], None if s.is_first else s.p[-1:]))
         channel.finish()
         channel.reset_counts()
         return state

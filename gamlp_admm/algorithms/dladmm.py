@@ -17,8 +17,8 @@ Source: dlADMM, KDD 2019, arXiv 1905.13611, Algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +28,9 @@ from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.sweeps import keep, output
-from gamlp_admm.algorithms.weights import regularizer_terms, update_W
+from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, update_W
+from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.losses import risk
 
 
 def fitted(block: Block, problem: Problem) -> tuple[Tensor, float]:
@@ -114,39 +115,29 @@ def start(block: Block) -> Block:
     return replace(block, u=u, u_prev=None)
 
 
-def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
-    """Return what L_ρ and the residuals are made of, layer by layer, in float64.
+@by_layer(3)
+def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, ...]:
+    """Return the terms of L_ρ, of the primal residual ‖Z_L − M_L‖², and of the dual one's square, ρ² ‖ΔZ_L‖².
 
     Args:
-        before: Consecutive blocks before an iteration.
-        after: The same blocks after it.
+        before: The block before an iteration.
+        after: The block after it.
         problem: What is minimised.
-
-    Returns:
-        ``[3, number of layers]``, whose rows sum to L_ρ, to the primal residual ‖Z_L − M_L‖², and to the square of the
-        dual residual ρ ‖Z_L^{k+1} − Z_L^k‖.
     """
-    columns = [torch.zeros(3, 0, dtype=torch.float64)]
-    for s, t in zip(after, before, strict=True):
-        gap = squared_norms(blocks.residual(s.M, s.b, s.z))
-        primal = dual = torch.zeros_like(gap)
-        if s.u is None:
-            objective = problem.nu / 2 * gap
-        else:
-            inner = -(s.u.double() * blocks.residual(s.M, s.b, s.z).double()).sum((1, 2))
-            objective = inner + problem.rho / 2 * gap + problem.risk.value(s.z[0], problem.y, problem.weight)
-            primal, dual = gap, problem.rho**2 * squared_norms(s.z - t.z)
-        if s.q_prev is not None:
-            objective = objective + blocks.activation_terms(s.p, s.q_prev, problem.nu)
-        if problem.counts_weights:
-            objective = objective + regularizer_terms(s, s.W, problem)
-        columns.append(torch.stack([x.double() for x in (objective, primal, dual)]).cpu())
-    return torch.cat(columns, 1)
-
-
-def lagrangian(state: Sequence[Block], problem: Problem) -> float:
-    """Return the augmented Lagrangian L_ρ of a whole network's blocks."""
-    return float(layer_terms(state, state, problem)[0].sum())
+    s = after
+    gap = squared_norms(blocks.residual(s.M, s.b, s.z))
+    primal = dual = torch.zeros_like(gap)
+    if s.u is None:
+        objective = problem.nu / 2 * gap
+    else:
+        inner = -(s.u.double() * blocks.residual(s.M, s.b, s.z).double()).sum((1, 2))
+        objective = inner + problem.rho / 2 * gap + problem.risk.value(s.z[0], problem.y, problem.weight)
+        primal, dual = gap, problem.rho**2 * squared_norms(s.z - before.z)
+    if s.q_prev is not None:
+        objective = objective + blocks.activation_terms(s.p, s.q_prev, problem.nu)
+    if problem.counts_weights:
+        objective = objective + regularizer_terms(s, s.W, problem)
+    return objective, primal, dual
 
 
 def converges(rho: float, smoothness: float) -> bool:
@@ -157,3 +148,52 @@ def converges(rho: float, smoothness: float) -> bool:
         smoothness: Lipschitz constant H of the gradient of a row's risk.
     """
     return rho > 2 * smoothness
+
+
+@dataclass(frozen=True, kw_only=True)
+class DlADMM(Sweep):
+    """dlADMM: an MLP trained by backward and forward sweeps over its layers, without backpropagation.
+
+    Source: Wang, Yu, Chen, Zhao, KDD 2019, arXiv 1905.13611.
+
+    Args:
+        rho: Penalty ρ > 0 of the last layer, ``z_L = W_L a_{L-1} + b_L``, which has a multiplier.
+        nu: Penalty ν > 0 of ``z = W a + b`` and ``a = f(z)`` in the layers below.
+        mu: Weight μ ≥ 0 of the regulariser.
+        regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
+        solver: How the quadratic a and W blocks are solved: ``exact``, ``linesearch`` or ``backtracking``.
+        tau: First step denominator that ``backtracking`` tries.
+        schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
+            ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
+        loss: Risk of the last layer.
+        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+
+    Raises:
+        InputError: A penalty is not positive, or a name is not known.
+    """
+
+    rho: float = 0.1
+    nu: float = 0.1
+    mu: float = 0.1
+    solver: str = "exact"
+
+    algorithm = "dladmm"
+    phases = PHASES
+    settle = SETTLE
+    terms = staticmethod(layer_terms)
+
+    def __post_init__(self) -> None:
+        self._check_positive("nu")
+        super().__post_init__()
+
+    def converges(self, f: Activation) -> bool | None:
+        """Whether ρ > 2H (:func:`converges`), for rows of weight 1."""
+        return converges(self.rho, risk(self.loss).smoothness)
+
+    def enter(self, block: Block) -> Block:
+        """See :meth:`ADMM.enter`."""
+        return start(block)
+
+    def problem(self, **shared: Any) -> Problem:
+        """See :meth:`ADMM.problem`."""
+        return super().problem(rho=self.rho, nu=self.nu, mu=self.mu, **shared)

@@ -18,8 +18,9 @@ Source: mDLAM, Neurocomputing 2022, arXiv 1811.04187, Algorithm 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,24 @@ from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import products, squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.sweeps import keep, output
-from gamlp_admm.algorithms.weights import regularizer_terms, update_W
+from gamlp_admm.algorithms.base import ADMMSession
+from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, update_W
+from gamlp_admm.errors import InputError
+from gamlp_admm.nn.activations import Activation
+from gamlp_admm.training.session import Stage
+
+
+@dataclass(frozen=True)
+class MDLAMProblem(Problem):
+    """What an iteration of mDLAM minimises, with ρ as its only penalty.
+
+    Attributes:
+        epsilon: How far inputs may be from the activations of the layer below.
+        momentum: Nesterov's ω.
+    """
+
+    epsilon: float = math.inf
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,12 +80,12 @@ def nesterov(k: int) -> float:
     return max(s - 1, 0.0) / s_next
 
 
-Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Descent = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """From a point and its product M to another."""
 
 
 def monotone(
-    old: tuple[Tensor, Tensor], extrapolated: tuple[Tensor, Tensor] | None, step: Step, value: Callable[..., Tensor]
+    old: tuple[Tensor, Tensor], extrapolated: tuple[Tensor, Tensor] | None, step: Descent, value: Callable[..., Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return the step from the extrapolated point, or from the old one where the former raises the value."""
     if extrapolated is not None:
@@ -78,7 +95,7 @@ def monotone(
     return step(*old)
 
 
-def update_a(block: MomentumBlock, problem: Problem) -> MomentumBlock:
+def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     """Update the layer's input within [f(z) − ε, f(z) + ε], z of the layer below, unless it is the features."""
     s, rho, row_sum = block, problem.rho, problem.row_sum
     if s.q_prev is None or s.p_before is None:
@@ -102,7 +119,7 @@ def update_a(block: MomentumBlock, problem: Problem) -> MomentumBlock:
     return replace(block, p=p, M=M, p_before=s.p)
 
 
-def update_weights(block: MomentumBlock, problem: Problem) -> MomentumBlock:
+def update_weights(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     """Update W."""
     s, rho, omega = block, problem.rho, problem.momentum
 
@@ -120,7 +137,7 @@ def update_weights(block: MomentumBlock, problem: Problem) -> MomentumBlock:
     return replace(block, W=W, M=M, W_before=s.W)
 
 
-def update_b_z(block: MomentumBlock, problem: Problem) -> MomentumBlock:
+def update_b_z(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     """Update b and z, both exactly."""
     s = block
     b = blocks.b_update(s.M, s.z, problem.num_rows, problem.row_sum)
@@ -135,6 +152,7 @@ def update_b_z(block: MomentumBlock, problem: Problem) -> MomentumBlock:
 def forward(block: Block, problem: Problem) -> Block:
     """Update the input, now that the layer below has its z, then W, b, z."""
     assert isinstance(block, MomentumBlock)
+    assert isinstance(problem, MDLAMProblem)
     return update_b_z(update_weights(update_a(block, problem), problem), problem)
 
 
@@ -147,6 +165,7 @@ PHASES = (
 
 def return_to_box(block: Block, problem: Problem) -> Block:
     """Clip an input that came from outside to [f(z) − ε, f(z) + ε], z of the layer below."""
+    assert isinstance(problem, MDLAMProblem)
     if block.q_prev is None:
         return block
     p = block.p.clamp(block.q_prev - problem.epsilon, block.q_prev + problem.epsilon)
@@ -160,26 +179,117 @@ SETTLE = (
 )
 
 
-def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
-    """Return what F and the primal residual are made of, layer by layer, in float64.
+@by_layer(2)
+def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, ...]:
+    """Return the terms of F and of the primal residual Σ ‖A_l − f(Z_l)‖².
 
     Args:
-        before: Consecutive blocks before an iteration.
-        after: The same blocks after it.
+        before: The block before an iteration.
+        after: The block after it.
         problem: What is minimised.
-
-    Returns:
-        ``[2, number of layers]``, whose rows sum to F and to the primal residual Σ ‖A_l − f(Z_l)‖².
     """
-    columns = [torch.zeros(2, 0, dtype=torch.float64)]
-    for s in after:
-        objective = blocks.fit_terms(s.M, s.b, s.z, problem.rho)
-        primal = torch.zeros_like(objective)
-        if s.q_prev is not None:
-            primal = squared_norms(s.p - s.q_prev)
-        if problem.counts_weights:
-            objective = objective + regularizer_terms(s, s.W, problem)
-        if s.is_last:
-            objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
-        columns.append(torch.stack([objective, primal]).double().cpu())
-    return torch.cat(columns, 1)
+    s = after
+    objective = blocks.fit_terms(s.M, s.b, s.z, problem.rho)
+    primal = torch.zeros_like(objective)
+    if s.q_prev is not None:
+        primal = squared_norms(s.p - s.q_prev)
+    if problem.counts_weights:
+        objective = objective + regularizer_terms(s, s.W, problem)
+    if s.is_last:
+        objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
+    return objective, primal
+
+
+# --- the trainer ----------------------------------------------------------------------------------------------
+
+
+class MDLAMSession(ADMMSession):
+    """mDLAM at work: ε shrinks and the momentum grows with the iterations since the session's start."""
+
+    trainer: MDLAM
+    count = 0
+
+    def problem_at(self, iteration: int, factor: float) -> MDLAMProblem:
+        """See :meth:`ADMMSession.problem_at`."""
+        k, problem = self.count, super().problem_at(iteration, factor)
+        assert isinstance(problem, MDLAMProblem)
+        self.count += 1
+        epsilon = max(self.trainer.epsilon * self.trainer.epsilon_decay**k, self.trainer.epsilon_min)
+        return replace(problem, epsilon=epsilon, momentum=nesterov(k) if self.trainer.nesterov else 0.0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See :meth:`Session.tensors`."""
+        return {**super().tensors(), "count": torch.tensor(self.count)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`Session.restore`."""
+        self.count = int(tensors["count"])
+        super().restore({name: t for name, t in tensors.items() if name != "count"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDLAM(Sweep):
+    """mDLAM: an MLP trained by forward sweeps that never raise the objective while ε is fixed.
+
+    Source: Wang, Li, Zhao, Neurocomputing 2022, arXiv 1811.04187.
+
+    Args:
+        rho: Penalty ρ > 0 of ``z = W a + b``.
+        mu: Weight μ ≥ 0 of the regulariser.
+        regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
+        epsilon: ε of the first iteration, in ``f(z) - ε ≤ a ≤ f(z) + ε``.
+        epsilon_decay: Factor of ε from one iteration to the next.
+        epsilon_min: Smallest ε.
+        nesterov: Whether steps of W and a start from extrapolated points.
+        solver: How W is solved: ``linesearch``, ``backtracking``, or ``exact``, which extrapolation does not touch.
+        tau: First step denominator that ``backtracking`` tries.
+        schedule: How ρ changes: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``, ``stall:PATIENCE:FACTOR:LIMIT``, or a
+            callable (:mod:`gamlp_admm.training.schedules`).
+        loss: Risk of the last layer.
+        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+
+    Raises:
+        InputError: A number is out of range, or a name is not known.
+    """
+
+    rho: float = 5e-3
+    mu: float = 0.1
+    epsilon: float = 100.0
+    epsilon_decay: float = 0.5
+    epsilon_min: float = 1e-3
+    nesterov: bool = True
+
+    algorithm = "mdlam"
+    phases = PHASES
+    settle = SETTLE
+    terms = staticmethod(layer_terms)
+    session = MDLAMSession
+    problem_type = MDLAMProblem
+
+    def __post_init__(self) -> None:
+        self._check_positive("epsilon", "epsilon_min")
+        if not 0 < self.epsilon_decay <= 1:
+            raise InputError(f"epsilon_decay {self.epsilon_decay}: allowed: above 0, up to 1")
+        super().__post_init__()
+
+    def converges(self, f: Activation) -> bool | None:
+        """F never rises while ε is fixed, for any ρ (Neurocomputing 2022, Theorem 1)."""
+        return True
+
+    def enter(self, block: Block) -> Block:
+        """See :meth:`ADMM.enter`."""
+        return start(block)
+
+    def problem(self, **shared: Any) -> Problem:
+        """See :meth:`ADMM.problem`."""
+        return super().problem(rho=self.rho, nu=self.rho, mu=self.mu, **shared)
+
+    def start(self, stage: Stage) -> ADMMSession:
+        """See :meth:`Algorithm.start`.
+
+        Raises:
+            InputError: The activation is not monotone.
+        """
+        nothing = torch.empty(0)
+        stage.network.f.preimage(nothing, nothing)
+        return super().start(stage)

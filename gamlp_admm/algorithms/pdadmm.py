@@ -10,8 +10,9 @@ and so the same u = u + ρ(p̂ − q̂). Without a lossy codec these are p and q
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,11 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.weights import regularizer_terms, update_W
+from gamlp_admm.algorithms.base import ADMM
+from gamlp_admm.algorithms.common import by_layer, regularizer_terms, update_W
+from gamlp_admm.codecs.plan import Codecs, Plan
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.nn.activations import Activation
 
 
 def skipped(block: Block, problem: Problem) -> Tensor | None:
@@ -93,38 +98,28 @@ PHASES = (
 )
 
 
-def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem) -> Tensor:
-    """Return what L_ρ and the residuals are made of, layer by layer, in float64.
+@by_layer(3)
+def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, ...]:
+    """Return the terms of L_ρ, of the primal residual Σ ‖p_{l+1} − q_l‖² (p and q as sent), and of ρ² ‖q^{k+1} − q^k‖².
 
     Args:
-        before: Consecutive blocks before an iteration.
-        after: The same blocks after it.
+        before: The block before an iteration.
+        after: The block after it.
         problem: What is minimised.
-
-    Returns:
-        ``[3, number of layers]``, whose rows sum to L_ρ, to the primal residual Σ ‖p_{l+1} − q_l‖² (p and q as sent),
-        and to the square of the dual residual ρ ‖q^{k+1} − q^k‖.
     """
-    columns = [torch.zeros(3, 0, dtype=torch.float64)]
-    for s, t in zip(after, before, strict=True):
-        objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu)
-        primal = dual = torch.zeros_like(objective)
-        if problem.counts_weights:
-            objective = objective + regularizer_terms(s, s.W, problem)
-        if s.q is None or s.u is None or t.q is None:
-            objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
-        else:
-            output = problem.network.output(s.z, skipped(s, problem))
-            coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho)
-            objective = objective + blocks.activation_terms(s.q, output, problem.nu) + coupling
-            dual = problem.rho**2 * squared_norms(s.sent("q") - t.sent("q"))
-        columns.append(torch.stack([objective, primal, dual]).double().cpu())
-    return torch.cat(columns, 1)
-
-
-def lagrangian(state: Sequence[Block], problem: Problem) -> float:
-    """Return the augmented Lagrangian L_ρ of a whole network's blocks."""
-    return float(layer_terms(state, state, problem)[0].sum())
+    s = after
+    objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu)
+    primal = dual = torch.zeros_like(objective)
+    if problem.counts_weights:
+        objective = objective + regularizer_terms(s, s.W, problem)
+    if s.q is None or s.u is None or before.q is None:
+        objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
+    else:
+        output = problem.network.output(s.z, skipped(s, problem))
+        coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho)
+        objective = objective + blocks.activation_terms(s.q, output, problem.nu) + coupling
+        dual = problem.rho**2 * squared_norms(s.sent("q") - before.sent("q"))
+    return objective, primal, dual
 
 
 def converges(rho: float, nu: float, lipschitz: float) -> bool:
@@ -136,3 +131,142 @@ def converges(rho: float, nu: float, lipschitz: float) -> bool:
         lipschitz: Lipschitz constant S of the activation.
     """
     return rho > max(4 * nu * lipschitz**2, (17**0.5 + 1) / 2 * nu)
+
+
+def penalties(rho: float | None, nu: float | None, mu: float | None) -> tuple[float, float, float]:
+    """Return ρ, ν and μ where some of them are not given: ρ = ν, both 0.01 if neither is given, and μ = ν/10."""
+    nu = next(value for value in (nu, rho, 1e-2) if value is not None)
+    return nu if rho is None else rho, nu, nu / 10 if mu is None else mu
+
+
+# --- the trainers ---------------------------------------------------------------------------------------------
+
+DECAYS = {"identity": "identity", "zero": "l2"}
+"""What weight decay draws to, and the regulariser that does."""
+
+QUANTIZED = ("p", "q", "pq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PdADMM(ADMM):
+    """pdADMM: all layers of an MLP updated at once, without backpropagation.
+
+    Source: Wang, Chai, Cheng, Zhao, ICDM 2020, arXiv 2009.02868.
+
+    Args:
+        rho: Penalty ρ > 0 of ``p_{l+1} = q_l``; ``None`` for ν.
+        nu: Penalty ν > 0 of ``z = p Wᵀ + b`` and ``q = f(z)``; ``None`` for ρ, or 0.01 if that is ``None`` too.
+        mu: Weight decay μ ≥ 0; ``None`` for ν/10. With ``scale="unit"`` the ratio of μ to ν is what matters.
+        decay_to: What weight decay draws the hidden layers between equal widths to: ``identity``, so that a deep
+            network decays to a shallow one, or ``zero``, as in the papers. All other layers decay to zero.
+        scale: ``unit``: features are centred and measured in units of their own, so that the penalties mean the same
+            whatever their scale and number (:mod:`gamlp_admm.training.units`); ``none``: they are taken as they are.
+        solver: How the quadratic p and W blocks are solved: ``linesearch``, ``backtracking`` or ``exact``.
+        tau: First step denominator that ``backtracking`` tries.
+        schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
+            ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
+        codec: How p and q are sent from layer to layer: a codec (:mod:`gamlp_admm.codecs`) by name, such as
+            ``int2-delta``, or several, by field, boundary and iteration (:mod:`gamlp_admm.codecs.plan`). With a grid,
+            p and q live on it (pdADMM-G-Q).
+        loss: Risk of the last layer.
+        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+
+    Raises:
+        InputError: A penalty is not positive, or a name is not known.
+    """
+
+    rho: float | None = None
+    nu: float | None = None
+    mu: float | None = None
+    decay_to: str = "identity"
+    scale: str = "unit"
+    codec: Any = "full"
+
+    algorithm = "pdadmm"
+    phases = PHASES
+    terms = staticmethod(layer_terms)
+    stackable = True
+
+    def __post_init__(self) -> None:
+        self._check_positive("nu")
+        if self.decay_to not in DECAYS:
+            raise unknown("decay_to", self.decay_to, DECAYS)
+        super().__post_init__()
+        self.codec_plan()
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any] = {}) -> dict[str, Any]:
+        """See :meth:`Trainer.defaults`; ρ, ν and μ follow from each other (:func:`penalties`)."""
+        used = super().defaults(given)
+        rho, nu, mu = penalties(used["rho"], used["nu"], used["mu"])
+        return {**used, "rho": rho, "nu": nu, "mu": mu}
+
+    def problem(self, **shared: Any) -> Problem:
+        """See :meth:`ADMM.problem`."""
+        rho, nu, mu = penalties(self.rho, self.nu, self.mu)
+        return super().problem(rho=rho, nu=nu, mu=mu, regularizer=DECAYS[self.decay_to], **shared)
+
+    def codec_plan(self) -> Plan:
+        """Return which codec serves when and where."""
+        return Plan.of(self.codec)
+
+    def codecs(self) -> Codecs:
+        """See :meth:`ADMM.codecs`."""
+        return Codecs(self.codec_plan())
+
+    def settings(self) -> dict[str, str]:
+        """See :meth:`Algorithm.settings`."""
+        return {**super().settings(), "codec": str(self.codec_plan())}
+
+    def converges(self, f: Activation) -> bool | None:
+        """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`converges`).
+
+        It holds where p lives on a grid, too. Of q on a grid, and of codecs that lose bits, it says nothing: ``None``.
+        """
+        plan = self.codec_plan()
+        covered = "q" in plan.full and "p" in (*plan.full, *plan.gridded)
+        rho, nu, _ = penalties(self.rho, self.nu, self.mu)
+        return converges(rho, nu, f.lipschitz) if covered else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PdADMMG(PdADMM):
+    """pdADMM-G: pdADMM on graph-augmented features (:class:`gamlp_admm.transforms.AugmentFeatures`).
+
+    Source: Wang, Li, Chai, Wang, Cheng, Zhao, TNNLS 2022, arXiv 2105.09837. Arguments as :class:`PdADMM`.
+    """
+
+    algorithm = "pdadmm-g"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PdADMMGQ(PdADMMG):
+    """pdADMM-G-Q: pdADMM-G whose layer inputs p live on a finite grid Δ, so that few bits say all of them.
+
+    Source: Wang, Li, Chai, Wang, Cheng, Zhao, TNNLS 2022, arXiv 2105.09837, Algorithm 2. Arguments as :class:`PdADMM`,
+    and:
+
+    Args:
+        codec: The grid, or a plan of grids: ``grid:auto:256`` has bounds from the first forward pass of each layer.
+        quantize: Which variables live on it: ``p`` (the paper), ``q`` (the released code) or ``pq``. The others travel
+            in full.
+
+    Raises:
+        InputError: As for :class:`PdADMM`; or the codec is no grid.
+    """
+
+    codec: Any = "grid:auto:256"
+    quantize: str = "p"
+
+    algorithm = "pdadmm-g-q"
+
+    def codec_plan(self) -> Plan:
+        """See :meth:`PdADMM.codec_plan`."""
+        if self.quantize not in QUANTIZED:
+            raise unknown("quantize", self.quantize, QUANTIZED)
+        if callable(self.codec):
+            raise InputError("pdadmm-g-q takes grids, such as grid:auto:256, and no function")
+        plan = Plan.of(self.codec, self.quantize)
+        if plan.gridded != tuple(self.quantize):
+            raise InputError(f"codec {plan}: pdadmm-g-q takes grids, such as grid:auto:256")
+        return plan

@@ -1,41 +1,140 @@
-"""All trainers, by name."""
+"""All algorithms, by name: where their trainers stand, what they take, and what they use where nothing is given.
+
+Nothing here imports torch before a trainer is asked for.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-from gamlp_admm.algorithms.anderson import Anderson
-from gamlp_admm.algorithms.backprop import OPTIMIZERS, Backprop, taken_by
-from gamlp_admm.algorithms.base import ADMM, ADMMSession
-from gamlp_admm.algorithms.dladmm_trainer import DlADMM
-from gamlp_admm.algorithms.mdlam_trainer import MDLAM
-from gamlp_admm.algorithms.pdadmm_trainer import PdADMM, PdADMMG, PdADMMGQ
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.training.trainer import Trainer
+from gamlp_admm.system.lazy import load
 
-ADMM_TRAINERS: dict[str, type[ADMM]] = {
-    "pdadmm-g": PdADMMG,
-    "pdadmm-g-q": PdADMMGQ,
-    "pdadmm": PdADMM,
-    "dladmm": DlADMM,
-    "mdlam": MDLAM,
+if TYPE_CHECKING:
+    from gamlp_admm.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class AlgorithmEntry:
+    """An algorithm, as the registry knows it.
+
+    Attributes:
+        home: Module and name of its trainer's class, as ``"package.module:Class"``.
+        title: What it is, on one line.
+        preset: Arguments of the class that make it this algorithm.
+        made: The class, where it was registered itself.
+    """
+
+    home: str
+    title: str = ""
+    preset: dict[str, Any] = field(default_factory=dict)
+    made: type[Trainer] | None = None
+
+
+def _entry(home: str, title: str, **preset: Any) -> AlgorithmEntry:
+    return AlgorithmEntry(f"gamlp_admm.algorithms.{home}", title, preset)
+
+
+ALGORITHMS: dict[str, AlgorithmEntry] = {
+    "pdadmm-g": _entry("pdadmm:PdADMMG", "all layers at once, on graph-augmented features"),
+    "pdadmm-g-q": _entry("pdadmm:PdADMMGQ", "the same, with layer inputs on a grid, so that few bits are sent"),
+    "pdadmm": _entry("pdadmm:PdADMM", "all layers at once, on plain features"),
+    "dladmm": _entry("dladmm:DlADMM", "ADMM by sweeps backward and forward over the layers"),
+    "mdlam": _entry("mdlam:MDLAM", "sweeps with inequalities between layers and Nesterov's extrapolation"),
+    "adam": _entry("backprop:Backprop", "Adam, by backpropagation", optimizer="adam"),
+    "sgd": _entry("backprop:Backprop", "gradient descent, by backpropagation", optimizer="sgd"),
+    "adagrad": _entry("backprop:Backprop", "AdaGrad, by backpropagation", optimizer="adagrad"),
+    "adadelta": _entry("backprop:Backprop", "AdaDelta, by backpropagation", optimizer="adadelta"),
+    "badm": _entry("backprop:Backprop", "BADM: ADMM over batches, by backpropagation", optimizer="badm"),
+    "sisa": _entry("backprop:Backprop", "SISA: ADMM with second moments, by backpropagation", optimizer="sisa"),
 }
-ALGORITHMS = (*ADMM_TRAINERS, *OPTIMIZERS)
+"""The algorithms by name, in the order in which they are listed."""
 
-__all__ = [
-    "ADMM_TRAINERS",
-    "ALGORITHMS",
-    "MDLAM",
-    "ADMMSession",
-    "Anderson",
-    "Backprop",
-    "DlADMM",
-    "PdADMM",
-    "PdADMMG",
-    "PdADMMGQ",
-    "trainer",
-]
+
+def register_algorithm(
+    name: str, trainer: type[Trainer] | str, title: str = "", preset: Mapping[str, Any] | None = None
+) -> None:
+    """Make an algorithm known by a name, to the command line and everything else that takes names.
+
+    Args:
+        name: The name.
+        trainer: A class of trainers, or its home, as ``"package.module:Class"``, to be imported when it is used.
+        title: What it is, on one line.
+        preset: Arguments of the class that make it this algorithm.
+
+    Raises:
+        InputError: The name is taken.
+    """
+    if name in ALGORITHMS:
+        raise InputError(f"algorithm {name!r} is there already")
+    made = None if isinstance(trainer, str) else trainer
+    home = trainer if isinstance(trainer, str) else f"{trainer.__module__}:{trainer.__qualname__}"
+    ALGORITHMS[name] = AlgorithmEntry(home, title, dict(preset or {}), made)
+
+
+def _find(name: str) -> AlgorithmEntry:
+    if name not in ALGORITHMS:
+        raise unknown("algorithm", name, ALGORITHMS)
+    return ALGORITHMS[name]
+
+
+def trainer_class(name: str) -> type[Trainer]:
+    """Return the class of an algorithm's trainers.
+
+    Raises:
+        InputError: The name is not known.
+    """
+    entry = _find(name)
+    return cast("type[Trainer]", load(entry.home)) if entry.made is None else entry.made
+
+
+def is_admm(name: str) -> bool:
+    """Whether an algorithm divides the layers among processes, grows deep networks, and can be accelerated.
+
+    Raises:
+        InputError: The name is not known.
+    """
+    return issubclass(trainer_class(name), load("gamlp_admm.algorithms.base:ADMM"))
+
+
+def taken_by(name: str) -> set[str]:
+    """Return the names of the settings that an algorithm takes.
+
+    ``anderson``, which ADMM algorithms take, is the memory of :class:`gamlp_admm.algorithms.Anderson` acceleration.
+
+    Raises:
+        InputError: The name is not known.
+    """
+    preset = _find(name).preset
+    taken = trainer_class(name).defaults(preset).keys() - preset.keys()
+    return {*taken, "anderson"} if is_admm(name) else set(taken)
+
+
+def _applicable(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    settings, taken = {k: v for k, v in given.items() if v is not None}, taken_by(name)
+    for setting in settings:
+        if setting not in taken:
+            raise InputError(f"{setting} does not apply to {name}; it takes {', '.join(sorted(taken))}")
+    return settings
+
+
+def defaults(name: str, given: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Return every setting that an algorithm takes, as its trainer uses it.
+
+    Args:
+        name: The algorithm.
+        given: Settings by name; those that are ``None`` or left out have their defaults, which may depend on others.
+
+    Raises:
+        InputError: The algorithm is not known, or takes no such setting.
+    """
+    preset, given = _find(name).preset, _applicable(name, given)
+    used = trainer_class(name).defaults({**preset, **given})
+    if is_admm(name):
+        used["anderson"] = given.get("anderson")
+    return {setting: value for setting, value in used.items() if setting not in preset}
 
 
 def trainer(algorithm: str, **settings: Any) -> Trainer:
@@ -44,21 +143,15 @@ def trainer(algorithm: str, **settings: Any) -> Trainer:
     Args:
         algorithm: One of :data:`ALGORITHMS`.
         settings: Its arguments; those that are ``None`` keep their defaults. ``anderson`` is the memory of
-            :class:`Anderson` acceleration around an ADMM trainer.
+            :class:`gamlp_admm.algorithms.Anderson` acceleration around an ADMM trainer.
 
     Raises:
         InputError: The name is not known, or it has no such argument.
     """
-    if algorithm not in ALGORITHMS:
-        raise unknown("algorithm", algorithm, ALGORITHMS)
-    settings = {k: v for k, v in settings.items() if v is not None}
-    kind = ADMM_TRAINERS.get(algorithm)
-    allowed = {f.name for f in fields(kind)} | {"anderson"} if kind else taken_by(algorithm)
-    for name in settings:
-        if name not in allowed:
-            raise InputError(f"{name} does not apply to {algorithm}; it takes {', '.join(sorted(allowed))}")
-    if kind is None:
-        return Backprop(algorithm, **settings)
+    preset, settings = _find(algorithm).preset, _applicable(algorithm, settings)
     memory = settings.pop("anderson", None)
-    plain = kind(**settings)
-    return plain if memory is None else Anderson(plain, memory)
+    plain = trainer_class(algorithm)(**preset, **settings)
+    if memory is None:
+        return plain
+    accelerated: Trainer = load("gamlp_admm.algorithms.anderson:Anderson")(plain, memory)
+    return accelerated

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from gamlp_admm.algorithms.backprop import OPTIMIZERS, taken_by
-from gamlp_admm.algorithms.registry import Anderson, trainer
+from gamlp_admm.algorithms import Anderson, taken_by, trainer
+from gamlp_admm.algorithms.backprop import OPTIMIZERS
 from gamlp_admm.datasets import dataset_info, read_recipe
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment.features import AUGMENTATION, resolved, transform

@@ -24,7 +24,7 @@ from gamlp_admm.training.features import Features, compress, compressed_width
 from gamlp_admm.training.result import Callback, Progress, Result
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.schedules import Record
-from gamlp_admm.training.session import Algorithm, Task
+from gamlp_admm.training.session import Algorithm, Stage
 from gamlp_admm.training.units import Units
 
 
@@ -117,7 +117,7 @@ class Run:
     def _start(self, weights: Weights) -> None:
         self.finite = weights
         self.channel = self.team.channel()
-        task = Task(
+        stage = Stage(
             self.nodes,
             self.features,
             weights,
@@ -127,7 +127,7 @@ class Run:
             self.num_train,
             self.team,
         )
-        self.session = self.trainer.start(task)
+        self.session = self.trainer.start(stage)
 
     def _leave(self, weights: Weights) -> Weights:
         if self.features is None:
@@ -173,9 +173,9 @@ class Run:
             self.save(Path(checkpoint_dir))
 
     def _iterate(self) -> None:
-        scale = self.schedule(self._stage_records, self.iteration - self.stage_start)
+        factor = self.schedule(self._stage_records, self.iteration - self.stage_start)
         begin, waited = _now(self.like), self.team.trace.wait
-        self.session.iterate(self.iteration + 1, scale)
+        self.session.iterate(self.iteration + 1, factor)
         self.seconds += _now(self.like) - begin
         self.wait_seconds += self.team.trace.wait - waited
         self.iteration += 1

@@ -21,10 +21,10 @@ def every(iterations: int = 100, factor: float = 10.0, limit: float = 1e4) -> Sc
     """Multiply ρ and ν by ``factor`` every so many iterations, up to ``limit`` times the start (dlADMM, KDD 2019)."""
 
     def schedule(records: Sequence[Record], elapsed: int) -> float:
-        scale = 1.0
+        reached = 1.0
         for _ in range(elapsed // iterations):
-            scale = min(scale * factor, limit)  # a power would overflow in a long run
-        return scale
+            reached = min(reached * factor, limit)  # a power would overflow in a long run
+        return reached
 
     return schedule
 
@@ -37,7 +37,7 @@ def stall(patience: int = 10, factor: float = 10.0, limit: float = 1e4, toleranc
     """
 
     def schedule(records: Sequence[Record], elapsed: int) -> float:
-        scale, best, since = 1.0, float("inf"), 0
+        reached, best, since = 1.0, float("inf"), 0
         for record in records:
             loss = record["train_loss"]
             if loss < best * (1 - tolerance):
@@ -45,8 +45,8 @@ def stall(patience: int = 10, factor: float = 10.0, limit: float = 1e4, toleranc
             else:
                 since += 1
             if since >= patience:
-                scale, best, since = scale * factor, float("inf"), 0
-        return min(scale, limit)
+                reached, best, since = reached * factor, float("inf"), 0
+        return min(reached, limit)
 
     return schedule
 

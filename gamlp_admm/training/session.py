@@ -1,10 +1,9 @@
-"""What an algorithm implements: a session works on this process's layers of a network of fixed depth."""
+"""What an algorithm implements: it starts sessions, which work on this process's layers of a network of fixed depth."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
@@ -14,12 +13,12 @@ from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.features import Features
 from gamlp_admm.training.rows import NodeData
-from gamlp_admm.training.schedules import Schedule
+from gamlp_admm.training.schedules import Schedule, constant
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a session starts from, in one process.
+class Stage:
+    """A stage of growth as a session starts it, in one process.
 
     Attributes:
         data: This process's rows.
@@ -52,12 +51,12 @@ class Session(ABC):
     bytes_sent: int
 
     @abstractmethod
-    def iterate(self, iteration: int, scale: float) -> None:
+    def iterate(self, iteration: int, factor: float) -> None:
         """Run one iteration.
 
         Args:
             iteration: Its number, from 1, over all stages of growth.
-            scale: Factor of ρ and ν to their start values.
+            factor: By how much ρ and ν exceed their start values.
         """
 
     @abstractmethod
@@ -85,29 +84,43 @@ class Session(ABC):
         """Take over a state that :meth:`tensors` returned."""
 
 
-class Algorithm(Protocol):
-    """What a run needs of a trainer."""
+class Algorithm(ABC):
+    """What the loop needs of an algorithm. What is so whatever its settings can be asked of the class.
+
+    Attributes:
+        scale: ``unit`` where features have units of their own (:mod:`gamlp_admm.training.units`), or ``none``.
+        distributable: Whether the layers may be owned by several processes.
+        residual: Whether networks with residual connections can be trained.
+        grows: Whether deep networks are grown unless something else is asked for.
+    """
+
+    scale: str = "none"
+    distributable: bool = False
+    residual: bool = True
+    grows: bool = False
 
     @property
+    @abstractmethod
     def algorithm(self) -> str:
-        """Its name."""
+        """The algorithm's name on the command line."""
 
     @property
     def compressible(self) -> bool:
         """Whether its iterates are those of compressed features."""
+        return False
 
-    @property
-    def scale(self) -> str:
-        """``unit`` where features have units of their own (:mod:`gamlp_admm.training.units`), or ``none``."""
-
+    @abstractmethod
     def settings(self) -> dict[str, str]:
         """Return its settings by name, as text: what a checkpoint must agree on."""
 
-    def start(self, task: Task) -> Session:
-        """Begin a stage."""
+    @abstractmethod
+    def start(self, stage: Stage) -> Session:
+        """Begin a stage of growth."""
 
     def converges(self, f: Activation) -> bool | None:
         """Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none."""
+        return None
 
     def penalty_schedule(self) -> Schedule:
         """Return how ρ and ν change from iteration to iteration."""
+        return constant

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk, risk
 from gamlp_admm.parallel.balance import explicit
@@ -21,8 +19,7 @@ from gamlp_admm.parallel.trace import Trace
 from gamlp_admm.training.loop import Run
 from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.training.rows import NodeData, node_data
-from gamlp_admm.training.schedules import Schedule, schedule
-from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.session import Algorithm
 from gamlp_admm.training.units import SCALES
 
 GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -53,8 +50,8 @@ def depths(grow: Sequence[int] | str | None, num_layers: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Trainer(ABC):
-    """What all trainers share. Subclasses say how a :class:`Session` starts.
+class Trainer(Algorithm):
+    """What all trainers share. Subclasses say how a :class:`gamlp_admm.training.session.Session` starts.
 
     Attributes:
         loss: Risk of the last layer: ``cross_entropy``, ``squared_error``, ``binary_cross_entropy``,
@@ -70,50 +67,24 @@ class Trainer(ABC):
     scale: str = field(default="none", kw_only=True)
 
     def __post_init__(self) -> None:
+        for name, value in self.defaults(vars(self)).items():
+            object.__setattr__(self, name, value)
         if self.scale not in SCALES:
             raise unknown("scale", self.scale, SCALES)
 
-    @property
-    def compressible(self) -> bool:
-        """See :attr:`gamlp_admm.training.session.Algorithm.compressible`."""
-        return False
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any] = {}) -> dict[str, Any]:
+        """Return every setting that is taken, as a trainer uses it.
 
-    @property
-    def distributable(self) -> bool:
-        """Whether the layers may be owned by several processes."""
-        return False
-
-    @property
-    def residual(self) -> bool:
-        """Whether networks with residual connections can be trained."""
-        return True
-
-    @property
-    def grows(self) -> bool:
-        """Whether deep networks are grown unless something else is asked for."""
-        return False
-
-    @property
-    @abstractmethod
-    def algorithm(self) -> str:
-        """The algorithm's name on the command line."""
+        Args:
+            given: Settings by name, on which those that are left out may depend.
+        """
+        return {f.name: given.get(f.name, f.default) for f in fields(cls) if f.init}
 
     def settings(self) -> dict[str, str]:
-        """See :meth:`gamlp_admm.training.session.Algorithm.settings`."""
+        """See :meth:`Algorithm.settings`."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: getattr(value, "__qualname__", str(value)) for name, value in values.items()}
-
-    @abstractmethod
-    def start(self, task: Task) -> Session:
-        """Begin a stage."""
-
-    def converges(self, f: Activation) -> bool | None:
-        """Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none."""
-        return None
-
-    def penalty_schedule(self) -> Schedule:
-        """Return how ρ and ν change from iteration to iteration."""
-        return schedule("constant")
 
     def fit(
         self,

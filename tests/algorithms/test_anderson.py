@@ -36,7 +36,7 @@ class Affine:
     def assign(self, variables: dict[tuple[int, str], Tensor]) -> None:
         self.state = variables[0, "z"][0]
 
-    def iterate(self, iteration: int, scale: float) -> None:
+    def iterate(self, iteration: int, factor: float) -> None:
         self.state = self.A @ self.state + self.c
 
     def layer_terms(self) -> Tensor:
@@ -83,8 +83,8 @@ def test_a_step_that_raises_the_objective_is_taken_back() -> None:
 
 def test_penalties_that_change_make_it_forget() -> None:
     session = accelerated(Affine(0.5 * torch.eye(2, dtype=F64), randn(2)), 3)
-    for k, scale in enumerate([1.0, 1.0, 1.0, 2.0]):
-        session.iterate(k + 1, scale)
+    for k, factor in enumerate([1.0, 1.0, 1.0, 2.0]):
+        session.iterate(k + 1, factor)
     assert session.differences == []
     assert session.gram.shape == (0, 0)
 
@@ -104,13 +104,13 @@ def test_it_accelerates(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_variables_stay_consistent(name: str) -> None:
-    from gamlp_admm.training.session import Session, Task
+    from gamlp_admm.training.session import Session, Stage
 
     seen: list[AndersonSession] = []
 
     class Watched(Anderson):
-        def start(self, task: Task) -> Session:  # type: ignore[override]
-            seen.append(super().start(task))
+        def start(self, stage: Stage) -> Session:  # type: ignore[override]
+            seen.append(super().start(stage))
             return seen[-1]
 
     history(Watched(TRAINERS[name], 3), iterations=15)

@@ -11,34 +11,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import F64, blobs, randn, random_problem, random_weights
+from problems import F64, blobs, iterated, lagrangian, randn, random_problem, random_weights, start
 from torch import Tensor
 
 from gamlp_admm import GAMLP, DlADMM
 from gamlp_admm.admm.blocks import RULES
-from gamlp_admm.admm.engine import iterate
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.state import Block, initial_blocks
+from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms import dladmm
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import activation
 from gamlp_admm.nn.losses import RISKS, risk
-from gamlp_admm.nn.network import Network, Weights
-from gamlp_admm.parallel.channel import LocalChannel
+from gamlp_admm.nn.network import Network
 
 WIDTHS = [4, 5, 6, 3]
 N = 9
-
-
-def start(x: Tensor, weights: Weights, problem: Problem) -> list[Block]:
-    groups = [range(l, l + 1) for l in range(len(weights))]
-    return [dladmm.start(block) for block in initial_blocks(x, weights, problem.network, groups, len(weights))]
-
-
-def run(state: list[Block], problem: Problem, iterations: int = 1) -> list[Block]:
-    for _ in range(iterations):
-        state = iterate(state, dladmm.PHASES, problem, LocalChannel())
-    return state
 
 
 def naive(state: Sequence[Block], problem: Problem) -> Tensor:
@@ -68,7 +55,7 @@ def gradient(state: Sequence[Block], problem: Problem, l: int, field: str) -> Te
 def somewhere(problem: Problem, seed: int = 0, widths: Sequence[int] = WIDTHS, rows: int = N) -> list[Block]:
     """Return blocks at which no constraint holds, with consistent copies of their neighbours' variables."""
     x = randn(rows, widths[0], seed=seed)
-    state = start(x, random_weights(widths, seed), problem)
+    state = start(dladmm, x, random_weights(widths, seed), problem)
     values: list[dict[str, Tensor]] = []
     for l, s in enumerate(state):
         fields = {"z": randn(*s.z.shape, seed=seed + 10 + l), "b": randn(*s.b.shape, seed=seed + 20 + l)}
@@ -164,7 +151,7 @@ def test_no_update_raises_the_lagrangian(regularizer: str, rule: str) -> None:
 def test_multiplier_is_minus_the_gradient_of_the_risk() -> None:
     # Lemma 2 of the paper: the last z is exact, and U is updated from its residual.
     x, weights, problem = random_problem(WIDTHS, N, rho=2.0, rule="exact")
-    last = run(start(x, weights, problem), problem, 3)[-1]
+    last = iterated(dladmm, start(dladmm, x, weights, problem), problem, 3)[-1]
     z = last.z[0].clone().requires_grad_()
     (g,) = torch.autograd.grad(problem.risk.value(z, problem.y), z)
     assert last.u is not None
@@ -177,7 +164,7 @@ def test_multiplier_is_minus_the_gradient_of_the_risk() -> None:
 def test_an_iteration_is_the_papers_order_of_updates() -> None:
     """Algorithm 1: for l = L … 1: a, z, b, W; for l = 1 … L: W, b, z, a; then U."""
     x, weights, problem = random_problem(WIDTHS, N, rho=0.7, nu=0.3, mu=0.2, rule="exact")
-    state = run(start(x, weights, problem), problem, 1)  # so that nothing is at rest
+    state = iterated(dladmm, start(dladmm, x, weights, problem), problem, 1)  # so that nothing is at rest
     expected = list(state)
 
     def put(l: int, field: str) -> None:
@@ -199,17 +186,17 @@ def test_an_iteration_is_the_papers_order_of_updates() -> None:
         if l < 2:
             put(l + 1, "p")
     expected[2] = dladmm.update_u(expected[2], problem)
-    for s, wanted in zip(run(state, problem), expected, strict=True):
+    for s, wanted in zip(iterated(dladmm, state, problem), expected, strict=True):
         for field in ("p", "W", "b", "z"):
             torch.testing.assert_close(getattr(s, field), getattr(wanted, field))
-    torch.testing.assert_close(run(state, problem)[-1].u, expected[2].u)
+    torch.testing.assert_close(iterated(dladmm, state, problem)[-1].u, expected[2].u)
 
 
 def test_terms_sum_to_the_lagrangian() -> None:
     for regularizer in ("l1", "l2"):
         problem = replace(random_weighted(4), regularizer=regularizer)
         state = somewhere(problem, seed=4)
-        assert dladmm.lagrangian(state, problem) == pytest.approx(naive(state, problem).item())
+        assert lagrangian(dladmm, state, problem) == pytest.approx(naive(state, problem).item())
         terms = dladmm.layer_terms(state, state, problem)
         assert terms.shape == (3, 3)
         gap = state[-1].z - state[-1].p @ state[-1].W.mT - state[-1].b[:, None]
@@ -236,11 +223,11 @@ def test_the_lagrangian_never_rises_beyond_2H(
     assert dladmm.converges(rho, risk(loss).smoothness)
     x, weights, problem = random_problem(widths, 8, seed, loss=loss, f=f, rho=rho, nu=nu, mu=mu, rule=rule, tau=0.1)
     problem = replace(problem, regularizer=regularizer)
-    state = run(start(x, weights, problem), problem)
-    values = [dladmm.lagrangian(state, problem)]
+    state = iterated(dladmm, start(dladmm, x, weights, problem), problem)
+    values = [lagrangian(dladmm, state, problem)]
     for _ in range(12):
-        state = run(state, problem)
-        values.append(dladmm.lagrangian(state, problem))
+        state = iterated(dladmm, state, problem)
+        values.append(lagrangian(dladmm, state, problem))
     rises = [b - a for a, b in pairwise(values)]
     assert max(rises) <= 1e-8 * (1 + abs(values[0])), values
 

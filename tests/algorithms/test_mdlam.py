@@ -5,45 +5,41 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import problems
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import F64, blobs, randn, random_problem
+from problems import F64, blobs, iterated, randn, start
 from torch import Tensor
 
 from gamlp_admm import GAMLP, MDLAM
 from gamlp_admm.admm.blocks import RULES
-from gamlp_admm.admm.engine import iterate
-from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.state import Block, initial_blocks
+from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms import mdlam
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import ACTIVATIONS, activation
 from gamlp_admm.nn.losses import RISKS
-from gamlp_admm.nn.network import Weights
-from gamlp_admm.parallel.channel import LocalChannel
 
 WIDTHS = [4, 5, 6, 3]
 N = 9
 MONOTONE = ["relu", "leaky_relu", "hardtanh", "tanh", "sigmoid"]
 
 
-def start(x: Tensor, weights: Weights, problem: Problem) -> list[Block]:
-    groups = [range(l, l + 1) for l in range(len(weights))]
-    return [mdlam.start(block) for block in initial_blocks(x, weights, problem.network, groups, len(weights))]
+random_problem = partial(problems.random_problem, kind=mdlam.MDLAMProblem)
 
 
-def run(state: list[Block], problem: Problem, iterations: int = 1, first: int = 0) -> list[Block]:
+def run(state: list[Block], problem: mdlam.MDLAMProblem, iterations: int = 1, first: int = 0) -> list[Block]:
     for k in range(first, first + iterations):
-        state = iterate(state, mdlam.PHASES, replace(problem, momentum=mdlam.nesterov(k)), LocalChannel())
+        state = iterated(mdlam, state, replace(problem, momentum=mdlam.nesterov(k)))
     return state
 
 
-def naive(state: Sequence[Block], problem: Problem) -> Tensor:
+def naive(state: Sequence[Block], problem: mdlam.MDLAMProblem) -> Tensor:
     """Return F as the paper writes it, from p, W, b and z."""
     total = problem.risk.value(state[-1].z[0], problem.y, problem.weight)
     for s in state:
@@ -53,7 +49,7 @@ def naive(state: Sequence[Block], problem: Problem) -> Tensor:
     return total
 
 
-def violation(state: Sequence[Block], problem: Problem) -> float:
+def violation(state: Sequence[Block], problem: mdlam.MDLAMProblem) -> float:
     """Return by how much the worst entry leaves |a − f(z)| ≤ ε."""
     gaps = [(after.p - problem.f(s.z)).abs().max() for s, after in pairwise(state)]
     return float(max(gaps, default=torch.tensor(0.0))) - problem.epsilon
@@ -68,7 +64,7 @@ def test_hidden_z_is_the_nearest_that_is_allowed(f: str, epsilon: float) -> None
     _, _, problem = random_problem(WIDTHS, N, f=f, rho=0.7)
     problem = replace(problem, epsilon=epsilon)
     x, weights, _ = random_problem(WIDTHS, N, f=f)
-    state = run(start(x, weights, problem), problem)
+    state = run(start(mdlam, x, weights, problem), problem)
     s = replace(state[1], W=randn(1, 6, 5, seed=3))
     s = replace(s, M=s.p @ s.W.mT)
     after = mdlam.update_b_z(s, problem)  # type: ignore[arg-type]
@@ -104,7 +100,7 @@ def test_weights_and_inputs_descend_from_extrapolated_points_or_from_where_they_
     for seed in range(20):
         x, weights, problem = random_problem(WIDTHS, N, seed, rho=0.7, mu=0.1)
         problem = replace(problem, epsilon=0.2)
-        state = run(start(x, weights, problem), problem, 6)
+        state = run(start(mdlam, x, weights, problem), problem, 6)
         before = naive(state, problem)
         for momentum in (0.0, 0.5, 50.0):  # the last throws anything too far
             now = replace(problem, momentum=momentum)
@@ -129,7 +125,7 @@ def test_the_papers_momentum() -> None:
 def test_extrapolation_is_applied() -> None:
     x, weights, problem = random_problem(WIDTHS, N, rho=0.7, mu=0.1)
     problem = replace(problem, epsilon=0.2)
-    state = run(start(x, weights, problem), problem, 8)
+    state = run(start(mdlam, x, weights, problem), problem, 8)
     slow, fast = (run(state, problem, 1, first=k) for k in (0, 8))
     assert any(not torch.equal(a.W, b.W) for a, b in zip(slow, fast, strict=True))
     # A step from W + ω(W − W_before), written out.
@@ -165,7 +161,7 @@ def test_the_objective_never_rises_at_fixed_epsilon(
     widths = [4, *[5] * (depth - 1), 3]
     x, weights, problem = random_problem(widths, 8, seed, loss=loss, f=f, rho=rho, mu=mu, rule=rule, tau=0.1)
     problem = replace(problem, regularizer=regularizer, epsilon=epsilon)
-    state = start(x, weights, problem)
+    state = start(mdlam, x, weights, problem)
     values = [naive(state, problem).item()]
     for k in range(12):
         state = run(state, problem, 1, first=k)

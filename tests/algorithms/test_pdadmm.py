@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import problems
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,20 +19,22 @@ from problems import (
     forward,
     forward_state,
     from_blocks,
+    iterated,
+    lagrangian,
     naive_lagrangian,
     rand,
     random_problem,
     random_state,
     reference_iteration,
+    singles,
     to_blocks,
 )
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gamlp_admm.admm.blocks import RULES
-from gamlp_admm.admm.engine import iterate
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
+from gamlp_admm.admm.state import Block, block_weights, stacks
 from gamlp_admm.algorithms import pdadmm
 from gamlp_admm.nn.activations import ACTIVATIONS
 from gamlp_admm.nn.network import Weights
@@ -48,18 +52,11 @@ def groups_of(weights: Weights) -> list[range]:
     return groups
 
 
-def singles(weights: Weights) -> list[range]:
-    return [range(l, l + 1) for l in range(len(weights))]
-
-
 def start(x: Tensor, weights: Weights, problem: Problem, groups: Sequence[range] | None = None) -> list[Block]:
-    return initial_blocks(x, weights, problem.network, groups or groups_of(weights), len(weights))
+    return problems.start(pdadmm, x, weights, problem, groups or groups_of(weights))
 
 
-def run(state: list[Block], problem: Problem, iterations: int) -> list[Block]:
-    for _ in range(iterations):
-        state = iterate(state, pdadmm.PHASES, problem, LocalChannel())
-    return state
+run = partial(iterated, pdadmm)
 
 
 def close(a: Sequence[Tensor], b: Sequence[Tensor], tolerance: float) -> bool:
@@ -256,8 +253,7 @@ def test_bytes_are_p_and_q_of_every_boundary(depth: int, dtype: torch.dtype) -> 
     for groups in (groups_of(weights), singles(weights)):
         channel = LocalChannel()
         state = start(x, weights, problem, groups)
-        for _ in range(3):
-            state = iterate(state, pdadmm.PHASES, problem, channel)
+        run(state, problem, 3, channel)
         assert channel.bytes_sent == 3 * sum(2 * 6 * n * dtype.itemsize for n in WIDTHS[depth][1:-1])
         assert channel.wire_bytes == {}
 
@@ -303,7 +299,7 @@ def test_lagrangian_is_the_papers(depth: int, weighted: bool) -> None:
     plain = random_state(WIDTHS[depth], 9)
     for groups in (groups_of(weights), singles(weights)):
         state = to_blocks(plain, groups)
-        assert pdadmm.lagrangian(state, problem) == pytest.approx(naive_lagrangian(plain, problem).item())
+        assert lagrangian(pdadmm, state, problem) == pytest.approx(naive_lagrangian(plain, problem).item())
         assert pdadmm.layer_terms(state, state, problem).shape == (3, depth)
 
 
@@ -322,10 +318,10 @@ def test_residuals_are_those_of_the_variables() -> None:
 def rises(x: Tensor, weights: Weights, problem: Problem, iterations: int) -> tuple[float, list[float], float]:
     """Return the largest relative rise of L_ρ, its values, and the last primal residual."""
     state = start(x, weights, problem)
-    values = [pdadmm.lagrangian(state, problem)]
+    values = [lagrangian(pdadmm, state, problem)]
     for _ in range(iterations):
         state = run(state, problem, 1)
-        values.append(pdadmm.lagrangian(state, problem))
+        values.append(lagrangian(pdadmm, state, problem))
     steps = pairwise(values)
     worst = max((after - before) / (1 + abs(before)) for before, after in steps)
     return worst, values, pdadmm.layer_terms(state, state, problem)[1].sum().item()

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise, product
 from types import SimpleNamespace
 from typing import Any
 
+import problems
 import processes
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import F64, randn, random_problem
+from problems import F64, iterated, lagrangian, randn, random_problem, singles
 from torch import Tensor
 
 from gamlp_admm import GAMLP, PdADMMG, PdADMMGQ
 from gamlp_admm.admm.blocks import RULES, p_gradient, residual
-from gamlp_admm.admm.engine import iterate
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import products
-from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
+from gamlp_admm.admm.state import block_weights, stacks
 from gamlp_admm.algorithms import pdadmm
 from gamlp_admm.codecs import UniformGrid
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import activation
-from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 
 LOSSY = ["fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "int4:8-delta"]
@@ -39,25 +39,7 @@ def coded(spec: Any, problem: Problem) -> Problem:
     return replace(problem, codecs=Codecs(Plan.of(spec)))
 
 
-def start(x: Tensor, weights: Weights, problem: Problem, groups: list[range]) -> list[Block]:
-    codecs = problem.codecs
-
-    def land(field: str, boundary: int, a: Tensor) -> Tensor:
-        codecs.observe(boundary, a, lambda t: t)
-        return codecs.land(field, range(boundary, boundary + 1), a)
-
-    return initial_blocks(x, weights, problem.network, groups, len(weights), land)
-
-
-def run(state: list[Block], problem: Problem, iterations: int, channel: LocalChannel | None = None) -> list[Block]:
-    for k in range(iterations):
-        now = replace(problem, codecs=replace(problem.codecs, iteration=k + 1))
-        state = iterate(state, pdadmm.PHASES, now, channel or LocalChannel())
-    return state
-
-
-def singles(weights: Weights) -> list[range]:
-    return [range(l, l + 1) for l in range(len(weights))]
+start, run = partial(problems.start, pdadmm), partial(iterated, pdadmm)
 
 
 def points(grid: UniformGrid) -> Tensor:
@@ -93,10 +75,10 @@ def test_quantised_lagrangian_never_rises_where_the_theorem_holds(
     )
     problem = coded(f"p:{grid}", problem)
     state = start(x, weights, problem, singles(weights))
-    before = pdadmm.lagrangian(state, problem)
+    before = lagrangian(pdadmm, state, problem)
     for _ in range(15):
         state = run(state, problem, 1)
-        after = pdadmm.lagrangian(state, problem)
+        after = lagrangian(pdadmm, state, problem)
         assert after <= before + 1e-9 * (1 + abs(before))
         before = after
         for block in state[1:]:
@@ -248,11 +230,11 @@ def test_coded_differences_lose_nothing_in_the_end() -> None:
     # As the iterates come to rest, what both ends hold becomes the variables themselves.
     x, weights, problem = random_problem([6, 8, 8, 3], 12, rho=0.5, nu=0.1, mu=1e-3)
     exact = run(start(x, weights, problem, singles(weights)), problem, 600)
-    wanted = pdadmm.lagrangian(exact, problem)
+    wanted = lagrangian(pdadmm, exact, problem)
     for spec, gap in (("int8-delta", 1e-4), ("int4-delta", 1e-4), ("int2-delta", 1e-3)):
         lossy = coded(spec, problem)
         state = run(start(x, weights, lossy, singles(weights)), lossy, 600)
-        assert pdadmm.lagrangian(state, lossy) == pytest.approx(wanted, rel=0.05)
+        assert lagrangian(pdadmm, state, lossy) == pytest.approx(wanted, rel=0.05)
         for block in state[1:]:
             assert float((block.p - block.sent("p")).norm() / block.p.norm()) < gap
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from problems import F64, labels, randn, random_weights
+from problems import F64, iterated, labels, lagrangian, randn, random_weights, start
 from torch import Tensor
 
 from gamlp_admm import GAMLP, MDLAM, DlADMM, PdADMM, PdADMMG
 from gamlp_admm.admm.blocks import Rule
 from gamlp_admm.admm.engine import iterate
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.state import Block, initial_blocks
+from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms import PdADMMGQ, pdadmm
 from gamlp_admm.algorithms.backprop import Backprop
 from gamlp_admm.errors import InputError
@@ -39,13 +39,10 @@ def problem(rule: str = "exact", f: str = "relu", **settings: Any) -> Problem:
 def state(p: Problem, groups: list[range] | None = None) -> list[Block]:
     """Return blocks somewhere in the middle of a run."""
     groups = groups or [range(1), range(1, 4), range(4, 5)]
-    blocks = initial_blocks(randn(N, 4), random_weights(WIDTHS), p.network, groups, 5)
-    for _ in range(3):
-        blocks = iterate(blocks, pdadmm.PHASES, p, LocalChannel())
-    return blocks
+    return iterated(pdadmm, start(pdadmm, randn(N, 4), random_weights(WIDTHS), p, groups), p, 3)
 
 
-def lagrangian(s: dict[str, list[Tensor]], p: Problem) -> Tensor:
+def naive(s: dict[str, list[Tensor]], p: Problem) -> Tensor:
     """L_ρ, written out; the lists hold a tensor a layer."""
     value = p.risk.value(s["z"][-1], p.y)
     for l in range(5):
@@ -67,7 +64,7 @@ def listed(blocks: list[Block]) -> dict[str, list[Tensor]]:
 def test_the_objective_is_the_lagrangian() -> None:
     p = problem()
     blocks = state(p)
-    assert pdadmm.lagrangian(blocks, p) == pytest.approx(float(lagrangian(listed(blocks), p)), rel=1e-12)
+    assert lagrangian(pdadmm, blocks, p) == pytest.approx(float(naive(listed(blocks), p)), rel=1e-12)
 
 
 @pytest.mark.parametrize(("field", "phases"), [("p", 1), ("q", 3)])
@@ -76,7 +73,7 @@ def test_exact_blocks_are_stationary(field: str, phases: int, f: str) -> None:
     p = problem(f=f)
     s = listed(iterate(state(p), pdadmm.PHASES[:phases], p, LocalChannel()))
     s[field] = [t.requires_grad_(not (field == "p" and l == 0)) for l, t in enumerate(s[field])]
-    lagrangian(s, p).backward()
+    naive(s, p).backward()
     assert all(t.grad.abs().max() < 1e-10 for t in s[field] if t.grad is not None)
     assert sum(t.grad is not None for t in s[field]) == 4
 
@@ -87,7 +84,7 @@ def test_p_never_raises_the_objective(rule: str) -> None:
     blocks = state(p)
     after = [pdadmm.update_p(block, p) for block in blocks]
     s = listed(blocks)
-    assert lagrangian(s | {"p": listed(after)["p"]}, p) <= lagrangian(s, p)
+    assert naive(s | {"p": listed(after)["p"]}, p) <= naive(s, p)
 
 
 @pytest.mark.parametrize("f", ["relu", "hardtanh", "sigmoid"])
@@ -120,8 +117,8 @@ def test_under_the_theorem_s_condition_the_objective_falls() -> None:
     blocks = state(p)
     values = []
     for _ in range(30):
-        blocks = iterate(blocks, pdadmm.PHASES, p, LocalChannel())
-        values.append(pdadmm.lagrangian(blocks, p))
+        blocks = iterated(pdadmm, blocks, p)
+        values.append(lagrangian(pdadmm, blocks, p))
     assert all(b <= a + 1e-12 for a, b in pairwise(values))
 
 
@@ -189,9 +186,9 @@ def test_growth_leaves_the_function_as_it_is(f: str) -> None:
 
 
 def test_decay_leaves_residual_layers_to_zero() -> None:
-    p = replace(problem(), decay_to="identity")
+    p = replace(problem(), regularizer="identity")
     blocks = state(p)
-    assert pdadmm.lagrangian(blocks, p) == pytest.approx(pdadmm.lagrangian(blocks, replace(p, decay_to="zero")))
+    assert lagrangian(pdadmm, blocks, p) == pytest.approx(lagrangian(pdadmm, blocks, replace(p, regularizer="l2")))
 
 
 def test_a_saved_model_keeps_its_connections(tmp_path: Any) -> None:

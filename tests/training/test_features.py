@@ -16,7 +16,7 @@ from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.evaluation import Evaluator
 from gamlp_admm.training.features import CompressedFeatures, Features, compress, compressed_width
 from gamlp_admm.training.rows import NodeData
-from gamlp_admm.training.session import Session, Task
+from gamlp_admm.training.session import Session, Stage
 
 N, EXTRA, COLUMNS = 7, 5, 30  # training rows, other rows, columns
 WIDTHS = [COLUMNS, 6, 6, 3]
@@ -39,7 +39,7 @@ def session(solver: str, mu: float, data: NodeData, features: Features, weights:
     (W, b), *rest = weights
     team = Team()
     team.plan([1.0] * len(weights))
-    task = Task(
+    stage = Stage(
         data=data,
         features=features,
         weights=[(features.enter(W), b), *rest],
@@ -49,7 +49,7 @@ def session(solver: str, mu: float, data: NodeData, features: Features, weights:
         num_train=data.num_train,
         team=team,
     )
-    return PdADMMG(rho=0.3, nu=0.1, mu=mu, solver=solver, tau=0.5).start(task)
+    return PdADMMG(rho=0.3, nu=0.1, mu=mu, solver=solver, tau=0.5).start(stage)
 
 
 def outputs(data: NodeData, features: Features, weights: Weights) -> Tensor:

@@ -19,7 +19,8 @@ from torch_geometric.utils import stochastic_blockmodel_graph
 
 from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.weights import update_W
+from gamlp_admm.algorithms.common import update_W
+from gamlp_admm.algorithms.pdadmm import DECAYS
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.training.result import Result
 from gamlp_admm.transforms import AugmentFeatures
@@ -33,7 +34,7 @@ def fitted_weights(P: Tensor, T: Tensor, ridge: float, nu: float, decay_to: str)
     n = P.shape[1]
     W, empty = randn(1, n, n, seed=5), P.new_zeros(1, len(P), n)
     block = Block(1, P[None], W, P.new_zeros(1, n), empty, P @ W.mT, q=empty, u=empty)
-    found, _ = update_W(block, W, block.M, T[None], nu, replace(problem, decay_to=decay_to))
+    found, _ = update_W(block, W, block.M, T[None], nu, replace(problem, regularizer=DECAYS[decay_to]))
     return found[0]
 
 

@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from problems import F64, labels, randn, random_problem
+from problems import F64, iterated, labels, lagrangian, randn, random_problem, start
 from torch import Tensor
 
 from gamlp_admm import GAMLP, DlADMM, PdADMM, PdADMMG
 from gamlp_admm.admm.blocks import Rule
-from gamlp_admm.admm.engine import iterate
-from gamlp_admm.admm.state import initial_blocks
 from gamlp_admm.algorithms import Anderson, pdadmm, trainer
-from gamlp_admm.algorithms.weights import regularizer_terms, update_W
+from gamlp_admm.algorithms.common import regularizer_terms, update_W
 from gamlp_admm.errors import InputError
-from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.training.trainer import Trainer
 from gamlp_admm.training.units import Units
 
@@ -175,8 +172,8 @@ def test_penalties(given: dict[str, float], used: tuple[float, float, float]) ->
 @pytest.mark.parametrize("rule", ["linesearch", "backtracking", "exact"])
 def test_decay_to_the_identity(rule: str) -> None:
     x, weights, problem = random_problem([4, 5, 5, 5, 3], 8, rule=rule)
-    problem = replace(problem, decay_to="identity", mu=0.7)
-    blocks = initial_blocks(x, weights, problem.network, [range(1), range(1, 3), range(3, 4)], 4)
+    problem = replace(problem, regularizer="identity", mu=0.7)
+    blocks = start(pdadmm, x, weights, problem, [range(1), range(1, 3), range(3, 4)])
     identity = torch.eye(5, dtype=F64)
     for block, centre in zip(blocks, (0.0, identity, 0.0), strict=True):
         expected = 0.35 * (block.W - centre).square().sum((1, 2))
@@ -198,12 +195,12 @@ def test_decay_to_the_identity(rule: str) -> None:
 
 def test_the_objective_falls_with_decay_to_the_identity() -> None:
     x, weights, problem = random_problem([4, 5, 5, 5, 3], 8, rho=3.0, nu=0.3)
-    problem = replace(problem, decay_to="identity", rule=Rule("linesearch"))
-    blocks = initial_blocks(x, weights, problem.network, [range(1), range(1, 3), range(3, 4)], 4)
-    values = [pdadmm.lagrangian(blocks, problem)]
+    problem = replace(problem, regularizer="identity", rule=Rule("linesearch"))
+    blocks = start(pdadmm, x, weights, problem, [range(1), range(1, 3), range(3, 4)])
+    values = [lagrangian(pdadmm, blocks, problem)]
     for _ in range(30):
-        blocks = iterate(blocks, pdadmm.PHASES, problem, LocalChannel())
-        values.append(pdadmm.lagrangian(blocks, problem))
+        blocks = iterated(pdadmm, blocks, problem)
+        values.append(lagrangian(pdadmm, blocks, problem))
     assert all(b <= a + 1e-12 for a, b in pairwise(values))
 
 

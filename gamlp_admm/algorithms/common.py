@@ -1,0 +1,136 @@
+"""What algorithms share: the W-block, how measures of layers come together, and sweeps over the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm import blocks, proximal
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.state import Block
+from gamlp_admm.algorithms.base import ADMM, LayerTerms
+from gamlp_admm.errors import unknown
+
+# --- the W-block: a least-squares fit of a target, plus a regulariser -----------------------------------------
+
+
+def update_W(
+    block: Block, W: Tensor, M: Tensor, target: Tensor, penalty: float, problem: Problem
+) -> tuple[Tensor, Tensor]:
+    """Return a step from W towards argmin_W penalty/2 ‖T − P Wᵀ − 1bᵀ‖² + Ω(W), and the product P Wᵀ that follows.
+
+    Args:
+        block: Layers with inputs ``p`` and biases ``b``.
+        W: Where the step starts, ``[S, n_out, n_in]``.
+        M: The product ``P Wᵀ``, ``[S, N, n_out]``.
+        target: T, ``[S, N, n_out]``.
+        penalty: Weight of the fit.
+        problem: Gives μ, the regulariser Ω and the solving rule.
+    """
+    P, mu, row_sum = block.p, problem.mu, problem.row_sum
+    r = blocks.residual(M, block.b, target)
+    gram = problem.gram if block.is_first else None
+    if problem.regularizer == "l1":
+        G = blocks.W_gradient(r, P, W, penalty, 0.0, row_sum)
+        if problem.rule.name == "exact":
+            return proximal.W_l1_exact(G, P, W, penalty, mu, gram, row_sum)
+        return proximal.W_l1_step(G, P, W, M, penalty, mu, row_sum)
+    G = blocks.W_gradient(r, P, decaying(block, W, problem), penalty, mu, row_sum)
+    if problem.rule.name == "exact":
+        return blocks.W_exact(G, P, W, penalty, mu, gram, row_sum)
+    return blocks.W_step(G, P, W, M, penalty, mu, problem.rule, row_sum)
+
+
+def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
+    """Return what weight decay draws to zero: W, or W − I, ``[S, n_out, n_in]``.
+
+    Decay to the identity leaves a layer that learns nothing as what it is when a network grows: a layer that passes its
+    input on. Decay to zero would shrink the input by every such layer; with residual connections it does not.
+    """
+    if problem.regularizer != "identity" or problem.network.residual or not block.between_equals:
+        return W
+    return W - torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
+
+
+def regularizer_terms(block: Block, W: Tensor, problem: Problem) -> Tensor:
+    """Return Ω(W) of each layer, ``[S]``, for weights ``W`` of the block's layers."""
+    if problem.regularizer == "l1":
+        return proximal.l1_terms(W, problem.mu)
+    return blocks.decay_terms(decaying(block, W, problem), problem.mu)
+
+
+# --- what is measured -----------------------------------------------------------------------------------------
+
+BlockTerms = Callable[[Block, Block, Problem], Sequence[Tensor]]
+"""From a block before and after an iteration to what is measured of its layers, each ``[S]``."""
+
+
+def by_layer(rows: int) -> Callable[[BlockTerms], LayerTerms]:
+    """Return a decorator that puts what is measured of blocks side by side.
+
+    Args:
+        rows: Number of measures; their sums over the layers are, in this order, the objective, the primal residual and
+            the square of the dual residual.
+
+    Returns:
+        From a function of one block to one of consecutive blocks, whose result is ``[rows, layers]``, in float64.
+    """
+
+    def decorate(measure: BlockTerms) -> LayerTerms:
+        def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
+            columns = [torch.zeros(rows, 0, dtype=torch.float64)]
+            for pair in zip(before, after, strict=True):
+                columns.append(torch.stack([x.double() for x in measure(*pair, problem)]).cpu())
+            return torch.cat(columns, 1)
+
+        layer_terms.__doc__ = measure.__doc__
+        return layer_terms
+
+    return decorate
+
+
+# --- sweeps: a layer sends its output f(z) forward and its input back -----------------------------------------
+
+
+def output(block: Block, problem: Problem) -> Block:
+    """Compute the layer's output f(z), which the next layer takes as its ``q_prev``."""
+    return block if block.is_last else replace(block, q=problem.f(block.z))
+
+
+def keep(block: Block, problem: Problem) -> Block:
+    """Change nothing: fields only travel."""
+    return block
+
+
+REGULARIZERS = ("l2", "l1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(ADMM):
+    """What the trainers that sweep over the layers share. They train networks without residual connections.
+
+    Attributes:
+        regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
+    """
+
+    regularizer: str = "l2"
+
+    residual = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.regularizer not in REGULARIZERS:
+            raise unknown("regularizer", self.regularizer, REGULARIZERS)
+
+    @property
+    def compressible(self) -> bool:
+        """See :attr:`Algorithm.compressible`: ‖W‖₁ depends on the coordinates."""
+        return self.regularizer == "l2"
+
+    def problem(self, **shared: Any) -> Problem:
+        """See :meth:`ADMM.problem`."""
+        return super().problem(regularizer=self.regularizer, **shared)
