@@ -45,13 +45,13 @@ def test_any_split_over_processes_gives_the_bits_of_one(serial, split, case):
             assert torch.equal(outcome["weights"][name], tensor)
 
 
-@pytest.mark.parametrize(("processes", "node_shards", "hidden"), [(2, 2, 8), (4, 2, 8), (2, 2, 4)])
-def test_node_shards_equal_the_whole_to_rounding(tmp_path, processes, node_shards, hidden):
+@pytest.mark.parametrize(("size", "node_shards", "hidden"), [(2, 2, 8), (4, 2, 8), (2, 2, 4)])
+def test_node_shards_equal_the_whole_to_rounding(tmp_path, size, node_shards, hidden):
     # Shards of 31 and 30 rows: with 4 neurons, layers of 30 rows alone would be aligned, and so stacked.
-    processes.spawn(processes, tmp_path, processes.shards, node_shards, hidden)
+    processes.spawn(size, tmp_path, processes.shards, node_shards, hidden)
     for name in processes.TRAINERS:
         whole = processes.outcome(*processes.train(name, 5, hidden, torch.float64, iterations=4))
-        ranks = [torch.load(tmp_path / f"shards-{rank}.pt")[name] for rank in range(processes)]
+        ranks = [torch.load(tmp_path / f"shards-{rank}.pt")[name] for rank in range(size)]
         for part in ranks:
             assert torch.allclose(part["predictions"], whole["predictions"], rtol=1e-7, atol=1e-9)
             for mine, expected in zip(part["history"], whole["history"], strict=True):
@@ -59,7 +59,7 @@ def test_node_shards_equal_the_whole_to_rounding(tmp_path, processes, node_shard
                 assert mine["test_accuracy"] == expected["test_accuracy"]
                 assert mine["bytes_sent"] == expected["bytes_sent"]
             assert all(torch.equal(part["weights"][key], t) for key, t in ranks[0]["weights"].items())
-        stages = processes // node_shards
+        stages = size // node_shards
         assert len({tuple(p["layers"]) for p in ranks[0]["processes"]}) == stages
 
 
