@@ -11,20 +11,24 @@ Four steps, one module each, none of which knows PyTorch Geometric:
 from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
 from gamlp_admm.propagation.operators import (
     DIRECTIONS,
+    OPERATORS,
+    NamedOperator,
     add_self_loops,
     adjacency,
     as_operator,
     is_sparse,
     normalized,
+    register_operator,
     row,
     sym,
 )
 from gamlp_admm.propagation.product import product, to_torch
-from gamlp_admm.propagation.scheme import OPERATORS, Operator, Scheme, constructor_call, dense_features
+from gamlp_admm.propagation.scheme import Operator, Scheme, constructor_call, dense_features
 
 __all__ = [
     "DIRECTIONS",
     "OPERATORS",
+    "NamedOperator",
     "Operator",
     "Scheme",
     "add_self_loops",
@@ -39,6 +43,7 @@ __all__ = [
     "pagerank",
     "powers",
     "product",
+    "register_operator",
     "row",
     "sym",
     "to_torch",

@@ -1,9 +1,13 @@
-"""Sparse propagation operators of a graph: pure functions from edges to a SciPy CSR matrix in float64.
+"""Sparse propagation operators of a graph: pure functions from edges to a SciPy CSR matrix in float64, and their names.
 
 Row i of a matrix says from which nodes node i gathers: ``(A @ H)[i] = Σ_j A[i, j] H[j]``.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +15,7 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.propagation.diffuse import heat, pagerank, powers
 
 DIRECTIONS = ("both", "along", "against")
 
@@ -108,6 +113,51 @@ def row(A: sparse.csr_array) -> sparse.csr_array:
     P = add_self_loops(A)
     P.data /= P.sum(axis=1)[_rows(P)]
     return P
+
+
+@dataclass(frozen=True)
+class NamedOperator:
+    """A way to propagate that has a name.
+
+    Attributes:
+        matrix: From the adjacency matrix A (:func:`adjacency`) to Ã, both ``[N, N]`` CSR.
+        diffuse: Writes the states that are wanted (:mod:`gamlp_admm.propagation.diffuse`).
+        hops: Steps K where none are given.
+        parameter: The number that ``diffuse`` takes, ``alpha`` or ``t``; ``None`` for none.
+        last_only: Whether ``hops=K`` stands for state K alone, not for all states up to K.
+    """
+
+    matrix: Callable[[sparse.csr_array], sparse.csr_array]
+    diffuse: Callable[..., None] = powers
+    hops: int = 4
+    parameter: str | None = None
+    last_only: bool = False
+
+
+OPERATORS: dict[str, NamedOperator] = {
+    "sym": NamedOperator(sym),
+    "row": NamedOperator(row),
+    "ppr": NamedOperator(sym, pagerank, hops=10, parameter="alpha", last_only=True),
+    "heat": NamedOperator(sym, heat, hops=10, parameter="t", last_only=True),
+}
+"""The operators by name: what ``--operator`` and the transforms know."""
+
+
+def register_operator(name: str, operator: NamedOperator) -> None:
+    """Make an operator known by name, on the command line too.
+
+    Args:
+        name: Lower-case letters, digits and ``_``; a letter first.
+        operator: The operator.
+
+    Raises:
+        InputError: The name is taken or has another form.
+    """
+    if name in (*OPERATORS, "none"):
+        raise InputError(f"operator {name!r} is there already")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"operator {name!r}: allowed: lower-case letters, digits and _, a letter first")
+    OPERATORS[name] = operator
 
 
 def as_operator(matrix: object, num_nodes: int) -> sparse.csr_array:

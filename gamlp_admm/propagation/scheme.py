@@ -8,19 +8,23 @@ import warnings
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from operator import index
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, InputWarning, unknown
-from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
-from gamlp_admm.propagation.operators import DIRECTIONS, adjacency, as_operator, is_sparse, row, sym
+from gamlp_admm.propagation.diffuse import heat, heat_remainder
+from gamlp_admm.propagation.operators import (
+    DIRECTIONS,
+    OPERATORS,
+    NamedOperator,
+    adjacency,
+    as_operator,
+    is_sparse,
+)
 from gamlp_admm.propagation.product import to_torch
-
-OPERATORS = ("sym", "row", "ppr", "heat")
-_DIFFUSIONS = ("ppr", "heat")
 
 Operator: TypeAlias = "str | Callable[[sparse.csr_array], Any] | Tensor | sparse.sparray | sparse.spmatrix"
 
@@ -31,7 +35,7 @@ class Scheme:
     Args:
         hops: K, or the increasing steps to keep; ``None`` for 4, with ``"ppr"`` and ``"heat"`` 10. K stands for the
             states ``first``…K, with ``"ppr"`` and ``"heat"`` for state K alone.
-        operator: ``"sym"``, ``"row"``, ``"ppr"``, ``"heat"``, a callable, or a SciPy or torch sparse matrix.
+        operator: A name of :data:`~gamlp_admm.propagation.OPERATORS`, a callable, or a SciPy or torch sparse matrix.
         alpha: The teleport probability α of ``"ppr"``, in (0, 1].
         t: The diffusion time of ``"heat"``, positive.
         direction: How a directed edge is used; see :func:`~gamlp_admm.propagation.adjacency`.
@@ -63,14 +67,13 @@ class Scheme:
         if direction not in DIRECTIONS:
             raise unknown("direction", direction, DIRECTIONS)
         self.operator, self.alpha, self.t, self.direction = operator, alpha, t, direction
-        self.kind = operator if isinstance(operator, str) and operator in _DIFFUSIONS else "powers"
-        default = 4 if self.kind == "powers" else 10
-        self.hops = _checked_hops(default if hops is None else hops, first)
+        self.named = OPERATORS[operator] if isinstance(operator, str) else NamedOperator(cast(Any, operator))
+        self.hops = _checked_hops(self.named.hops if hops is None else hops, first)
         if isinstance(self.hops, tuple):
             self.states = self.hops
         else:
-            self.states = tuple(range(first, self.hops + 1)) if self.kind == "powers" else (self.hops,)
-        if self.kind == "heat" and (last := self.states[-1]) > 0:
+            self.states = (self.hops,) if self.named.last_only else tuple(range(first, self.hops + 1))
+        if self.named.diffuse is heat and (last := self.states[-1]) > 0:
             lost = heat_remainder(last, t)
             if lost > 0.05:
                 warnings.warn(
@@ -106,12 +109,8 @@ class Scheme:
         N, columns = features.shape
         propagated = features.new_empty(N, len(self.states) * columns)
         blocks = {step: propagated.narrow(1, i * columns, columns) for i, step in enumerate(self.states)}
-        if self.kind == "ppr":
-            pagerank(matrix, features, blocks, alpha=self.alpha)
-        elif self.kind == "heat":
-            heat(matrix, features, blocks, t=self.t)
-        else:
-            powers(matrix, features, blocks)
+        number = self.named.parameter
+        self.named.diffuse(matrix, features, blocks, **({number: getattr(self, number)} if number else {}))
         return propagated
 
     def _matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, num_nodes: int) -> sparse.csr_array:
@@ -120,9 +119,8 @@ class Scheme:
         if edge_index is None:
             raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
         A = adjacency(edge_index, edge_weight, num_nodes, self.direction)
-        if callable(self.operator):
-            return as_operator(self.operator(A), num_nodes)
-        return row(A) if self.operator == "row" else sym(A)
+        made = self.named.matrix(A)
+        return as_operator(made, num_nodes) if callable(self.operator) else made
 
 
 def dense_features(x: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, torch.dtype]:
