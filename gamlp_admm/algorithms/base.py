@@ -118,6 +118,17 @@ class ADMMSession(Session):
         self.state = [block.with_fields(named[str(block.first)]) for block in self.state]
 
 
+def check_positive(**numbers: float | None) -> None:
+    """Check that numbers, by name, are positive and finite; ``None`` passes.
+
+    Raises:
+        InputError: One is not.
+    """
+    for name, value in numbers.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} must be positive, not {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ADMM(Trainer):
     """What the ADMM trainers share.
@@ -153,19 +164,13 @@ class ADMM(Trainer):
     """Whether consecutive layers of equal shape may be updated as one stack."""
 
     def __post_init__(self) -> None:
-        self._check_positive("rho", "tau")
+        check_positive(rho=self.rho, tau=self.tau)
         if self.mu is not None and not (math.isfinite(self.mu) and self.mu >= 0):
             raise InputError(f"mu must not be negative, not {self.mu}")
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)
         schedule(self.schedule)
         super().__post_init__()
-
-    def _check_positive(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be positive, not {value}")
 
     @property
     def compressible(self) -> bool:

@@ -28,6 +28,7 @@ from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
+from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, update_W
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import risk
@@ -183,7 +184,7 @@ class DlADMM(Sweep):
     terms = staticmethod(layer_terms)
 
     def __post_init__(self) -> None:
-        self._check_positive("nu")
+        check_positive(nu=self.nu)
         super().__post_init__()
 
     def converges(self, f: Activation) -> bool | None:

@@ -23,7 +23,7 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.base import ADMM
+from gamlp_admm.algorithms.base import ADMM, check_positive
 from gamlp_admm.algorithms.common import by_layer, regularizer_terms, update_W
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError, unknown
@@ -134,7 +134,12 @@ def converges(rho: float, nu: float, lipschitz: float) -> bool:
 
 
 def penalties(rho: float | None, nu: float | None, mu: float | None) -> tuple[float, float, float]:
-    """Return ρ, ν and μ where some of them are not given: ρ = ν, both 0.01 if neither is given, and μ = ν/10."""
+    """Return ρ, ν and μ where some of them are not given: ρ = ν, both 0.01 if neither is given, and μ = ν/10.
+
+    Raises:
+        InputError: One that is given is not positive.
+    """
+    check_positive(rho=rho, nu=nu)
     nu = next(value for value in (nu, rho, 1e-2) if value is not None)
     return nu if rho is None else rho, nu, nu / 10 if mu is None else mu
 
@@ -188,7 +193,7 @@ class PdADMM(ADMM):
     stackable = True
 
     def __post_init__(self) -> None:
-        self._check_positive("nu")
+        check_positive(nu=self.nu)
         if self.decay_to not in DECAYS:
             raise unknown("decay_to", self.decay_to, DECAYS)
         super().__post_init__()

@@ -24,8 +24,7 @@ from gamlp_admm.bench.peers import Settings
 from gamlp_admm.datasets import dataset_info, dataset_names, default_root, load_dataset
 from gamlp_admm.datasets.raw import ensure_raw
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.experiment.options import Experiment
-from gamlp_admm.experiment.runner import environment, prepare, run
+from gamlp_admm.experiment import Experiment, environment, prepare, run
 from gamlp_admm.system.files import write_text
 from gamlp_admm.system.workers import workers as started
 
@@ -190,7 +189,7 @@ def describe(job: Job, chosen_on: int) -> dict[str, Any]:
     """
     config: dict[str, Any] = {}
     if job.method not in peers.PEERS:
-        used = asdict(experiment(job, None).resolve())
+        used = experiment(job, None).resolve().values()
         config["experiment"] = {name: value for name, value in used.items() if name not in ("root", "threads")}
     tried = grid(job.method, job.dataset)
     if len(tried) > 1:

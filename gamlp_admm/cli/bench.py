@@ -13,8 +13,10 @@ from typing import Any
 import click
 
 from gamlp_admm.cli import running
-from gamlp_admm.cli.console import PROGRAM, Interrupted, Names, Numbers, option
+from gamlp_admm.cli.console import PROGRAM, Interrupted
+from gamlp_admm.cli.options import Name, Numbers, SectionCommand, flag, option
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment.declaration import DATA, PROCESSES, TRAINING
 
 
 @click.group(invoke_without_command=True)
@@ -25,23 +27,49 @@ def bench(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-@bench.command()
-@option("--datasets", Names(), "graphs with published figures", metavar="A,B,C", help="Data sets, with , between.")
+def _datasets() -> list[str]:
+    from gamlp_admm.datasets.info import dataset_names
+
+    return dataset_names()
+
+
+@bench.command(cls=SectionCommand)
+@option(
+    "--datasets",
+    Name(_datasets, several=True),
+    "graphs with published figures",
+    metavar="A,B,C",
+    section=DATA,
+    help="Data sets, with , between.",
+)
 @option(
     "--methods",
-    Names(),
+    Name(several=True),
     "all",
     metavar="A,B,C",
+    section=TRAINING,
     help="Of pdadmm-g, pdadmm-g:smooth, pdadmm-g:10, pdadmm-g-q:10, adam, adam:10, gcn, sgc, sign.",
 )
-@option("--seeds", Numbers(), "0,1,2,3,4", metavar="A,B,C", help="Train from each seed.")
-@option("--splits", default="usual", help="usual; random: for each seed its own, where the papers drew one; both.")
-@option("--root", metavar="DIR", help="Data root.  [default: $GAMLP_ADMM_DATA, else a cache folder]")
+@option("--seeds", Numbers(), "0,1,2,3,4", metavar="A,B,C", section=TRAINING, help="Train from each seed.")
+@option(
+    "--splits",
+    default="usual",
+    section=DATA,
+    help="usual; random: for each seed its own, where the papers drew one; both.",
+)
+@option("--root", metavar="DIR", default=running.ROOT, section=DATA, help="Data root.")
 @option("--out", Path, "bench-accuracy", metavar="DIR", help="Folder of results; what is there is not run again.")
-@option("--jobs", click.IntRange(1), "number of cores", metavar="N", help="Processes, each on one thread.")
+@option(
+    "--jobs",
+    click.IntRange(1),
+    "number of cores",
+    metavar="N",
+    section=PROCESSES,
+    help="Processes, each on one thread.",
+)
 @option("--markdown", Path, metavar="FILE", help="Write the table as Markdown; - for standard output.")
 @option("--json", Path, metavar="FILE", help="Write the table and every result; - for standard output.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@flag("--quiet", help="Print nothing but errors.")
 def accuracy(
     datasets: tuple[str, ...] | None,
     methods: tuple[str, ...] | None,
@@ -64,7 +92,7 @@ def accuracy(
     from gamlp_admm import report as reports
     from gamlp_admm.bench import accuracy as benchmark
     from gamlp_admm.bench.summary import summarize
-    from gamlp_admm.experiment.runner import environment
+    from gamlp_admm.experiment import environment
 
     seeds = seeds or (0, 1, 2, 3, 4)
     plan = benchmark.plan(

@@ -8,17 +8,24 @@ from typing import Any
 import click
 
 from gamlp_admm.cli import running
-from gamlp_admm.cli.console import Names, Numbers, option
+from gamlp_admm.cli.options import Name, Numbers, SectionCommand, flag, option
+from gamlp_admm.experiment.declaration import TRAINING
+from gamlp_admm.experiment.options import declared
 
 
-@click.command()
-@option("--codecs", Names(), "fp32,int8-delta,int4-delta,int2-delta,grid:auto:256", help="Codecs, with , between.")
-@running.experiment_options("codec")
-@option("--seeds", Numbers(), "0", metavar="A,B,C", help="Train each codec from each seed.")
+@click.command(cls=SectionCommand, experiment=True, without=("codec", "seed"))
+@option(
+    "--codecs",
+    Name(lambda: declared()["codec"].option.allowed(), several=True),
+    "fp32,int8-delta,int4-delta,int2-delta,grid:auto:256",
+    section=TRAINING,
+    help="Codecs, with , between.",
+)
+@option("--seeds", Numbers(), "0", metavar="A,B,C", section=TRAINING, help="Train each codec from each seed.")
 @option("--plot", Path, metavar="FILE", help="Plot accuracy against bytes and iterations (png, pdf, svg).")
 @option("--csv", Path, metavar="FILE", help="Write the table as CSV; - for standard output.")
 @option("--json", Path, metavar="FILE", help="Write the table and every run's report; - for standard output.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@flag("--quiet", help="Print nothing but errors.")
 def compare(
     codecs: tuple[str, ...] | None,
     seeds: tuple[int, ...] | None,
@@ -35,20 +42,20 @@ def compare(
     from rich.console import Console
 
     from gamlp_admm import report
+    from gamlp_admm.experiment import Experiment
     from gamlp_admm.experiment import comparison as comparisons
-    from gamlp_admm.experiment.options import Experiment
     from gamlp_admm.parallel import launch
     from gamlp_admm.system import files
 
     quiet = running.start_quietly(options, quiet)
-    experiment = Experiment(**{name: v for name, v in options.items() if v is not None})
+    experiment = Experiment.of(options)
     plan = comparisons.plan(experiment, codecs or comparisons.CODECS, seeds or (0,))
     running.check_files({"csv": csv, "json": json}, plot)
-    if running.handed_over(experiment):
+    if running.handed_over(plan[0][1]):
         return
     done = comparisons.Comparison()
     titled = [(f"{name}, seed {each.seed} ({i} of {len(plan)})", each) for i, (name, each) in enumerate(plan, 1)]
-    with running.processes(experiment) as group:
+    with running.processes(plan[0][1]) as group:
         try:
             for (name, _), run in zip(plan, running.train_all(titled, quiet, group), strict=True):
                 done.add(name, run)

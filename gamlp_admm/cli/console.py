@@ -1,4 +1,4 @@
-"""What every command shares: exit statuses, errors and warnings of one line, and the forms of options."""
+"""What every command shares: exit statuses, and errors and warnings of one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,6 @@ import click
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
 PROGRAM = "gamlp-admm"
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Interrupted(Exception):
@@ -102,7 +101,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """See :meth:`click.Group.resolve_command`."""
-        if args[0] not in self.commands and not args[0].startswith("-"):
+        if args[0] not in self.commands and not ctx.resilient_parsing and not args[0].startswith("-"):
             raise unknown("command", args[0], self.commands)
         return super().resolve_command(ctx, args)
 
@@ -118,35 +117,3 @@ class Commands(click.Group):
             if ctx.params["debug"]:
                 traceback.print_exc()
             raise
-
-
-class Numbers(click.ParamType[Any]):
-    """Integers separated by commas, as a tuple; with ``single``, a lone one as it is."""
-
-    name = "numbers"
-
-    def __init__(self, single: bool = False) -> None:
-        self.single = single
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See :meth:`click.ParamType.convert`."""
-        try:
-            numbers = tuple(int(number) for number in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r}: allowed: integers separated by commas", param, ctx)
-        return numbers[0] if self.single and len(numbers) == 1 else numbers
-
-
-class Names(click.ParamType[Any]):
-    """Names separated by commas, as a tuple."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See :meth:`click.ParamType.convert`."""
-        return tuple(name.strip() for name in str(value).split(","))
-
-
-def option(name: str, kind: Any = None, default: str | None = None, **more: Any) -> Decorator:
-    """Return an option whose value is ``None`` unless given; ``default`` is what the help says."""
-    return click.option(name, type=kind, default=None, show_default=default or False, **more)

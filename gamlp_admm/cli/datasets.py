@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from gamlp_admm.cli.console import option
+from gamlp_admm.cli.options import option
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gamlp_admm.cli.console import option
+from gamlp_admm.cli.options import option
 from gamlp_admm.cli.running import write
 
 if TYPE_CHECKING:

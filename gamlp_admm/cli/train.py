@@ -6,24 +6,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from gamlp_admm.cli import running
-from gamlp_admm.cli.console import Numbers, option
+from gamlp_admm.cli.options import Numbers, SectionCommand, flag, option
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment.declaration import TRAINING
 
 if TYPE_CHECKING:
-    from gamlp_admm.experiment.runner import Run
+    from gamlp_admm.experiment import Run
 
 
-@click.command()
-@running.experiment_options()
-@option("--seed", int, "0", help="Seed of the weights.")
-@option("--seeds", Numbers(), metavar="A,B,C", help="Train from each seed; report mean and deviation.")
+@click.command(cls=SectionCommand, experiment=True)
+@option(
+    "--seeds",
+    Numbers(),
+    metavar="A,B,C",
+    section=TRAINING,
+    help="Train from each seed; report mean and deviation.",
+)
 @option("--save", Path, metavar="FILE", help="Write the model (safetensors); with --seeds the best validated.")
 @option("--plot", Path, metavar="FILE", help="Plot the run (png, pdf, svg).")
 @option("--log-dir", Path, metavar="DIR", help="Write run.json, history.csv and model.safetensors there.")
 @option("--json", Path, metavar="FILE", help="Write the report; - for standard output.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@flag("--quiet", help="Print nothing but errors.")
 def train(
     seeds: tuple[int, ...] | None,
     save: Path | None,
@@ -41,31 +47,27 @@ def train(
     from rich.console import Console
 
     from gamlp_admm import report as reports
-    from gamlp_admm.experiment import runner as experiments
-    from gamlp_admm.experiment.options import Experiment
+    from gamlp_admm.experiment import Experiment, seeded, summarize
     from gamlp_admm.parallel import launch
     from gamlp_admm.system import files
 
     quiet = running.start_quietly(options, quiet)
-    if seeds is not None and options["seed"] is not None:
-        raise InputError("seed and seeds exclude each other; give one of them")
-    experiment = Experiment(**{name: v for name, v in options.items() if v is not None})
-    plan = [experiment] if seeds is None else experiments.seeded(experiment, seeds)
-    for each in plan:
-        each.resolve()
+    seeds = _seeds(options, seeds)
+    used = Experiment.of(options).resolve()
+    plan = [used] if seeds is None else seeded(used, seeds)
     if log_dir is not None and launch.rank() == 0:
         _make_directory("log-dir", log_dir)
     log = None if log_dir is None else log_dir / "run.json"
     running.check_files({"save": save, "json": json, "log-dir": log}, plot)
-    if running.handed_over(experiment):
+    if running.handed_over(used):
         return
-    with running.processes(experiment) as group:
+    with running.processes(used) as group:
         titled = [(f"{each.dataset}, seed {each.seed}", each) for each in plan]
         runs = list(running.train_all(titled, quiet, group))
     if launch.rank() > 0:
         return
     chosen = max(runs, key=lambda run: run.report["best"]["val_accuracy"] or 0.0)
-    report = chosen.report if seeds is None else experiments.summarize(runs)
+    report = chosen.report if seeds is None else summarize(runs)
     if save is not None:
         _save(chosen, save)
     if plot is not None:
@@ -79,6 +81,24 @@ def train(
     if not quiet:
         table = reports.run_table(report) if seeds is None else reports.seeds_table(report)
         Console(stderr=json == Path("-"), highlight=False).print(table)
+
+
+def _seeds(options: dict[str, Any], seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return the seeds, unless the command line has one seed and a file several.
+
+    Raises:
+        InputError: Both are given in one place.
+    """
+    if seeds is None or options["seed"] is None:
+        return seeds
+    context = click.get_current_context()
+    seed_from, seeds_from = (context.get_parameter_source(name) for name in ("seed", "seeds"))
+    if seed_from == seeds_from:
+        raise InputError("seed and seeds exclude each other; give one of them")
+    if seed_from is ParameterSource.COMMANDLINE:
+        return None
+    options["seed"] = None
+    return seeds
 
 
 def _make_directory(option: str, path: Path) -> None:

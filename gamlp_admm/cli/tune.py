@@ -5,14 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gamlp_admm.cli import running
-from gamlp_admm.cli.console import PROGRAM, Interrupted, Numbers, option
+from gamlp_admm.cli.console import PROGRAM, Interrupted
+from gamlp_admm.cli.options import Numbers, SectionCommand, SectionOption, flag, option
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment.declaration import PROCESSES
 
 if TYPE_CHECKING:
     from gamlp_admm.tuning import Tuning
@@ -23,32 +26,41 @@ SHOWN = 10
 ELSEWHERE = {"root", "storage", "recipe", "json", "jobs", "threads", "quiet", "write"}
 """Options that a recipe's comment leaves out: they are about a machine, not about the result."""
 
+SEARCH = "Search"
+searching = partial(option, section=SEARCH)
 
-@click.command()
+
+@click.command(
+    cls=SectionCommand,
+    experiment=True,
+    without=(
+        *("timeout", "recipe", "processes", "node_shards", "balance", "seed"),
+        *("trace", "checkpoint", "checkpoint_every", "resume"),
+    ),
+)
 @click.option(
     "--search",
     multiple=True,
     metavar="NAME=HOW",
+    cls=SectionOption,
+    section=SEARCH,
     help="Search an option of train, and no other unless also named: NAME=A,B,…, NAME=LOW:HIGH or NAME=LOW:HIGH:log; "
     "features=ppr/10/0.05,sym/1-2 for operator, hops and alpha or t together; rho/nu.",
 )
-@option("--space", Path, metavar="FILE", help="Read more of them from the table [search] of a TOML file.")
-@option("--trials", int, "50", help="Trials, those in --storage included; the first is what stands.")
-@option("--seeds", Numbers(), "0", metavar="A,B,C", help="Each trial is the mean over these.")
-@option("--finalists", int, "5", help="The best trials that are run again; 0 for none.")
-@option("--final-seeds", Numbers(), "0,1,2,3,4", metavar="A,B,C", help="Seeds of the finalists.")
-@click.option("--resplit", is_flag=True, help="Each seed trains on a split redrawn without test nodes, too.")
-@option("--timeout", float, metavar="SECONDS", help="Begin no further trial after that time.")
-@option("--sampler-seed", int, "0", help="Seed of what is proposed.")
-@option("--storage", Path, metavar="FILE", help="Keep the trials there; go on where it ends.")
-@option("--jobs", int, "1", help="Processes that run trials, with one thread each.")
+@searching("--space", Path, metavar="FILE", help="Read more of them from the table [search] of a TOML file.")
+@searching("--trials", int, "50", help="Trials, those in --storage included; the first is what stands.")
+@searching("--seeds", Numbers(), "0", metavar="A,B,C", help="Each trial is the mean over these.")
+@searching("--finalists", int, "5", help="The best trials that are run again; 0 for none.")
+@searching("--final-seeds", Numbers(), "0,1,2,3,4", metavar="A,B,C", help="Seeds of the finalists.")
+@flag("--resplit", section=SEARCH, help="Each seed trains on a split redrawn without test nodes, too.")
+@searching("--timeout", float, metavar="SECONDS", help="Begin no further trial after that time.")
+@searching("--sampler-seed", int, "0", help="Seed of what is proposed.")
+@searching("--storage", Path, metavar="FILE", help="Keep the trials there; go on where it ends.")
+@option("--jobs", int, "1", section=PROCESSES, help="Processes that run trials, with one thread each.")
 @option("--recipe", Path, metavar="FILE", help="Write the best options as a TOML table [recipe].")
-@click.option("--write", is_flag=True, help="Replace the recipe in the description of the data set, in a checkout.")
+@flag("--write", help="Replace the recipe in the description of the data set, in a checkout.")
 @option("--json", Path, metavar="FILE", help="Write all trials; - for standard output.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-@running.experiment_options(
-    *("timeout", "recipe", "processes", "node_shards", "balance", "trace", "checkpoint", "checkpoint_every", "resume")
-)
+@flag("--quiet", help="Print nothing but errors.")
 @click.pass_context
 def tune(
     context: click.Context,
@@ -69,13 +81,13 @@ def tune(
     from rich.console import Console
 
     from gamlp_admm import report, tuning
-    from gamlp_admm.experiment.options import Experiment
+    from gamlp_admm.experiment import Experiment
     from gamlp_admm.system.allocator import keep_freed_memory
 
     tuning.check_optuna()
     names = ("trials", "seeds", "finalists", "final_seeds", "timeout", "sampler_seed", "storage", "resplit", "jobs")
     how = {name: value for name in names if (value := options.pop(name)) is not None}
-    experiment = Experiment(**{name: value for name, value in options.items() if value is not None})
+    experiment = Experiment.of(options)
     texts = {**(tuning.Space.read(space).texts if space else {}), **tuning.Space.parse(search).texts}
     searched = tuning.Space(texts) if texts else None
     described = _description(experiment.dataset) if write else None
@@ -118,7 +130,7 @@ def _description(dataset: str) -> Path:
 
 def _write(path: Path, recipe: Mapping[str, Any], comment: str) -> None:
     """Write a recipe to a file of its own, or to one that has more to say."""
-    from gamlp_admm.datasets.info import with_recipe
+    from gamlp_admm.experiment.recipe import with_recipe
     from gamlp_admm.system.files import replacing
 
     text = path.read_bytes().decode("utf-8") if path.exists() else ""
@@ -142,7 +154,8 @@ def _comment(context: click.Context, found: Tuning, winner: Mapping[str, Any]) -
 def _command(context: click.Context, command: str, options: Mapping[str, Any]) -> str:
     """Return the command line of options."""
     words = [PROGRAM, command]
-    for parameter in context.command.params:
+    parameters = context.command.get_params(context)
+    for parameter in sorted(parameters, key=lambda p: getattr(p, "declared", None) is not None):  # its own first
         value = options.get(str(parameter.name))
         for each in (value or ()) if parameter.multiple else [value]:
             if isinstance(each, bool):

@@ -5,10 +5,15 @@ Raw files are read where they lie and nothing is written beside them, so a data 
 offline when the raw files are there.
 """
 
-from gamlp_admm.datasets.info import DatasetInfo, Published, RawFiles, dataset_info, dataset_names, read_recipe
-from gamlp_admm.datasets.listing import DatasetRow, list_datasets
-from gamlp_admm.datasets.loading import LoadedDataset, load_dataset
-from gamlp_admm.datasets.raw import default_root
+from typing import TYPE_CHECKING
+
+from gamlp_admm.system.lazy import exports
+
+if TYPE_CHECKING:
+    from gamlp_admm.datasets.info import DatasetInfo, Published, RawFiles, dataset_info, dataset_names
+    from gamlp_admm.datasets.listing import DatasetRow, list_datasets
+    from gamlp_admm.datasets.loading import LoadedDataset, load_dataset
+    from gamlp_admm.datasets.raw import default_root
 
 __all__ = [
     "DatasetInfo",
@@ -21,5 +26,14 @@ __all__ = [
     "default_root",
     "list_datasets",
     "load_dataset",
-    "read_recipe",
 ]
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("DatasetInfo", "Published", "RawFiles", "dataset_info", "dataset_names"), f"{__name__}.info"),
+        **dict.fromkeys(("DatasetRow", "list_datasets"), f"{__name__}.listing"),
+        **dict.fromkeys(("LoadedDataset", "load_dataset"), f"{__name__}.loading"),
+        "default_root": f"{__name__}.raw",
+    },
+)

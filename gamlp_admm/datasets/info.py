@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import unknown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -144,61 +142,3 @@ def read_info(path: Path) -> DatasetInfo:
         table["raw"] = RawFiles(raw["folder"], tuple(raw["files"]), tuple(raw["urls"]))
     table["published"] = tuple(Published(**row) for row in table.pop("published", []))
     return DatasetInfo(name=path.stem, **table)
-
-
-def read_recipe(path: str | Path, allowed: Collection[str] | None = None) -> dict[str, Any]:
-    """Read the table ``[recipe]`` of a TOML file: settings by option name, as :attr:`DatasetInfo.recipe`.
-
-    Args:
-        path: The file; a data set's description is one.
-        allowed: Names that it may hold; any if ``None``.
-
-    Raises:
-        InputError: The file cannot be read, has no such table, or the table holds what is not allowed.
-    """
-    try:
-        recipe = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("recipe")
-    except OSError as error:
-        raise InputError(f"recipe {path} cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise InputError(f"recipe {path} is not TOML: {error}") from None
-    if not isinstance(recipe, dict):
-        raise InputError(f"recipe {path} has no table [recipe]")
-    for name, value in recipe.items():
-        if allowed is not None and name not in allowed:
-            raise unknown(f"option in recipe {path}:", name, sorted(allowed))
-        values = value if isinstance(value, list) else [value]
-        if not all(isinstance(each, bool | int | float | str) for each in values):
-            raise InputError(
-                f"recipe {path}: {name} is {value}; allowed: a number, a text, true, false or a list of them"
-            )
-    return recipe
-
-
-def recipe_text(recipe: Mapping[str, Any], comment: str) -> str:
-    """Return the table ``[recipe]`` as TOML, with a comment below its head."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in recipe.items()]  # in these types TOML is JSON
-    return "\n".join(["[recipe]", f"# {' '.join(comment.split())}", *lines, ""])
-
-
-def with_recipe(text: str, recipe: Mapping[str, Any], comment: str) -> str:
-    """Return a TOML text with another table ``[recipe]``; the rest of it stays as it is, byte for byte.
-
-    Raises:
-        InputError: The text is laid out in a way that this does not understand.
-    """
-    lines = text.splitlines(keepends=True)
-    heads = [i for i, line in enumerate(lines) if line.startswith("[")]
-    start = next((i for i in heads if re.match(r"\[\s*recipe\s*\]", lines[i])), len(lines))
-    end = next((i for i in heads if i > start), len(lines))
-    while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
-        end -= 1  # what stands above the next table belongs to it
-    newline = "\r\n" if "\r\n" in text else "\n"
-    table = recipe_text(recipe, comment).replace("\n", newline)
-    if text and start == len(lines):
-        table = newline * (1 if text.endswith("\n") else 2) + table
-    result = "".join([*lines[:start], table, *lines[end:]])
-    wanted = json.loads(json.dumps(dict(recipe)))  # TOML has no tuples either
-    if tomllib.loads(result) != {**tomllib.loads(text), "recipe": wanted}:
-        raise InputError("the table [recipe] cannot be replaced in this file; write it to a file of its own")
-    return result

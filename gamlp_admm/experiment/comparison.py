@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from gamlp_admm.codecs.plan import Plan
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import Experiment
-from gamlp_admm.experiment.runner import Run, prepare, run, seeded, summary
+from gamlp_admm.experiment.outcome import Run, summary
+from gamlp_admm.experiment.resolve import Experiment, Resolved
+from gamlp_admm.experiment.runner import prepare, run
+from gamlp_admm.experiment.seeds import seeded
 from gamlp_admm.training.result import Callback
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 CODECS = ("fp32", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
 
 
-def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, Experiment]]:
+def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, Resolved]]:
     """Return the codec and the options of every run of a comparison.
 
     A grid makes pdADMM-G-Q of pdADMM-G, and another codec pdADMM-G of pdADMM-G-Q: that is what they are. Checkpoints go
@@ -41,7 +43,7 @@ def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) ->
     """
     if not codecs or len(set(codecs)) < len(codecs):
         raise InputError(f"codecs {','.join(codecs)!r}: allowed: different codecs, at least one")
-    result = []
+    result: list[tuple[str, Resolved]] = []
     for name in codecs:
         on_grid = bool(Plan.of(name).gridded)
         algorithm = experiment.algorithm
@@ -52,9 +54,7 @@ def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) ->
         if folder is not None:
             folder = str(Path(folder) / re.sub(r"[^\w.+=-]", "_", name))
         each = replace(experiment, codec=name, algorithm=algorithm, quantize=quantize, checkpoint=folder)
-        result += [(name, one) for one in seeded(each, seeds)]
-    for _, one in result:
-        one.resolve()
+        result += [(name, one) for one in seeded(each.resolve(), seeds)]
     return result
 
 
@@ -137,8 +137,9 @@ def compare(
     Raises:
         InputError: An option or the data set is wrong.
     """
-    comparison, prepared = Comparison(), prepare(experiment)
-    for codec, each in plan(experiment, codecs, seeds):
+    runs = plan(experiment, codecs, seeds)
+    comparison, prepared = Comparison(), prepare(runs[0][1])
+    for codec, each in runs:
         comparison.add(codec, run(each, callbacks, prepared))
     table = comparison.table()
     table.attrs["report"] = comparison.report()

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch_geometric.transforms import Compose
 
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.transforms.augment_features import OPERATORS, AugmentFeatures
-from gamlp_admm.transforms.augment_labels import AugmentLabels
-from gamlp_admm.transforms.combine_features import CombineFeatures
-from gamlp_admm.transforms.scale_components import ScaleComponents
+from gamlp_admm.experiment.declaration import FEATURES
+from gamlp_admm.experiment.options import Options, names_where
+from gamlp_admm.propagation import OPERATORS
+from gamlp_admm.transforms import AugmentFeatures, AugmentLabels, CombineFeatures, ScaleComponents
 
-FEATURES = ("operator", "hops", "alpha", "t", "normalize_features")
-COMPONENTS = ("component_power", "components", "unit_rows")
-LABELS = ("label_operator", "label_hops", "label_scale")
-AUGMENTATION = (*FEATURES, *COMPONENTS, *LABELS)
-"""Options of :class:`gamlp_admm.experiment.Experiment` that decide what features the model takes."""
+Transform: TypeAlias = Callable[[Any], Any]
+OF_OPERATOR = ("hops", "alpha", "t")
+"""Options that belong to an operator."""
 
-TAKERS = {"hops": OPERATORS, "alpha": ("ppr",), "t": ("heat",)}
-"""The operators that take an option."""
+
+def augmentation() -> tuple[str, ...]:
+    """Return the names of the options that decide what features the model takes."""
+    return tuple(name for name in names_where(group=FEATURES) if name != "correct_and_smooth")
+
+
+def taken_by(operator: str) -> set[str]:
+    """Return what of :data:`OF_OPERATOR` an operator takes."""
+    return set() if operator == "none" else {"hops", OPERATORS[operator].parameter or "hops"}
 
 
 def resolved(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,68 +39,84 @@ def resolved(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     Raises:
         InputError: An option is wrong or does not apply.
     """
-    operator, labels = values["operator"], values["label_operator"]
-    if labels not in (*OPERATORS, "none"):
-        raise unknown("label operator", labels, (*OPERATORS, "none"))
-    for name in LABELS[1:]:
-        if labels == "none" and name in given:
-            raise InputError(f"{name} does not apply without label_operator")
-    scaling = _scaling(values)
-    components = {"components": scaling.components if scaling and scaling.power else None}
+    scaled = None if not values["component_power"] else values["components"]
+    return {"components": scaled} | _operator(values, given) | _labels(values, given)
+
+
+def _operator(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    operator = values["operator"]
     if "/" in operator:
-        said = (*TAKERS, "normalize_features")
-        for name in {*said} & given.keys():
-            raise InputError(f"{name} does not apply to operator {operator}, which says it itself")
-        CombineFeatures.parse(operator)
-        return dict.fromkeys(said) | components
+        said = (*OF_OPERATOR, "normalize_features")
+        for name in said:
+            if name in given:
+                raise InputError(f"{name} does not apply to operator {operator}, which says it itself")
+        return dict.fromkeys(said)
     if operator not in (*OPERATORS, "none"):
         raise unknown("operator", operator, (*OPERATORS, "none"))
-    taken = [name for name, operators in TAKERS.items() if operator in operators]
-    for name in TAKERS.keys() & given.keys() - {*taken}:
-        raise InputError(f"{name} does not apply to operator {operator}; it is for {', '.join(TAKERS[name])}")
+    taken = taken_by(operator)
+    for name in OF_OPERATOR:
+        if name in given and name not in taken:
+            takers = [other for other in OPERATORS if name in taken_by(other)]
+            raise InputError(f"{name} does not apply to operator {operator}; it is for {', '.join(takers)}")
+    used = {name: values[name] if name in taken else None for name in OF_OPERATOR}
+    if "hops" in taken and used["hops"] is None:
+        used["hops"] = OPERATORS[operator].hops
+    return used
+
+
+def _labels(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    operator = values["label_operator"]
+    if operator not in (*OPERATORS, "none"):
+        raise unknown("label operator", operator, (*OPERATORS, "none"))
+    names = ("label_hops", "label_scale")
     if operator == "none":
-        return dict.fromkeys(TAKERS) | components
-    used = AugmentFeatures(operator=operator, **{name: values[name] for name in taken if name in values})
-    return {name: getattr(used, name) if name in taken else None for name in TAKERS} | components
+        for name in names:
+            if name in given:
+                raise InputError(f"{name} does not apply without label_operator")
+        return dict.fromkeys(names)
+    hops = OPERATORS[operator].hops if values["label_hops"] is None else values["label_hops"]
+    return {"label_hops": hops, "label_scale": values["label_scale"]}
 
 
-def transform(options: Mapping[str, Any], num_classes: int | None, dtype: torch.dtype) -> Callable[[Any], Any]:
-    """Return the transform that makes the features.
+def transform(used: Options, dtype: torch.dtype) -> Transform:
+    """Return the transform that propagates features and scales them; :func:`with_labels` adds labels.
 
     Args:
-        options: Those of :data:`AUGMENTATION`, resolved.
-        num_classes: Classes of the data set; ``None`` for those that training nodes have.
+        used: Options, resolved.
         dtype: Type of the features.
     """
-    made: list[Callable[[Any], Any]] = [_features(options, dtype)]
-    if scaling := _scaling(options):
-        made.append(scaling)
-    if options["label_operator"] not in (None, "none"):
-        made.append(_labels(options, num_classes))
-    composed: Callable[[Any], Any] = Compose(made)
+    propagated = _propagated(used, dtype)
+    if not used.component_power and not used.unit_rows:
+        return propagated
+    kept = {} if used.components is None else {"components": used.components}
+    composed: Transform = Compose([propagated, ScaleComponents(used.component_power, unit_rows=used.unit_rows, **kept)])
     return composed
 
 
-def _labels(options: Mapping[str, Any], num_classes: int | None) -> AugmentLabels:
-    operator, labels = options["operator"], options["label_operator"]
-    shared = {name: options[name] for name in ("alpha", "t") if labels == operator and options[name] is not None}
-    own = {name: options[f"label_{name}"] for name in ("hops", "scale") if options[f"label_{name}"] is not None}
-    return AugmentLabels(operator=labels, **shared, **own, num_classes=num_classes)
+def _propagated(used: Options, dtype: torch.dtype) -> AugmentFeatures | CombineFeatures:
+    if "/" in used.operator:
+        return CombineFeatures.parse(used.operator, dtype)
+    normalize = bool(used.normalize_features)
+    if used.operator == "none":
+        return AugmentFeatures(0, normalize_features=normalize, dtype=dtype)
+    options = {name: value for name in OF_OPERATOR if (value := getattr(used, name)) is not None}
+    return AugmentFeatures(operator=used.operator, normalize_features=normalize, dtype=dtype, **options)
 
 
-def _scaling(options: Mapping[str, Any]) -> ScaleComponents | None:
-    power, unit_rows = options["component_power"], options["unit_rows"]
-    if not power and not unit_rows:
-        return None
-    kept = {} if options.get("components") is None else {"components": options["components"]}
-    return ScaleComponents(power or 0.0, unit_rows=bool(unit_rows), **kept)
+def with_labels(features: Transform, used: Options, num_classes: int | None) -> Transform:
+    """Return a transform that appends training labels to features, where options ask for it.
 
-
-def _features(options: Mapping[str, Any], dtype: torch.dtype) -> AugmentFeatures | CombineFeatures:
-    operator = options["operator"]
-    if "/" in operator:
-        return CombineFeatures.parse(operator, dtype)
-    given = {name: options[name] for name in FEATURES if options[name] is not None}
+    Args:
+        features: The transform that makes the features.
+        used: Options, resolved.
+        num_classes: Classes of the data set; ``None`` for those that training nodes have.
+    """
+    operator = used.label_operator
     if operator == "none":
-        given |= {"operator": "sym", "hops": 0}
-    return AugmentFeatures(**given, dtype=dtype)
+        return features
+    parameter = OPERATORS[operator].parameter
+    shared = {parameter: getattr(used, parameter)} if parameter and operator == used.operator else {}
+    assert used.label_scale is not None
+    labels = AugmentLabels(used.label_hops, operator, scale=used.label_scale, num_classes=num_classes, **shared)
+    composed: Transform = Compose([features, labels])
+    return composed

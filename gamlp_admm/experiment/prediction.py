@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import DEFAULTS, Experiment
+from gamlp_admm.experiment.resolve import Experiment
 from gamlp_admm.experiment.runner import prepare
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import risk
@@ -51,19 +51,18 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
     """
     model, metadata = GAMLP.load(path)
     options = metadata.get("experiment", {})
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     options |= {"root": root, "dtype": str(next(model.parameters()).dtype).removeprefix("torch.")}
     if dataset is not None:
         options["dataset"] = dataset
     if "dataset" not in options:
         raise InputError(f"{path} does not say what data set it was trained on; dataset must be given")
-    experiment = Experiment(**options)
-    data, width = prepare(experiment).data, model.config["in_channels"]
+    used = Experiment.of(options).resolve()
+    data, width = prepare(used).data, model.config["in_channels"]
     if data.num_features != width:
-        have = f"{experiment.dataset} has {data.num_features} features a node after augmentation"
+        have = f"{used.dataset} has {data.num_features} features a node after augmentation"
         raise InputError(f"{have}; {path} takes {width}")
     z = model(data.x)
-    classes, probabilities = z.argmax(-1), risk(experiment.loss or DEFAULTS["loss"]).probabilities(z)
+    classes, probabilities = z.argmax(-1), risk(used.loss).probabilities(z)
     if way := metadata.get("correct_and_smooth"):
         probabilities = CorrectAndSmooth(**way)(probabilities, data)
         classes = probabilities.argmax(-1)
@@ -72,4 +71,4 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
     for split, nodes in rows.items():
         known = nodes[data.y[nodes] >= 0]
         accuracy[split] = float((classes[known] == data.y[known]).double().mean()) if len(known) else None
-    return Prediction(experiment.dataset, classes, probabilities, rows, accuracy)
+    return Prediction(used.dataset, classes, probabilities, rows, accuracy)

@@ -14,7 +14,6 @@ from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.propagation import OPERATORS
 from gamlp_admm.transforms.augment_features import AugmentFeatures
 
-PARAMETER = {"ppr": "alpha", "heat": "t"}
 NOTATION = "sym/HOPS, row/HOPS, ppr/HOPS/ALPHA or heat/HOPS/T; HOPS as 4, 0-4 or 0+2+4; then /normalized or nothing"
 
 
@@ -84,7 +83,8 @@ def parse_features(text: str, dtype: torch.dtype | None = None) -> AugmentFeatur
     normalize = bool(rest) and rest[-1] == "normalized"
     if normalize:
         del rest[-1]
-    names = ["hops", PARAMETER[operator]] if operator in PARAMETER else ["hops"]
+    parameter = OPERATORS[operator].parameter
+    names = ["hops", parameter] if parameter else ["hops"]
     try:
         if len(rest) > len(names):
             raise ValueError

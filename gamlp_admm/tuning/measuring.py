@@ -24,9 +24,8 @@ import torch
 
 from gamlp_admm.datasets import DatasetInfo
 from gamlp_admm.errors import InputError, InputWarning
-from gamlp_admm.experiment.features import AUGMENTATION
-from gamlp_admm.experiment.options import Experiment
-from gamlp_admm.experiment.runner import Prepared, prepare, run
+from gamlp_admm.experiment import Experiment, Prepared, Resolved, prepare, run
+from gamlp_admm.experiment.features import augmentation
 from gamlp_admm.system.allocator import keep_freed_memory
 
 CACHE_BYTES = 2 * 2**30
@@ -80,7 +79,7 @@ class Measurer:
         self.data, self.limit, self.stop, self.resplit = data, limit, stop, resplit
         self.kept: OrderedDict[tuple[Any, ...], Prepared] = OrderedDict()
 
-    def __call__(self, experiment: Experiment, seeds: Sequence[int]) -> Measured:
+    def __call__(self, experiment: Experiment | Resolved, seeds: Sequence[int]) -> Measured:
         """Run an experiment from each seed."""
         start, best, last = time.perf_counter(), [], []
         error, wrong_input = None, False
@@ -97,7 +96,7 @@ class Measurer:
                 error, wrong_input = str(failure), isinstance(failure, InputError)
         return Measured(best, last, time.perf_counter() - start, error, wrong_input)
 
-    def _run(self, experiment: Experiment, prepared: Prepared) -> tuple[float, float]:
+    def _run(self, experiment: Experiment | Resolved, prepared: Prepared) -> tuple[float, float]:
         """Return the validation accuracies of the best and of the last weights."""
         report = run(experiment, [lambda _: self.stop()], prepared).report
         best: float | None = (report.get("correct_and_smooth") or report["best"])["val_accuracy"]
@@ -105,10 +104,10 @@ class Measurer:
             raise InputError(f"{experiment.dataset} has no validation nodes, and tune selects on them")
         return best, report["last"]["val_accuracy"]
 
-    def prepared(self, experiment: Experiment) -> Prepared:
+    def prepared(self, experiment: Experiment | Resolved) -> Prepared:
         """Return an experiment's augmented data, without test nodes."""
         used = experiment.resolve()
-        key = tuple(getattr(used, name) for name in AUGMENTATION)
+        key = tuple(getattr(used, name) for name in augmentation())
         if key not in self.kept:
             made = prepare(used) if self.data is None else self._own(used)
             data = copy.copy(made.data)
@@ -119,7 +118,7 @@ class Measurer:
             self.kept.popitem(last=False)
         return self.kept[key]
 
-    def _own(self, used: Experiment) -> Prepared:
+    def _own(self, used: Resolved) -> Prepared:
         classes = int(self.data.y.max()) + 1
         data = used.transform(classes)(self.data)
         unknown: dict[str, Any] = dict.fromkeys(TEXTS, "")
@@ -178,7 +177,7 @@ class Workers:
             self.pool.shutdown(cancel_futures=True)
 
     def map(
-        self, tasks: Iterable[T], what: Callable[[T], tuple[Experiment, Sequence[int]]]
+        self, tasks: Iterable[T], what: Callable[[T], tuple[Experiment | Resolved, Sequence[int]]]
     ) -> Iterator[tuple[T, Measured]]:
         """Measure tasks, each taken when there is a process for it, and yield them as they are done.
 
@@ -227,5 +226,5 @@ def _start(data: Any, limit: int, stop: Any, resplit: bool) -> None:
     _worker = Measurer(data, limit, stop.is_set, resplit)
 
 
-def _work(experiment: Experiment, seeds: Sequence[int]) -> Measured:
+def _work(experiment: Experiment | Resolved, seeds: Sequence[int]) -> Measured:
     return _worker(experiment, seeds)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import Experiment
-from gamlp_admm.transforms.combine_features import PARAMETER, CombineFeatures, parse_hops
+from gamlp_admm.experiment.declaration import SEARCHED
+from gamlp_admm.experiment.options import Options, declared, names_where
+from gamlp_admm.propagation import OPERATORS
+from gamlp_admm.transforms.combine_features import CombineFeatures, parse_hops
 
 FEATURES = "features"
 RATIOS = {"rho/nu": "rho", "mu/nu": "mu"}
@@ -20,13 +21,10 @@ RATIOS = {"rho/nu": "rho", "mu/nu": "mu"}
 JOINT = {FEATURES: ("operator", "hops", "alpha", "t"), **{ratio: (option, "nu") for ratio, option in RATIOS.items()}}
 """Names that stand for several options, which are chosen together."""
 
-FIXED = {
-    *("dataset", "root", "split_seed", "algorithm", "recipe", "seed", "device", "dtype", "threads"),
-    *("checkpoint", "checkpoint_every", "resume", "processes", "node_shards", "balance", "timeout", "trace"),
-}
-"""Options that are not searched: they say what is trained on and where, not how well."""
 
-SEARCHABLE = tuple(f.name for f in fields(Experiment) if f.name not in FIXED)
+def searchable() -> tuple[str, ...]:
+    """Return the names of the options that may be searched: those that say how well is trained, not what or where."""
+    return names_where(tune=SEARCHED)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def parse(name: str, text: str) -> Range | Choice:
     Raises:
         InputError: It is not one of its notation.
     """
-    kinds: set[type] = {float} if name in RATIOS else set() if name == FEATURES else _kinds(name)
+    kinds: set[type] = {float} if name in RATIOS else set() if name == FEATURES else {*declared()[name].kinds}
     if name in RATIOS or (":" in text and kinds & {int, float}):
         return _range(name, text, float not in kinds)
     values: dict[str, dict[str, Any]] = {}
@@ -86,16 +84,13 @@ def _features(text: str) -> dict[str, Any]:
         raise InputError(f"search features={text}: {error}; or none") from None
     if len(made) > 1 or made[0].normalize_features:
         return {"operator": text}
-    operator = str(made[0].operator)
-    names = ("operator", "hops", PARAMETER[operator]) if operator in PARAMETER else ("operator", "hops")
-    return {name: getattr(made[0], name) for name in names}
+    return {name: getattr(made[0], name) for name in _names(str(made[0].operator))}
 
 
-def _kinds(name: str) -> set[type]:
-    """Return the types of an option's values, without their own parameters."""
-    hint = get_type_hints(Experiment)[name]
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return {get_origin(kind) or kind for kind in kinds} - {NoneType}
+def _names(operator: str) -> tuple[str, ...]:
+    """Return the options that the notation of an operator's features gives."""
+    parameter = OPERATORS[operator].parameter if operator in OPERATORS else None
+    return ("operator", "hops", parameter) if parameter else ("operator", "hops")
 
 
 def _value(name: str, text: str, kinds: set[type]) -> Any:
@@ -128,10 +123,9 @@ PARSERS: dict[type, Callable[[str], Any]] = {bool: _flag, int: int, float: _fini
 WORDS = {bool: "true, false", int: "integers", float: "numbers", tuple: "sets as 0-4 or 0+2+4", str: "names"}
 
 
-def features_text(used: Experiment) -> str:
-    """Return the notation of a resolved experiment's features."""
-    names = ("operator", "hops", PARAMETER[str(used.operator)]) if used.operator in PARAMETER else ("operator", "hops")
-    return "/".join(value_text(value) for name in names if (value := getattr(used, name)) is not None)
+def features_text(used: Options) -> str:
+    """Return the notation of resolved options' features."""
+    return "/".join(value_text(value) for name in _names(used.operator) if (value := getattr(used, name)) is not None)
 
 
 def value_text(value: Any) -> str:

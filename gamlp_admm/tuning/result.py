@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import PDADMM, RECIPE, Experiment
+from gamlp_admm.experiment import Experiment, Resolved
+from gamlp_admm.experiment.options import recipe_names
+from gamlp_admm.experiment.resolve import PDADMM
 from gamlp_admm.tuning.measuring import OWN
-from gamlp_admm.tuning.notation import SEARCHABLE
+from gamlp_admm.tuning.notation import searchable
 from gamlp_admm.tuning.space import Space
 
 SHAPE = ("operator", "hops", "layers", "nu", "mu")
@@ -81,7 +83,7 @@ class Tuning:
     @property
     def recipe(self) -> dict[str, Any]:
         """What of :attr:`best` a recipe holds, as its file has it: sets as lists."""
-        kept = {name: value for name, value in self.best.items() if name in RECIPE}
+        kept = {name: value for name, value in self.best.items() if name in recipe_names()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 
     def report(self) -> dict[str, Any]:
@@ -99,15 +101,15 @@ def check_recipe(experiment: Experiment, space: Space | None = None) -> None:
         raise InputError(f"recipes are for {', '.join(PDADMM)}, not for {experiment.algorithm}")
     names = space.names if space else set()
     # How often a run is evaluated is no setting of it, though what is best may be found between.
-    for name in (settings(experiment.resolve()).keys() | names) - RECIPE - {"evaluate_every"}:
-        raise InputError(f"a recipe cannot hold {name}; allowed: {', '.join(sorted(RECIPE))}")
+    for name in (settings(experiment.resolve()).keys() | names) - recipe_names() - {"evaluate_every"}:
+        raise InputError(f"a recipe cannot hold {name}; allowed: {', '.join(sorted(recipe_names()))}")
 
 
-def settings(used: Experiment, names: Collection[str] = ()) -> dict[str, Any]:
+def settings(used: Resolved, names: Collection[str] = ()) -> dict[str, Any]:
     """Return the options that make a resolved experiment: of its shape, those named, and what is not the default."""
     shape = {name: value for name in SHAPE if (value := getattr(used, name)) is not None}
     plain = Experiment(dataset=OWN, algorithm=used.algorithm, dtype=used.dtype, **shape).resolve()
-    values = {name: getattr(used, name) for name in SEARCHABLE}
+    values = {name: getattr(used, name) for name in searchable()}
     return {
         name: value
         for name, value in values.items()

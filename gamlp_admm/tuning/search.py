@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment
 from gamlp_admm.tuning.measuring import OWN, Workers
 from gamlp_admm.tuning.result import Callback, Tuning
 from gamlp_admm.tuning.space import Space

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment, Resolved
+from gamlp_admm.experiment.recipe import read_table
 from gamlp_admm.tuning.notation import (
     FEATURES,
     JOINT,
     RATIOS,
-    SEARCHABLE,
     Choice,
     Range,
     features_text,
     parse,
+    searchable,
     value_text,
 )
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class Space:
@@ -50,8 +45,8 @@ class Space:
         self.dimensions: dict[str, Range | Choice] = {}
         for given, text in searched.items():
             name = given.strip().replace("-", "_")
-            if name not in (*JOINT, *SEARCHABLE):
-                raise unknown("option to search", given, (*JOINT, *SEARCHABLE))
+            if name not in (*JOINT, *searchable()):
+                raise unknown("option to search", given, (*JOINT, *searchable()))
             self.texts[name], self.dimensions[name] = text, parse(name, text)
         for joint in JOINT.keys() & self.texts.keys():
             for name in (self.texts.keys() & {*JOINT[joint]}) - {"nu"}:
@@ -71,12 +66,7 @@ class Space:
     @classmethod
     def read(cls, path: Path) -> Space:
         """Return the space of a TOML file with a table ``[search]`` of texts by name."""
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8")).get("search")
-        except OSError as error:
-            raise InputError(f"space {path} cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise InputError(f"space {path} is not TOML: {error}") from None
+        table = read_table(path, "space").get("search")
         if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
             raise InputError(f'space {path} needs a table [search] of texts, such as nu = "1e-4:1:log"')
         return cls(table)
@@ -90,9 +80,9 @@ class Space:
         usual = ("ppr/10/0.05", "ppr/10/0.1", "ppr/10/0.2", "sym/2", "sym/4", "sym/1-2", "row/1-2", "heat/10/3")
         texts = {
             FEATURES: ",".join([now, *(text for text in usual if text != now)]) if joined else "",
-            "component_power": ",".join(f"{p:g}" for p in sorted({used.component_power or 0.0, -0.2, 0.0, 0.5, 1.0})),
+            "component_power": ",".join(f"{p:g}" for p in sorted({used.component_power, -0.2, 0.0, 0.5, 1.0})),
             "unit_rows": "false,true",
-            "layers": ",".join(map(str, sorted({used.layers or 2, 2, 3, 5}))) if experiment.grow is None else "",
+            "layers": ",".join(map(str, sorted({used.layers, 2, 3, 5}))) if experiment.grow is None else "",
             "nu": "1e-3:1:log" if used.nu is not None else "",
             "mu/nu": "0.01:3:log" if used.nu is not None and used.mu is not None else "",
             "rho/nu": "0.1:10:log" if used.nu is not None and used.rho is not None else "",
@@ -128,7 +118,7 @@ class Space:
             result = {"nu": used.nu, **{name: getattr(used, name) for name in RATIOS.values()}, **result}
         return result | {option: rounded(ratio * result["nu"]) for option, ratio in ratios.items()}
 
-    def chosen(self, used: Experiment) -> dict[str, Any] | None:
+    def chosen(self, used: Experiment | Resolved) -> dict[str, Any] | None:
         """Return the values that stand for a resolved experiment's options, ``None`` if they are not in the space."""
         result: dict[str, Any] = {}
         for name, dimension in self.dimensions.items():
@@ -144,7 +134,7 @@ class Space:
                 result[name] = value
         return result
 
-    def describe(self, used: Experiment) -> dict[str, str]:
+    def describe(self, used: Experiment | Resolved) -> dict[str, str]:
         """Return the notation of a resolved experiment's options, by name."""
         return {
             name: features_text(used) if name == FEATURES else value_text(_number(used, name)) for name in self.texts
@@ -174,7 +164,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def _number(used: Experiment, name: str) -> Any:
+def _number(used: Experiment | Resolved, name: str) -> Any:
     if name in RATIOS:
         option = getattr(used, RATIOS[name])
         return None if option is None or not used.nu else option / used.nu
@@ -183,8 +173,8 @@ def _number(used: Experiment, name: str) -> Any:
 
 def _given(experiment: Experiment, name: str) -> bool:
     options = (RATIOS[name],) if name in RATIOS else JOINT.get(name, (name,))
-    defaults = {f.name: f.default for f in fields(Experiment)}
-    return any(getattr(experiment, option) != defaults[option] for option in options)
+    plain = Experiment()
+    return any(getattr(experiment, option) != getattr(plain, option) for option in options)
 
 
 def _ends(dimension: Range | Choice) -> list[Any]:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment, Resolved
+from gamlp_admm.experiment.declaration import FIXED
+from gamlp_admm.experiment.options import names_where
 from gamlp_admm.tuning.measuring import Measured
-from gamlp_admm.tuning.notation import SEARCHABLE, Choice
+from gamlp_admm.tuning.notation import Choice, searchable
 from gamlp_admm.tuning.result import Step, ranking, settings
 from gamlp_admm.tuning.space import Space
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     import optuna
 
 STUDY = "gamlp-admm tune"
-IDENTITY = ("dataset", "split_seed", "algorithm", "recipe", "dtype")
-"""Options that, beside the searchable ones, make another search of a search."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Task:
         finalist: The number of the trial that is measured again.
     """
 
-    experiment: Experiment
+    experiment: Experiment | Resolved
     seeds: Sequence[int]
     trial: optuna.Trial | None = None
     finalist: int | None = None
 
-    def runs(self) -> tuple[Experiment, Sequence[int]]:
+    def runs(self) -> tuple[Experiment | Resolved, Sequence[int]]:
         """Return options and seeds."""
         return self.experiment, self.seeds
 
@@ -64,7 +64,7 @@ class Search:
         self.experiment, self.seeds, self.sampler_seed = experiment, seeds, sampler_seed
         self.study = _study(storage)
         self.space = space or Space.default(experiment)
-        given = {name: getattr(experiment, name, None) for name in (*IDENTITY, *SEARCHABLE)}
+        given = {name: getattr(experiment, name, None) for name in (*names_where(tune=FIXED), *searchable())}
         mine = _plain({**given, "seeds": seeds, "resplit": resplit, "search": self.space.texts})
         before = self.study.user_attrs.get("search", mine)
         if space is None:  # its default depends on the recipe, which may have been written since
@@ -141,7 +141,7 @@ class Search:
             self.study.set_user_attr(f"final {task.finalist} {task.seeds[0]}", [*measured.best, *measured.last])
             return
         row = _row(self.space, task.experiment, measured)
-        row["options"] = settings(task.experiment, self.space.names)
+        row["options"] = settings(task.experiment.resolve(), self.space.names)
         if task.trial is not None:
             self.running.remove(task)
             self._tell(task.trial, row)
@@ -233,7 +233,7 @@ def _study(storage: str | Path | None) -> optuna.Study:
         raise InputError(f"storage {storage} is not a file that tune has written") from None
 
 
-def _row(space: Space, used: Experiment, measured: Measured) -> dict[str, Any]:
+def _row(space: Space, used: Experiment | Resolved, measured: Measured) -> dict[str, Any]:
     return {
         "state": "complete" if measured.error is None else "failed",
         "standing": False,
@@ -256,13 +256,13 @@ def _scores(best: Sequence[float], last: Sequence[float]) -> dict[str, float | N
     }
 
 
-def _config(used: Experiment) -> dict[str, Any]:
-    return {name: value for name in SEARCHABLE if (value := getattr(used, name)) is not None}
+def _config(used: Experiment | Resolved) -> dict[str, Any]:
+    return {name: value for name in searchable() if (value := getattr(used, name)) is not None}
 
 
-def _tidy(used: Experiment) -> Experiment:
+def _tidy(used: Resolved) -> Resolved:
     """Return options without the rounding errors of what follows from others, such as ρ = 3 · 0.1."""
-    values = {name: getattr(used, name) for name in SEARCHABLE}
+    values = {name: getattr(used, name) for name in searchable()}
     tidy: dict[str, Any] = {name: float(f"{v:.10g}") for name, v in values.items() if isinstance(v, float)}
     return replace(used, **tidy)
 

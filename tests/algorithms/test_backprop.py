@@ -15,7 +15,7 @@ from problems import F64, blobs, rand
 from gamlp_admm import GAMLP, Backprop, cli
 from gamlp_admm.algorithms import backprop
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment
 from gamlp_admm.optim import BADM, SISA
 
 LOOPS: dict[str, tuple[Any, float]] = {

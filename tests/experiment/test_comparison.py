@@ -18,9 +18,9 @@ import pytest
 
 from gamlp_admm.cli import main
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import Experiment
 from gamlp_admm.experiment import runner as experiments
 from gamlp_admm.experiment.comparison import CODECS, Comparison, compare, fp32_bytes, plan
-from gamlp_admm.experiment.options import Experiment
 from gamlp_admm.report import plot_comparison
 
 SMALL = Experiment(dataset="karate", operator="sym", hops=1, hidden=16, layers=5, iterations=3, grow=(2, 5))

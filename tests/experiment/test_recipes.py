@@ -10,8 +10,7 @@ import torch
 from torch_geometric.data import Data
 
 from gamlp_admm.datasets import dataset_info
-from gamlp_admm.experiment import run
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment, run
 
 REPLICAS = {"pubmed": 1, "flickr": 50, "ogbn-arxiv": 60}
 """How many times fewer nodes the replica has; features and classes are as many."""

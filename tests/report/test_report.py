@@ -8,8 +8,7 @@ from rich.console import Console
 
 from gamlp_admm import report as reports
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import run, run_seeds, summarize
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment, run, run_seeds, summarize
 from gamlp_admm.system.files import write_history
 from gamlp_admm.training.result import Progress
 

@@ -7,8 +7,7 @@ import torch
 from torch_geometric.data import Data
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import prepare, run
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment, prepare, run
 from gamlp_admm.experiment.prediction import predict
 from gamlp_admm.transforms import AugmentFeatures
 from gamlp_admm.transforms.combine_features import CombineFeatures, parse_features

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import prepare, run
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment, prepare, run
 from gamlp_admm.experiment.prediction import predict
 from gamlp_admm.transforms.scale_components import ScaleComponents
 

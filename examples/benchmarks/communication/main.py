@@ -32,9 +32,8 @@ import torch.distributed as dist
 
 from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.codecs import Codec, codec
-from gamlp_admm.experiment import environment, prepare, run
+from gamlp_admm.experiment import Experiment, environment, prepare, run
 from gamlp_admm.experiment.comparison import Comparison, plan
-from gamlp_admm.experiment.options import Experiment
 from gamlp_admm.system.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent

@@ -23,8 +23,7 @@ from typing import Any
 
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Prepared, Run, environment, prepare, run, seeded, summarize
-from gamlp_admm.experiment.options import Experiment
+from gamlp_admm.experiment import Experiment, Prepared, Run, environment, prepare, run, seeded, summarize
 from gamlp_admm.system.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent

@@ -1,0 +1,112 @@
+"""What runs give: the model, the report of one run, and the summary of several."""
+
+from __future__ import annotations
+
+import math
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gamlp_admm.experiment.features import augmentation
+from gamlp_admm.experiment.resolve import Resolved
+from gamlp_admm.nn import GAMLP
+from gamlp_admm.training.result import Result
+from gamlp_admm.training.rows import SPLITS
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        experiment: Every option as used.
+        model: The trained model, with the weights that are best on validation.
+        report: What ``train --json`` writes.
+    """
+
+    experiment: Resolved
+    model: GAMLP
+    report: dict[str, Any]
+
+    def save(self, path: str | Path) -> None:
+        """Write the model, with what :func:`gamlp_admm.experiment.predict` needs to know of its features."""
+        names = ("dataset", "split_seed", *augmentation(), "loss")
+        self.model.save(
+            path,
+            experiment={name: getattr(self.experiment, name) for name in names},
+            classes=self.model.config["out_channels"],
+            test_accuracy=self.report["best"]["test_accuracy"],
+            correct_and_smooth=self.report.get("correct_and_smooth", {}).get("chosen"),
+        )
+
+
+def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, float], data: Any) -> dict[str, Any]:
+    """Return what ``train --json`` writes of a run.
+
+    Args:
+        used: Its options.
+        model: The trained model.
+        result: What training gave.
+        seconds: Of augmentation, of training, and in all.
+        data: PyG ``Data``; ``None`` in processes other than the first.
+    """
+    last = result.last
+    return {
+        "dataset": used.dataset,
+        "algorithm": used.algorithm,
+        "config": used.values(),
+        "environment": environment(used.device, used.processes),
+        "history": [{k: _finite(v) for k, v in record.items()} for record in result.history],
+        "best": result.best or {k: last[k] for k in ("iteration", "val_accuracy", "test_accuracy")},
+        "last": last,
+        "seconds": seconds,
+        "bytes_sent_total": result.bytes_sent_total,
+        "num_parameters": model.num_parameters,
+        "seed": used.seed,
+        "converges": result.converges,
+        "processes": result.processes,
+        "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is None or math.isfinite(value) else None  # JSON has neither NaN nor infinity
+
+
+def environment(device: str, processes: int = 1) -> dict[str, Any]:
+    """Return the versions, the device, and the processes and threads of a run."""
+    packages = ("gamlp-admm", "torch", "torch-geometric", "numpy", "scipy")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def summarize(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return ``runs``, their reports, and ``summary``: means and sample standard deviations over the runs.
+
+    ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last.
+    """
+    reports = [run.report for run in runs]
+    return {"runs": reports, "summary": summary(reports)}
+
+
+def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Return what :func:`summarize` calls the summary, of runs' reports."""
+    result: dict[str, float | None] = {}
+    for selected, prefix in (("best", ""), ("last", "last_")):
+        for key in ("test_accuracy", "val_accuracy"):
+            values = [report[selected][key] for report in reports]
+            known = None not in values
+            deviation = statistics.stdev(values) if known and len(values) > 1 else 0.0
+            result[f"{prefix}{key}_mean"] = statistics.fmean(values) if known else None
+            result[f"{prefix}{key}_std"] = deviation if known else None
+    return result

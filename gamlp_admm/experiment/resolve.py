@@ -1,0 +1,169 @@
+"""From the options that are given to those that are used, once a run: recipe, defaults, and what does not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+
+from gamlp_admm.algorithms import registry
+from gamlp_admm.datasets.info import dataset_info
+from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import features
+from gamlp_admm.experiment.declaration import ANY
+from gamlp_admm.experiment.options import Options, declared, names_where, recipe_names
+from gamlp_admm.experiment.recipe import checked, read_recipe
+from gamlp_admm.training.trainer import Trainer, depths
+
+PDADMM = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
+"""The algorithms that recipes are tuned for."""
+
+R = TypeVar("R", bound="Resolved")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Options):
+    """The options of one training run, as they are given; ``None`` stands for the recipe, else for a default."""
+
+    def resolve(self) -> Resolved:
+        """Return the options as they are used.
+
+        Raises:
+            InputError: An option is wrong or does not apply.
+        """
+        return _resolve(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved(Options):
+    """The options of one training run, as they are used; ``None`` where an option does not apply.
+
+    Made by :meth:`Experiment.resolve`. No default is applied after it.
+    """
+
+    def resolve(self: R) -> R:
+        """Return these options: they are resolved."""
+        return self
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """The trainer with these settings."""
+        return registry.trainer(self.algorithm, **_arguments(self.values()))
+
+    @cached_property
+    def _features(self) -> features.Transform:
+        return features.transform(self, self.torch_dtype)
+
+    def transform(self, num_classes: int | None = None) -> Callable[[Any], Any]:
+        """Return the transform that makes the model's features.
+
+        Args:
+            num_classes: Classes of the data set; ``None`` for those that training nodes have.
+        """
+        return features.with_labels(self._features, self, num_classes)
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The type of the weights and features."""
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype
+
+    @property
+    def stages(self) -> tuple[int, ...] | None:
+        """The depths of the stages of growth; ``None`` where the network is trained at full depth."""
+        return None if isinstance(self.grow, str) else self.grow
+
+
+def _resolve(experiment: Experiment) -> Resolved:
+    given = {
+        name: each.check(value) for name, each in declared().items() if (value := getattr(experiment, name)) is not None
+    }
+    _check(given)
+    recipe = _recipe(given)
+    defaults = {name: each.option.default for name, each in declared().items()}
+    values = {**defaults, **recipe, **given}
+    values |= _depths(values, given)
+    values |= features.resolved(values, given)
+    values |= _settings(values)
+    used = Resolved.of(values)
+    # What is wrong with them is said now, before data are loaded; both serve the run.
+    _ = used.trainer, used._features
+    return used
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    processes, shards = given["processes"], given["node_shards"]
+    if processes > 1 and not registry.is_admm(given["algorithm"]):
+        raise InputError(f"processes {processes}: {given['algorithm']} runs in one process")
+    if processes % shards:
+        raise InputError(f"node_shards {shards} does not divide the number of processes, {processes}")
+    if not given["timeout"] > 0:
+        raise InputError(f"timeout must be a positive number of seconds, not {given['timeout']}")
+    if given["device"] == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
+    if (given["resume"] or "checkpoint_every" in given) and "checkpoint" not in given:
+        raise InputError("resume and checkpoint_every need checkpoint, a directory")
+
+
+def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what applies of the data set's recipe."""
+    dataset = given["dataset"]
+    if "recipe" in given:
+        recipe = read_recipe(given["recipe"])
+    else:
+        recipe = {} if dataset.startswith("pyg:") else checked(dataset_info(dataset).recipe, f"recipe of {dataset}")
+    allowed = recipe_names() if given["algorithm"] in PDADMM else recipe_names(ANY)
+    dropped: set[str] = set()
+    if given.get("operator", recipe.get("operator")) != recipe.get("operator"):
+        dropped |= {"hops", "alpha", "t"}
+    if given.keys() & {"rho", "nu", "scale"}:
+        dropped |= {"rho", "nu", "mu"}
+    if "layers" in given:
+        dropped |= {"grow"}
+    return {name: value for name, value in recipe.items() if name in allowed - dropped}
+
+
+def _depths(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the number of layers, and the depths of the stages of growth or ``none``."""
+    layers, grow = values["layers"], growth_depths(values["grow"])
+    if "grow" in given and grow and "layers" not in given:
+        layers = grow[-1]
+    if values["grow"] == "auto" and registry.is_admm(values["algorithm"]):
+        stages = depths("auto", layers)
+    else:
+        stages = depths(grow, layers)
+    return {"layers": layers, "grow": tuple(stages) if len(stages) > 1 else "none"}
+
+
+def growth_depths(grow: str | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the depths that ``grow`` lists; none for ``auto`` and ``none``.
+
+    Raises:
+        InputError: It does not list depths.
+    """
+    if grow in ("auto", "none"):
+        return ()
+    try:
+        return tuple(int(d) for d in (grow.split(",") if isinstance(grow, str) else grow))
+    except ValueError:
+        raise InputError(f"grow {grow!r}: allowed: auto, none, or rising depths such as 2,5,10") from None
+
+
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the trainer as they are used, ``None`` for those that it does not take."""
+    used = registry.defaults(values["algorithm"], _arguments(values))
+    used = {name: used.get(name) for name in names_where(setting=True)}
+    if used["codec"] == "full":
+        used["codec"] = {"float32": "fp32", "float64": "fp64"}[values["dtype"]]
+    return used
+
+
+def _arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the trainer among options; those that are ``None`` have the trainer's default."""
+    arguments = {name: values[name] for name in (*names_where(setting=True), "loss", "class_weight")}
+    if arguments["class_weight"] == "none":
+        arguments["class_weight"] = None
+    return {name: value for name, value in arguments.items() if value is not None}

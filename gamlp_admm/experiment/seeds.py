@@ -1,0 +1,35 @@
+"""The same experiment from several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from gamlp_admm.errors import InputError
+from gamlp_admm.experiment.claim import has_checkpoint
+from gamlp_admm.experiment.options import Options
+
+O = TypeVar("O", bound=Options)
+
+
+def seeded(experiment: O, seeds: Sequence[int]) -> list[O]:
+    """Return the experiment from each seed; each has its own checkpoint, in ``seed-<seed>`` of the directory.
+
+    To resume is to go on with the seeds that have a checkpoint and to start the others.
+
+    Raises:
+        InputError: There is no seed, or one is given twice.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds {','.join(map(str, seeds))!r}: allowed: different integers, at least one")
+    if experiment.checkpoint is None:
+        return [replace(experiment, seed=seed) for seed in seeds]
+    folders = [Path(experiment.checkpoint) / f"seed-{seed}" for seed in seeds]
+    present = [has_checkpoint(folder, experiment.processes) for folder in folders]
+    resume = [experiment.resume and (here or not any(present)) for here in present]
+    return [
+        replace(experiment, seed=seed, checkpoint=str(folder), resume=again)
+        for seed, folder, again in zip(seeds, folders, resume, strict=True)
+    ]

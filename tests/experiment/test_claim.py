@@ -1,0 +1,27 @@
+"""Whose a checkpoint's directory is."""
+
+import dataclasses
+
+import pytest
+
+from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import Experiment, run
+
+KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"operator": "row"}, {"nu": 0.2}, {"split_seed": 7}])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_checkpoint_belongs_to_one_experiment(tmp_path, change, resume):
+    base = dataclasses.replace(KARATE, checkpoint=str(tmp_path))
+    run(base)
+    (name,) = change
+    with pytest.raises(InputError, match=rf"belongs to a run with (rho|{name})="):
+        run(dataclasses.replace(base, **change, resume=resume))
+
+
+def test_a_finished_run_can_be_continued(tmp_path):
+    base = dataclasses.replace(KARATE, checkpoint=str(tmp_path))
+    run(base)
+    longer = run(dataclasses.replace(base, iterations=9, resume=True)).report
+    assert longer["last"]["iteration"] == 9

@@ -1,0 +1,144 @@
+"""From the options that are given to those that are used."""
+
+import dataclasses
+
+import pytest
+
+from gamlp_admm.algorithms import ALGORITHMS
+from gamlp_admm.datasets import DatasetInfo, dataset_info, dataset_names
+from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import Experiment
+from gamlp_admm.experiment.options import recipe_names
+
+KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1)
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """Return a function that gives every data set a recipe."""
+
+    def use(**settings):
+        def info(name: str) -> DatasetInfo:
+            return dataclasses.replace(dataset_info(name), recipe=settings)
+
+        monkeypatch.setattr("gamlp_admm.experiment.resolve.dataset_info", info)
+
+    return use
+
+
+# options
+
+
+@pytest.mark.parametrize("name", dataset_names())
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_recipes_hold_known_options_that_resolve(name, algorithm):
+    assert set(dataset_info(name).recipe) <= recipe_names()
+    Experiment(dataset=name, algorithm=algorithm).resolve()
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        Experiment(),
+        Experiment(layers=10),
+        Experiment(operator="ppr", grow="2,5"),
+        Experiment(algorithm="adam", operator="none"),
+        Experiment(operator="heat", hops=(4, 8), class_weight="balanced"),
+        Experiment(operator="ppr/10/0.2+row/1-2/normalized"),
+        Experiment(label_operator="ppr", residual=True),
+    ],
+)
+def test_resolve_is_idempotent(experiment):
+    used = experiment.resolve()
+    assert used.resolve() is used
+    assert Experiment.of(used.values()).resolve() == used
+
+
+def test_options_without_a_recipe(recipe):
+    recipe()
+    used = Experiment().resolve()
+    assert (used.operator, used.hops, used.alpha, used.t) == ("sym", 4, None, None)
+    assert (used.layers, used.hidden, used.iterations, used.grow) == (2, 100, 100, "none")
+    assert (used.rho, used.nu, used.mu, used.lr) == (1e-2, 1e-2, 1e-3, None)
+
+
+def test_baselines_take_only_augmentation_and_sizes_of_a_recipe(recipe):
+    recipe(operator="ppr", hops=7, alpha=0.2, layers=3, hidden=9, nu=0.5, mu=0.1, iterations=7, init="identity")
+    ours, adam = Experiment().resolve(), Experiment(algorithm="adam").resolve()
+    for used in (ours, adam):
+        assert (used.operator, used.hops, used.alpha, used.layers, used.hidden) == ("ppr", 7, 0.2, 3, 9)
+    assert (ours.rho, ours.nu, ours.mu, ours.iterations, ours.init) == (0.5, 0.5, 0.1, 7, "identity")
+    assert (adam.rho, adam.nu, adam.mu, adam.iterations, adam.init) == (None, None, None, 100, "kaiming")
+    assert (adam.lr, adam.weight_decay) == (1e-3, 0.0)
+
+
+@pytest.mark.parametrize(("operator", "hops"), [("row", 4), ("ppr", 10), ("heat", 10), ("sym", 7), ("none", None)])
+def test_hops_of_the_recipe_stay_with_its_operator(recipe, operator, hops):
+    recipe(operator="sym", hops=7)
+    assert Experiment(operator=operator).resolve().hops == hops
+
+
+def test_one_given_penalty_sets_both(recipe):
+    recipe(rho=1.0, nu=0.01)
+    assert Experiment().resolve().rho == 1.0
+    for given in ({"rho": 0.3}, {"nu": 0.3}):
+        used = Experiment(**given).resolve()
+        assert (used.rho, used.nu) == (0.3, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "layers", "grow"),
+    [
+        ({"layers": 4}, 4, "none"),
+        ({"layers": 5}, 5, (2, 5)),
+        ({"layers": 12}, 12, (2, 5, 10, 12)),
+        ({"layers": 12, "grow": "none"}, 12, "none"),
+        ({"layers": 12, "algorithm": "adam"}, 12, "none"),
+        ({"grow": "2,3,6"}, 6, (2, 3, 6)),
+        ({"grow": (2, 4), "layers": 4}, 4, (2, 4)),
+    ],
+)
+def test_growth(recipe, options, layers, grow):
+    recipe(layers=3)
+    used = Experiment(**options).resolve()
+    assert (used.layers, used.grow) == (layers, grow)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dataset": "coar"}, "did you mean 'cora'"),
+        ({"algorithm": "adan"}, "did you mean 'adam'"),
+        ({"operator": "sim"}, "did you mean 'sym'"),
+        ({"activation": "rleu"}, "did you mean 'relu'"),
+        ({"loss": "cross-entropy"}, "did you mean 'cross_entropy'"),
+        ({"class_weight": "even"}, "allowed: none, balanced"),
+        ({"dtype": "float16"}, "allowed: float32, float64"),
+        ({"layers": 0}, "layers must be a positive integer, not 0"),
+        ({"patience": -1}, "patience must be"),
+        ({"grow": "2,x"}, "allowed: auto, none, or rising depths"),
+        ({"grow": "5,2"}, "must rise"),
+        ({"rho": 0.0}, "rho must be positive"),
+        ({"lr": 0.1}, "lr does not apply to pdadmm-g"),
+        ({"algorithm": "sgd", "nu": 0.1}, "nu does not apply to sgd"),
+        ({"operator": "none", "hops": 3}, "hops does not apply to operator none"),
+        ({"operator": "sym", "alpha": 0.3}, "alpha does not apply to operator sym; it is for ppr"),
+        ({"resume": True}, "need checkpoint"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(InputError, match=message):
+        Experiment(**options).resolve()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label_operator": "pprr"}, "unknown label operator 'pprr': did you mean 'ppr'"),
+        ({"label_hops": 3}, "label_hops does not apply without label_operator"),
+        ({"label_scale": 3.0, "label_operator": "none"}, "label_scale does not apply without label_operator"),
+    ],
+)
+def test_bad_label_options(options, message):
+    with pytest.raises(InputError, match=message):
+        Experiment(dataset="karate", **options).resolve()
