@@ -1,8 +1,13 @@
-"""What users see when their input is wrong: one line that names the input and what is allowed."""
+"""Every exception of the package, and the checks that all of it shares.
+
+What users see when their input is wrong is one line that names the input and what is allowed.
+"""
 
 from __future__ import annotations
 
 import difflib
+import operator
+import signal
 from collections.abc import Iterable
 
 
@@ -12,6 +17,50 @@ class InputError(ValueError):
 
 class InputWarning(UserWarning):
     """The user's input is usable but probably not what was meant."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C; the message says what is left of the work."""
+
+
+class Stopped(Exception):
+    """This process was told to stop, as a rule because another process of the run failed."""
+
+
+class NeighbourError(RuntimeError):
+    """A process that this one exchanges fields with failed or did not answer in time."""
+
+
+class ProcessFailed(RuntimeError):
+    """A process of a run failed, as the process that started it sees it.
+
+    Attributes:
+        status: Its exit status; negative for the number of the signal that ended it.
+    """
+
+    def __init__(self, rank: int, status: int) -> None:
+        cause = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"failed with exit status {status}"
+        super().__init__(f"rank {rank} {cause}; the other processes were stopped")
+        self.status = status
+
+
+def positive_integer(name: str, value: object) -> int:
+    """Return a value as an ``int``, if it is a positive integer: Python's, or one that stands for it, as NumPy's do.
+
+    Args:
+        name: What the value is for.
+        value: The value.
+
+    Raises:
+        InputError: It is anything else, such as a float or a bool.
+    """
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise InputError(f"{name} must be a positive integer, not {value!r}")
+    return number
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from gamlp_admm.algorithms.registry import trainer
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, positive_integer
 from gamlp_admm.nn.gamlp import GAMLP
 
 Array = NDArray[Any]
@@ -127,9 +127,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         x = _dense(X)
         model = GAMLP(
             in_channels=x.shape[1],
-            hidden_channels=_whole("hidden", self.hidden),
+            hidden_channels=positive_integer("hidden", self.hidden),
             out_channels=outputs,
-            num_layers=_whole("layers", self.layers),
+            num_layers=positive_integer("layers", self.layers),
             activation=self.activation,
             init=self.init,
         ).to(x.dtype)
@@ -137,9 +137,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.result_ = trainer(self.algorithm, loss=loss, **self._settings()).fit(
             model,
             SimpleNamespace(x=x, y=torch.from_numpy(y), train_mask=train, val_mask=~train),
-            _whole("iterations", self.iterations),
+            positive_integer("iterations", self.iterations),
             seed=int(random.randint(2**31 - 1)),
-            patience=_whole("n_iter_no_change", self.n_iter_no_change) if self.early_stopping else None,
+            patience=positive_integer("n_iter_no_change", self.n_iter_no_change) if self.early_stopping else None,
             node_weight=None if np.ptp(weight) == 0 else torch.from_numpy(weight),
             select="best" if self.early_stopping else "last",
         )
@@ -306,10 +306,3 @@ def _weighted(X: Any, y: Array, sample_weight: Any) -> tuple[Any, Array, Array]:
 
 def _dense(X: Any) -> Tensor:
     return torch.from_numpy(X.toarray(order="C") if issparse(X) else X)
-
-
-def _whole(name: str, value: Any) -> int:
-    # As an int: searches over parameters give NumPy's integers.
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} must be a positive integer, not {value!r}")
-    return int(value)

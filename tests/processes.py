@@ -17,8 +17,8 @@ from torch import multiprocessing
 
 from gamlp_admm import GAMLP, MDLAM, Anderson, DlADMM, PdADMMG, Result
 from gamlp_admm.algorithms import ADMMSession
+from gamlp_admm.errors import NeighbourError
 from gamlp_admm.optim import BADM, SISA
-from gamlp_admm.parallel.channel import NeighbourError
 
 RULES = ("linesearch", "backtracking", "exact")
 PENALTIES = {"rho": 0.1, "mu": 0.01, "tau": 0.1}

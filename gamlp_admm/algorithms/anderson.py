@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.algorithms.base import ADMM, ADMMSession, Variables
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, positive_integer
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.team import Team
@@ -198,8 +198,7 @@ class Anderson(Trainer):
     def __post_init__(self) -> None:
         if not isinstance(self.trainer, ADMM):
             raise InputError(f"anderson accelerates ADMM trainers, not {self.trainer!r}")
-        if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 1:
-            raise InputError(f"anderson must have a positive memory, not {self.memory!r}")
+        object.__setattr__(self, "memory", positive_integer("anderson", self.memory))
         if set(self.trainer.codecs().plan.full) != {"p", "q"}:
             raise InputError("anderson needs p and q sent in full: what codecs send cannot be extrapolated")
         for name in INHERITED:

@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from gamlp_admm.cli import running
-from gamlp_admm.cli.console import PROGRAM, Interrupted
+from gamlp_admm.cli.console import PROGRAM
 from gamlp_admm.cli.options import Name, Numbers, SectionCommand, flag, option
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, Interrupted
 from gamlp_admm.experiment.declaration import DATA, PROCESSES, TRAINING
 
 

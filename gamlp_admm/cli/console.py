@@ -12,13 +12,9 @@ from typing import Any
 
 import click
 
-from gamlp_admm.errors import InputError, InputWarning, unknown
+from gamlp_admm.errors import InputError, InputWarning, Interrupted, NeighbourError, ProcessFailed, Stopped, unknown
 
 PROGRAM = "gamlp-admm"
-
-
-class Interrupted(Exception):
-    """Ctrl-C; the message says what is left of the work."""
 
 
 def execute(commands: click.Command, args: Sequence[str] | None) -> int:
@@ -57,9 +53,6 @@ def _rank() -> int | None:
 
 
 def _failure(error: Exception) -> int:
-    from gamlp_admm.parallel.channel import NeighbourError
-    from gamlp_admm.parallel.launch import ProcessFailed, Stopped
-
     if isinstance(error, ProcessFailed):  # a process with status 2 has said what is wrong
         return 2 if error.status == 2 else _fail(1, str(error))
     if isinstance(error, Stopped) and not str(error):  # the processes that were started have spoken

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gamlp_admm.cli.console import Interrupted
-from gamlp_admm.errors import InputError, InputWarning
+from gamlp_admm.errors import InputError, InputWarning, Interrupted
 
 if TYPE_CHECKING:
     from gamlp_admm.experiment import Resolved, Run

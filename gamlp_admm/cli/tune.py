@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gamlp_admm.cli import running
-from gamlp_admm.cli.console import PROGRAM, Interrupted
+from gamlp_admm.cli.console import PROGRAM
 from gamlp_admm.cli.options import Numbers, SectionCommand, SectionOption, flag, option
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, Interrupted
 from gamlp_admm.experiment.declaration import PROCESSES
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ class Options:
         names="datasets.info:dataset_names",
     )
     root: str | None = option(
-        "Data root.", DATA, text="$GAMLP_ADMM_DATA, else a cache folder", tune=ASIDE, metavar="DIR"
+        "Data root.", DATA, text="$GAMLP_ADMM_DATA, else a cache folder", tune=ASIDE, free=True, metavar="DIR"
     )
     recipe: str | None = option(
         "TOML file whose table [recipe] stands for the data set's own, as tune writes it.",

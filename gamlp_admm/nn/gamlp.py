@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, positive_integer, unknown
 from gamlp_admm.nn import activations
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.network import Network, Weights
@@ -65,9 +65,8 @@ class GAMLP(nn.Module):
             "out_channels": out_channels,
             "num_layers": num_layers,
         }
-        for name, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise InputError(f"{name} must be a positive integer, not {size!r}")
+        sizes = {name: positive_integer(name, size) for name, size in sizes.items()}
+        in_channels, hidden_channels, out_channels, num_layers = sizes.values()
         if init not in INITS:
             raise unknown("init", init, INITS)
         self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init, "residual": residual}

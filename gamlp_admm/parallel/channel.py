@@ -13,11 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gamlp_admm.errors import NeighbourError
 from gamlp_admm.parallel.trace import Trace
-
-
-class NeighbourError(RuntimeError):
-    """A process that this one exchanges fields with failed or did not answer in time."""
 
 
 class LocalChannel:
@@ -176,5 +173,9 @@ class ProcessChannel(LocalChannel):
                 raise self._lost(peer, what, error) from error
 
     def _lost(self, peer: Neighbour, what: str, error: Exception) -> NeighbourError:
-        cause = str(error).strip().splitlines()[0].split("] ", 1)[-1].split(". This is")[0]
-        return NeighbourError(f"{self.name} lost {peer.name} while {what}: {cause}")
+        return NeighbourError(f"{self.name} lost {peer.name} while {what}: {cause(error)}")
+
+
+def cause(error: Exception) -> str:
+    """Return what an error of torch.distributed says, without where in torch it was raised."""
+    return str(error).strip().splitlines()[0].split("] ", 1)[-1].split(". This is")[0]

@@ -21,27 +21,10 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, ProcessFailed, Stopped
 
 T = TypeVar("T")
 _STARTED_HERE = "GAMLP_ADMM_STARTED"
-
-
-class Stopped(Exception):
-    """This process was told to stop, as a rule because another process of the run failed."""
-
-
-class ProcessFailed(RuntimeError):
-    """A process that :func:`start` started failed.
-
-    Attributes:
-        status: Its exit status; negative for the number of the signal that ended it.
-    """
-
-    def __init__(self, rank: int, status: int) -> None:
-        cause = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"failed with exit status {status}"
-        super().__init__(f"rank {rank} {cause}; the other processes were stopped")
-        self.status = status
 
 
 def is_worker() -> bool:

@@ -1,6 +1,6 @@
 """The processes of a run, as one of them sees it: which layers and which rows are its own, and what all share.
 
-P processes form a grid of stages × shards (a 2-D ``DeviceMesh``): a stage owns contiguous layers, a shard some of the
+P processes form a grid of stages × shards: a stage owns contiguous layers, a shard some of the
 rows. :class:`Team` is the run in one process; :class:`ProcessTeam` has the same methods over torch.distributed.
 """
 
@@ -15,12 +15,11 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional  # before a group is made: its default arguments would keep the group alive
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, NeighbourError
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.balance import explicit, partition
-from gamlp_admm.parallel.channel import LocalChannel, Neighbour, NeighbourError, ProcessChannel
+from gamlp_admm.parallel.channel import LocalChannel, Neighbour, ProcessChannel, cause
 from gamlp_admm.parallel.trace import Trace
 
 Pair = tuple[Tensor, Tensor]
@@ -128,7 +127,7 @@ class Team:
 FIELDS = ("p", "q", "a")  # a: activations of forward passes
 
 
-Groups = tuple[dist.ProcessGroup, dict[str, dist.ProcessGroup], dist.ProcessGroup, DeviceMesh]
+Groups = tuple[dist.ProcessGroup, dict[str, dist.ProcessGroup], dist.ProcessGroup]
 _GROUPS: WeakKeyDictionary[dist.ProcessGroup, dict[tuple[int, float], Groups]] = WeakKeyDictionary()
 # Made once for each of the caller's groups: making one again after it was destroyed finds the old one's keys.
 
@@ -146,9 +145,6 @@ class ProcessTeam(Team):
         balance: Number of layers of each stage; ``None`` divides by cost.
         timeout: Seconds after which a wait for another process gives up.
         trace: Collects this process's spans.
-
-    Attributes:
-        mesh: The grid of processes, with the dimensions ``layers`` and ``nodes``.
 
     Raises:
         InputError: The number of processes is not a multiple of ``num_shards``.
@@ -173,7 +169,7 @@ class ProcessTeam(Team):
         made = _GROUPS.setdefault(group, {})
         if (num_shards, timeout) not in made:
             made[num_shards, timeout] = self._groups()
-        self._all, self._fields, self._shards, self.mesh = made[num_shards, timeout]
+        self._all, self._fields, self._shards = made[num_shards, timeout]
         self.device = _device(self._all)
 
     def _groups(self) -> Groups:
@@ -187,15 +183,8 @@ class ProcessTeam(Team):
 
         everyone = subgroup(list(range(self.size)))
         fields = {field: subgroup(list(range(self.size))) for field in FIELDS}
-        column = subgroup([s * R + self.shard for s in range(self.num_stages)])
         shards = subgroup([self.stage * R + r for r in range(R)])
-        mesh = DeviceMesh.from_group(
-            [column, shards],
-            _device(everyone),
-            mesh=torch.tensor(self._ranks).reshape(self.num_stages, R),
-            mesh_dim_names=("layers", "nodes"),
-        )
-        return everyone, fields, shards, mesh
+        return everyone, fields, shards
 
     def _name(self, rank: int) -> str:
         layers = self.parts[rank // self.num_shards] if self.parts else range(0)
@@ -241,8 +230,7 @@ class ProcessTeam(Team):
             try:
                 call()
             except RuntimeError as error:
-                cause = str(error).strip().splitlines()[0].split("] ", 1)[-1].split(". This is")[0]
-                raise NeighbourError(f"{self.name} lost another process while {what}: {cause}") from error
+                raise NeighbourError(f"{self.name} lost another process while {what}: {cause(error)}") from error
 
     def row_sum(self, x: Tensor) -> Tensor:
         """See :meth:`Team.row_sum`."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, positive_integer, unknown
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk, risk
 from gamlp_admm.parallel.balance import explicit
@@ -144,8 +144,10 @@ class Trainer(Algorithm):
             FloatingPointError: The iterates are no longer finite.
             NeighbourError: Another process failed, or did not answer within ``timeout``.
         """
-        _positive(iterations=iterations, evaluate_every=evaluate_every, patience=patience)
-        _positive(checkpoint_every=checkpoint_every)
+        iterations = positive_integer("iterations", iterations)
+        evaluate_every = positive_integer("evaluate_every", evaluate_every)
+        patience = None if patience is None else positive_integer("patience", patience)
+        checkpoint_every = None if checkpoint_every is None else positive_integer("checkpoint_every", checkpoint_every)
         if select not in ("best", "last"):
             raise InputError(f"select {select!r}: allowed: best, last")
         if (resume or checkpoint_every) and checkpoint_dir is None:
@@ -225,9 +227,3 @@ class Trainer(Algorithm):
         weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
         assert y is not None
         return NodeData(x, y, tuple(sizes), weight)
-
-
-def _positive(**values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"{name} must be a positive integer, not {value!r}")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, positive_integer
 from gamlp_admm.propagation import constructor_call, dense_features
 
 _OVERSAMPLING = 10
@@ -55,10 +55,8 @@ class ScaleComponents(BaseTransform):  # type: ignore[misc]
     def __init__(self, power: float = 0.0, components: int = 256, unit_rows: bool = False) -> None:
         if not math.isfinite(power):
             raise InputError(f"power is {power}: it must be finite")
-        if components < 1:
-            raise InputError(f"components is {components}: it must be a positive integer")
         self.power = power
-        self.components = components
+        self.components = positive_integer("components", components)
         self.unit_rows = unit_rows
 
     def forward(self, data: Data) -> Data:

@@ -153,7 +153,7 @@ def test_growth_starts_anew() -> None:
 def test_what_cannot_be_accelerated_is_refused() -> None:
     with pytest.raises(InputError, match="sent in full"):
         Anderson(PdADMMG(codec="int2-delta"))
-    with pytest.raises(InputError, match="positive memory"):
+    with pytest.raises(InputError, match="anderson must be a positive integer"):
         Anderson(DlADMM(), 0)
     with pytest.raises(InputError, match="accelerates ADMM trainers"):
         Anderson(Backprop())  # type: ignore[arg-type]

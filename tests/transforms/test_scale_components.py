@@ -146,7 +146,7 @@ def test_its_text() -> None:
     ("options", "message"),
     [
         ({"power": float("nan")}, "power is nan: it must be finite"),
-        ({"power": 1.0, "components": 0}, "components is 0: it must be a positive integer"),
+        ({"power": 1.0, "components": 0}, "components must be a positive integer, not 0"),
     ],
 )
 def test_what_is_not_allowed(options: dict[str, Any], message: str) -> None:
