@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,9 @@ from torch import multiprocessing
 from gamlp_admm import GAMLP, MDLAM, Anderson, DlADMM, PdADMMG, Result
 from gamlp_admm.algorithms import ADMMSession
 from gamlp_admm.errors import NeighbourError
+from gamlp_admm.experiment import runner
 from gamlp_admm.optim import BADM, SISA
+from gamlp_admm.parallel.first import is_first
 
 RULES = ("linesearch", "backtracking", "exact")
 PENALTIES = {"rho": 0.1, "mu": 0.01, "tau": 0.1}
@@ -100,6 +103,30 @@ def options(rank: int, folder: str) -> None:
         {"weights": model.state_dict(), "untouched": untouched, "processes": result.processes},
         f"{folder}/options-{rank}.pt",
     )
+
+
+def experiment(rank: int, folder: str) -> None:
+    """Run an experiment and go on from its checkpoint; note what each process loads, makes and holds."""
+    loads, load = [], runner.load_dataset
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        loads.append(1)
+        return load(*arguments, **options)
+
+    runner.load_dataset = counting
+    plan = runner.Experiment(dataset="karate", layers=4, grow="none", iterations=3, checkpoint=f"{folder}/kept")
+    group = dist.group.WORLD
+    done = runner.run(plan, process_group=group)
+    again = runner.run(replace(plan, iterations=5, resume=True), process_group=group)
+    note = {
+        "first": is_first(group),
+        "loads": len(loads),
+        "devices": {str(p.device) for p in done.model.parameters()},
+        "weights": {} if done.model.linears[0].weight.is_meta else done.model.state_dict(),
+        "report": done.report,
+        "again": again.report,
+    }
+    torch.save(note, f"{folder}/experiment-{rank}.pt")
 
 
 def failing(rank: int, folder: str, how: str) -> None:

@@ -126,6 +126,13 @@ def test_the_mathematics_imports_torch_alone() -> None:
         assert {top(n) for n in names} - standard <= {"torch", "gamlp_admm"}
 
 
+def test_the_system_knows_no_torch() -> None:
+    for module, path in SOURCES.items():
+        if inside(module, "system"):
+            assert not any(inside(name, "torch") for name in imports(path)), module
+            assert {top(other) for other in ours(path)} <= {"errors", "system"}, module
+
+
 def test_only_the_command_line_prints() -> None:
     for module, path in SOURCES.items():
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]

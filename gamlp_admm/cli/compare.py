@@ -44,7 +44,7 @@ def compare(
     from gamlp_admm import report
     from gamlp_admm.experiment import Experiment
     from gamlp_admm.experiment import comparison as comparisons
-    from gamlp_admm.parallel import launch
+    from gamlp_admm.parallel.first import is_first
     from gamlp_admm.system import files
 
     quiet = running.start_quietly(options, quiet)
@@ -60,7 +60,7 @@ def compare(
             for (name, _), run in zip(plan, running.train_all(titled, quiet, group), strict=True):
                 done.add(name, run)
         finally:  # an interrupted comparison keeps what it has
-            if done.reports and launch.rank() == 0:
+            if done.reports and is_first(group):
                 if plot is not None:
                     report.plot_comparison(list(done.histories()), plot)
                 if csv is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from gamlp_admm.errors import InputError, InputWarning, Interrupted, NeighbourError, ProcessFailed, Stopped, unknown
+from gamlp_admm.system import torchrun
 
 PROGRAM = "gamlp-admm"
 
@@ -34,22 +35,17 @@ def execute(commands: click.Command, args: Sequence[str] | None) -> int:
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except InputError as error:
-        return _fail(2, str(error)) if _rank() in (None, 0) else 2  # all processes of a run raise it
+        return _fail(2, str(error)) if torchrun.rank() == 0 else 2  # all processes of a run raise it
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else PROGRAM
         return _fail(2, f"{error.format_message()} (see {path} --help)")
     except Interrupted as error:
-        return _fail(1, str(error)) if _rank() in (None, 0) else 1
+        return _fail(1, str(error)) if torchrun.rank() == 0 else 1
     except BrokenPipeError:  # who read our output has left; Python would complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         return _failure(error)
-
-
-def _rank() -> int | None:
-    """Return this process's number in a run of several processes, else ``None``."""
-    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
 
 
 def _failure(error: Exception) -> int:
@@ -60,7 +56,7 @@ def _failure(error: Exception) -> int:
     if isinstance(error, NeighbourError):
         return _fail(1, str(error))
     text = str(error) if isinstance(error, Stopped) else f"{type(error).__name__}: {error}"
-    return _fail(1, text if _rank() is None else f"rank {_rank()}: {text}")
+    return _fail(1, f"rank {torchrun.rank()}: {text}" if torchrun.is_worker() else text)
 
 
 def _fail(status: int, message: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gamlp_admm.errors import InputError, InputWarning, Interrupted
+from gamlp_admm.system import torchrun
 
 if TYPE_CHECKING:
     from gamlp_admm.experiment import Resolved, Run
@@ -25,14 +25,12 @@ ROOT = "$GAMLP_ADMM_DATA, else a cache folder"
 
 def start_quietly(options: dict[str, Any], quiet: bool) -> bool:
     """Complete the options of a process that torchrun started; return whether it prints nothing but errors."""
-    from gamlp_admm.parallel import launch
-
-    if launch.is_worker():
-        size = int(os.environ["WORLD_SIZE"])
+    if torchrun.is_worker():
+        size = torchrun.world_size()
         if options["processes"] not in (None, size):
             raise InputError(f"processes {options['processes']}: torchrun started {size}; leave it out")
         options["processes"] = size
-    quiet = quiet or launch.rank() > 0
+    quiet = quiet or torchrun.rank() > 0
     if quiet:
         warnings.simplefilter("ignore", InputWarning)
     return quiet
@@ -42,7 +40,7 @@ def handed_over(used: Resolved) -> bool:
     """Start the processes that an experiment asks for, wait for them, and return whether there were any to start."""
     from gamlp_admm.parallel import launch
 
-    if used.processes == 1 or launch.is_worker():
+    if used.processes == 1 or torchrun.is_worker():
         return False
     launch.start(used.processes, click.get_current_context().find_root().obj, used.threads)
     return True
@@ -127,10 +125,9 @@ class OrderlyStop:
 def check_files(files: dict[str, Path | None], plot: Path | None) -> None:
     """Check, in the first process, that the files that options name can be written."""
     from gamlp_admm import report
-    from gamlp_admm.parallel import launch
     from gamlp_admm.system.files import check_writable
 
-    if launch.rank() == 0:
+    if torchrun.rank() == 0:
         for name, path in {**files, "plot": plot}.items():
             if path is not None and path != Path("-"):
                 check_writable(name, path)

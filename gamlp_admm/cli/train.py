@@ -48,14 +48,14 @@ def train(
 
     from gamlp_admm import report as reports
     from gamlp_admm.experiment import Experiment, seeded, summarize
-    from gamlp_admm.parallel import launch
-    from gamlp_admm.system import files
+    from gamlp_admm.parallel.first import is_first
+    from gamlp_admm.system import files, torchrun
 
     quiet = running.start_quietly(options, quiet)
     seeds = _seeds(options, seeds)
     used = Experiment.of(options).resolve()
     plan = [used] if seeds is None else seeded(used, seeds)
-    if log_dir is not None and launch.rank() == 0:
+    if log_dir is not None and torchrun.rank() == 0:
         _make_directory("log-dir", log_dir)
     log = None if log_dir is None else log_dir / "run.json"
     running.check_files({"save": save, "json": json, "log-dir": log}, plot)
@@ -64,7 +64,8 @@ def train(
     with running.processes(used) as group:
         titled = [(f"{each.dataset}, seed {each.seed}", each) for each in plan]
         runs = list(running.train_all(titled, quiet, group))
-    if launch.rank() > 0:
+        first = is_first(group)
+    if not first:
         return
     chosen = max(runs, key=lambda run: run.report["best"]["val_accuracy"] or 0.0)
     report = chosen.report if seeds is None else summarize(runs)

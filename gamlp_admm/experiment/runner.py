@@ -19,7 +19,7 @@ from gamlp_admm.experiment.claim import claim
 from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
-from gamlp_admm.parallel import launch
+from gamlp_admm.parallel.first import is_first, on_first, size
 from gamlp_admm.training.result import Callback
 from gamlp_admm.transforms.correct_and_smooth import chosen
 
@@ -62,7 +62,7 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
         return Prepared(None, data.num_features, loaded.info, middle - start, end - middle)
 
     with _threads(used.threads):
-        return replace(launch.on_first(load, process_group), data=data)
+        return replace(on_first(load, process_group), data=data)
 
 
 def run(
@@ -77,7 +77,8 @@ def run(
         experiment: The options.
         callbacks: Called after each evaluated iteration (:class:`gamlp_admm.training.result.Progress`).
         prepared: The data set, from :func:`prepare`; loaded and augmented here if ``None``.
-        process_group: The processes that all run this experiment together; the first of them loads the data.
+        process_group: The processes that all run this experiment together, whoever started them; their number stands
+            for ``experiment.processes``. The first of them loads the data.
 
     Returns:
         The trained model and the report; with ``process_group``, the model is whole in the first process only.
@@ -86,10 +87,12 @@ def run(
         InputError: An option or the data set is wrong.
         FloatingPointError: The iterates are no longer finite.
     """
+    if process_group is not None:
+        experiment = replace(experiment, processes=size(process_group))
     used = experiment.resolve()
-    first = process_group is None or launch.rank() == 0
+    first = is_first(process_group)
     if used.checkpoint is not None:
-        launch.on_first(lambda: claim(Path(str(used.checkpoint)), used), process_group)
+        on_first(lambda: claim(Path(str(used.checkpoint)), used), process_group)
     prepared = prepared or prepare(used, process_group)
     with _threads(used.threads):
         start = time.perf_counter()

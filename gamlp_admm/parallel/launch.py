@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,13 +23,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from gamlp_admm.errors import InputError, ProcessFailed, Stopped
 
-T = TypeVar("T")
 _STARTED_HERE = "GAMLP_ADMM_STARTED"
-
-
-def is_worker() -> bool:
-    """Whether torchrun (or :func:`start`) started this process as one of several."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def start(processes: int, arguments: Sequence[str], threads: int | None) -> None:
@@ -96,33 +90,6 @@ def joined(device: str, timeout: float) -> Iterator[Any]:
     finally:
         gc.collect()  # a group that outlives this ends in the interpreter's last moments, and may abort it
         dist.destroy_process_group()
-
-
-def rank() -> int:
-    """Return this process's number, 0 in a run of one process."""
-    return int(os.environ.get("RANK", "0")) if is_worker() else 0
-
-
-def on_first(action: Callable[[], T], group: Any) -> T:
-    """Run ``action`` in the first process of ``group``; return its result, any picklable value, in all of them.
-
-    Raises:
-        InputError: The action raised it; then all processes do.
-    """
-    if group is None:
-        return action()
-    box: list[Any] = [None]
-    if dist.get_rank(group) == 0:
-        try:
-            box = [(action(), None)]
-        except InputError as error:
-            box = [(None, str(error))]
-    dist.broadcast_object_list(box, dist.get_process_group_ranks(group)[0], group=group)
-    value, problem = box[0]
-    if problem is not None:
-        raise InputError(problem)
-    result: T = value
-    return result
 
 
 def _terminate(*_: object) -> None:

@@ -233,6 +233,17 @@ def test_wrong_input_is_one_line_and_status_2(gamlp, args, message):
     assert message in err
 
 
+def test_a_world_size_without_a_rank_is_no_worker_s(gamlp, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as some launchers and containers leave it
+    monkeypatch.delenv("RANK", raising=False)
+    status, out, err = gamlp("train", "--operator", "sim")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("gamlp-admm: unknown operator 'sim': did you mean 'sym'?")
+    status, out, _ = gamlp(*KARATE)
+    assert status == 0
+    assert out
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_there(gamlp):
     status, _, err = gamlp("train", "--device", "cuda")

@@ -16,6 +16,7 @@ import torch
 from gamlp_admm import GAMLP, Backprop
 from gamlp_admm.cli import main
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import Experiment, run
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,24 @@ def test_node_shards_equal_the_whole_to_rounding(tmp_path, size, node_shards, hi
             assert all(torch.equal(part["weights"][key], t) for key, t in ranks[0]["weights"].items())
         stages = size // node_shards
         assert len({tuple(p["layers"]) for p in ranks[0]["processes"]}) == stages
+
+
+def test_a_run_of_a_group_that_torchrun_did_not_start(tmp_path, monkeypatch):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    processes.spawn(2, tmp_path, processes.experiment)
+    first, other = (torch.load(tmp_path / f"experiment-{rank}.pt") for rank in range(2))
+    assert (first["first"], other["first"]) == (True, False)
+    assert (first["loads"], other["loads"]) == (2, 0)  # once a run
+    assert (first["devices"], other["devices"]) == ({"cpu"}, {"meta"})
+    alone = run(Experiment(dataset="karate", layers=4, grow="none", iterations=3))
+    for name, tensor in alone.model.state_dict().items():
+        assert torch.equal(first["weights"][name], tensor)
+    assert first["report"]["best"] == other["report"]["best"] == alone.report["best"]
+    assert first["report"]["environment"]["processes"] == 2
+    assert [record["iteration"] for record in first["again"]["history"]] == [1, 2, 3, 4, 5]
+    kept = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert kept == {"experiment.json", "checkpoint-0-of-2.safetensors", "checkpoint-1-of-2.safetensors"}
 
 
 def test_balance_trace_and_what_each_process_holds(tmp_path):
