@@ -1,14 +1,25 @@
-"""Settings that all tests share: one thread, and the same examples in every run."""
+"""Settings that all tests share: one thread, the same examples in every run, and how processes hear of Ctrl-C."""
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported here and in processes that tests start
 
+import pytest
 import torch
 from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=50)
 settings.load_profile("repeatable")
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Let the processes that a test starts hear Ctrl-C, which a script in the background tells this one to ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

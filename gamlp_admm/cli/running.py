@@ -98,14 +98,17 @@ def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = No
 class OrderlyStop:
     """Lets the first Ctrl-C during training end it in order, so that ``fit`` writes its checkpoint.
 
-    A callback of ``fit`` and a context manager. A second Ctrl-C, or one before training, ends it at once.
+    A callback of ``fit`` and a context manager. A second Ctrl-C, or one before training, ends it at once. A process
+    that was started to ignore Ctrl-C, as in the background of a script, goes on doing so.
     """
 
     def __init__(self) -> None:
         self.training = self.requested = False
 
     def __enter__(self) -> OrderlyStop:
-        self.before = signal.signal(signal.SIGINT, self._interrupt)
+        self.before = signal.getsignal(signal.SIGINT)
+        if self.before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -24,6 +24,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from gamlp_admm.errors import InputError, ProcessFailed, Stopped
 
 _STARTED_HERE = "GAMLP_ADMM_STARTED"
+_PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 
 def start(processes: int, arguments: Sequence[str], threads: int | None) -> None:
@@ -54,6 +55,9 @@ def start(processes: int, arguments: Sequence[str], threads: int | None) -> None
         max_restarts=0,
         monitor_interval=0.1,
     )
+    # What this process was started to ignore, as by nohup, its processes ignore too.
+    heard = (name for name in _PASSED_ON if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN)
+    config.signals_to_handle = ",".join(heard)
     try:
         elastic_launch(config, sys.executable)("-m", "gamlp_admm", *arguments)
     except ChildFailedError as error:

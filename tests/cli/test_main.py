@@ -287,6 +287,7 @@ def test_ctrl_c_before_training(gamlp, monkeypatch):
     assert gamlp(*KARATE) == (1, "", "gamlp-admm: interrupted\n")
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_writes_a_checkpoint_to_resume_from(tmp_path):
     args = [*KARATE, "--checkpoint", str(tmp_path), "--checkpoint-every", "1", "--json", "-", "--quiet"]
     command = [sys.executable, "-m", "gamlp_admm", *args]
@@ -304,6 +305,18 @@ def test_ctrl_c_writes_a_checkpoint_to_resume_from(tmp_path):
     assert resumed.returncode == 0
     history = json.loads(resumed.stdout)["history"]
     assert [record["iteration"] for record in history] == list(range(1, reached + 4))
+
+
+def test_what_ignores_ctrl_c_goes_on(tmp_path):
+    args = [*KARATE, "--checkpoint", str(tmp_path), "--checkpoint-every", "1", "--iterations", "300", "--quiet"]
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "gamlp_admm", *args]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / checkpoint.file_name()).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
 
 
 # predict and datasets

@@ -162,6 +162,7 @@ def test_wrong_input_is_one_line(options: list[str], message: str, capsys: pytes
     assert message in error
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_what_was_done_before_ctrl_c_is_written(tmp_path: Path) -> None:
     path, note = tmp_path / "rows.csv", tmp_path / "checkpoints"
     options = ["--codecs", "int8,int4", "--iterations", "300000", "--evaluate-every", "50", "--grow", "none"]

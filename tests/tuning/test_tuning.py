@@ -393,6 +393,7 @@ def test_ctrl_c_keeps_what_is_done(
     assert len(made_up) == sum(trial["state"] == "complete" for trial in trials) + 4 * len(finalists)
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_processes_share_the_work_and_are_interrupted(tmp_path: Path) -> None:
     """Two processes end in order after Ctrl-C; what is there then is what one process finds."""
     options = ["--dataset", "karate", "--search", "nu=0.001,0.01,0.1", "--search", "mu=1e-4:1:log", "--trials", "9999"]
