@@ -232,12 +232,12 @@ def run_jobs(
             chosen.setdefault(job, (record["result"]["settings"],))
             yield Outcome(job, record)
     running: dict[Future[Any], Job] = {}
-    with started(workers) as pool:
+    with started(workers, Runner, root) as pool:
         while pending or running:
             ready = [job for job in pending if leader[job] is job or leader[job] in chosen]
             for job in ready[: workers - len(running)]:
                 pending.remove(job)
-                running[pool.submit(work, job, chosen.get(leader[job], grids[job]), root)] = job
+                running[pool.submit(job, chosen.get(leader[job], grids[job]))] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 outcome = _outcome(job, future, descriptions[job])
@@ -252,57 +252,66 @@ def run_jobs(
                     lost = [Outcome(o, error=why) for o in pending if leader[o] is job and job not in chosen]
                 yield from lost
                 pending = [job for job in pending if job not in {outcome.job for outcome in lost}]
-    _kept.clear()
 
 
-def work(job: Job, tried: Sequence[Settings], root: str | None) -> dict[str, Any]:
-    """Run a job with each of some settings.
+class Runner:
+    """Runs jobs, and keeps what the last one was trained on for the next.
 
-    Returns:
-        ``result``, that of the settings that are best on validation; ``tried``, all of them and their validation
-        accuracies; and ``environment``.
+    Args:
+        root: Data root.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        results = [_train(job, settings, root) for settings in tried]
+
+    def __init__(self, root: str | None) -> None:
+        self.root = root
+        self.key: Any = None
+        self.kept: Any = None
+
+    def __call__(self, job: Job, tried: Sequence[Settings]) -> dict[str, Any]:
+        """Run a job with each of some settings.
+
+        Returns:
+            ``result``, that of the settings that are best on validation; ``tried``, all of them and their validation
+            accuracies; and ``environment``.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            results = [self.train(job, settings) for settings in tried]
+            return {
+                "result": max(results, key=lambda result: float(result["val_accuracy"])),
+                "tried": [{key: result[key] for key in ("settings", "val_accuracy")} for result in results],
+                "environment": environment("cpu"),
+            }
+        finally:
+            torch.set_num_threads(threads)
+
+    def train(self, job: Job, settings: Settings) -> dict[str, Any]:
+        """Run a job with some settings and return what came of it."""
+        if job.method in peers.PEERS:
+            source = (job.dataset, job.split_seed)
+            graph = self._keep(
+                source, lambda: peers.Graph(load_dataset(job.dataset, self.root, seed=job.split_seed).data)
+            )
+            return peers.train(job.method, graph, settings, job.seed)
+        base = experiment(job, self.root)
+        prepared = self._keep(replace(base, seed=0), lambda: prepare(base))
+        report = run(replace(base, **settings), prepared=prepared).report
+        best = report.get("correct_and_smooth", report["best"])
         return {
-            "result": max(results, key=lambda result: float(result["val_accuracy"])),
-            "tried": [{key: result[key] for key in ("settings", "val_accuracy")} for result in results],
-            "environment": environment("cpu"),
+            "val_accuracy": best["val_accuracy"],
+            "test_accuracy": best["test_accuracy"],
+            "epochs": report["last"]["iteration"],
+            "seconds": report["seconds"]["train"],
+            "settings": settings,
         }
-    finally:
-        torch.set_num_threads(threads)
 
-
-def _train(job: Job, settings: Settings, root: str | None) -> dict[str, Any]:
-    if job.method in peers.PEERS:
-        source = (job.dataset, root, job.split_seed)
-        graph = _keep(source, lambda: peers.Graph(load_dataset(job.dataset, root, seed=job.split_seed).data))
-        return peers.train(job.method, graph, settings, job.seed)
-    base = experiment(job, root)
-    prepared = _keep(replace(base, seed=0), lambda: prepare(base))
-    report = run(replace(base, **settings), prepared=prepared).report
-    best = report.get("correct_and_smooth", report["best"])
-    return {
-        "val_accuracy": best["val_accuracy"],
-        "test_accuracy": best["test_accuracy"],
-        "epochs": report["last"]["iteration"],
-        "seconds": report["seconds"]["train"],
-        "settings": settings,
-    }
-
-
-_kept: list[tuple[Any, Any]] = []
-
-
-def _keep(key: Any, make: Callable[[], Made]) -> Made:
-    """Return what was made last if it is for this key, else make it; one thing is kept, for the sake of memory."""
-    if not _kept or _kept[0][0] != key:
-        _kept.clear()
-        _kept.append((key, make()))
-    kept: Made = _kept[0][1]
-    return kept
+    def _keep(self, key: Any, make: Callable[[], Made]) -> Made:
+        """Return what was made last if it is for this key, else make it; one thing is kept, for the sake of memory."""
+        if self.key != key:
+            self.key = self.kept = None
+            self.kept, self.key = make(), key
+        made: Made = self.kept
+        return made
 
 
 def _outcome(job: Job, future: Future[Any], description: dict[str, Any]) -> Outcome:

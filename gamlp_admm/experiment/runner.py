@@ -87,7 +87,7 @@ def run(
         InputError: An option or the data set is wrong.
         FloatingPointError: The iterates are no longer finite.
     """
-    if process_group is not None:
+    if process_group is not None and experiment.processes != size(process_group):
         experiment = replace(experiment, processes=size(process_group))
     used = experiment.resolve()
     first = is_first(process_group)

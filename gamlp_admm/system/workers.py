@@ -8,61 +8,116 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from gamlp_admm.errors import InputWarning
 from gamlp_admm.system.allocator import keep_freed_memory
 
+T = TypeVar("T")
 
-class _Here(Executor):
+
+class Workers(Protocol[T]):
+    """What runs jobs.
+
+    Attributes:
+        count: Number of jobs that run at the same time.
+    """
+
+    count: int
+
+    def submit(self, *job: Any) -> Future[T]:
+        """Start a job as soon as there is a process for it."""
+
+
+@contextmanager
+def workers(count: int, make: Callable[..., Callable[..., T]], *arguments: Any) -> Iterator[Workers[T]]:
+    """Give what runs jobs; an exception in the block ends its processes at once.
+
+    A Ctrl-C on the terminal does not reach the processes, and none outlives the one that started them.
+
+    Args:
+        count: Number of processes; with 1, ``submit`` runs a job in this process and returns when it is done.
+        make: Makes what runs jobs, a function of :meth:`Workers.submit`'s arguments. Each process makes its own, so it
+            may keep things from one job for the next.
+        arguments: Arguments of ``make``.
+    """
+    if count == 1:
+        yield _Here(make(*arguments))
+        return
+    pool = _Pool(count, make, arguments)
+    try:
+        yield pool
+    except BaseException:
+        pool.terminate()
+        raise
+    finally:
+        pool.executor.shutdown(cancel_futures=True)
+
+
+class _Here(Generic[T]):
     """Runs each job in this process when it is submitted."""
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
+    count = 1
+
+    def __init__(self, run: Callable[..., T]) -> None:
+        self.run = run
+
+    def submit(self, *job: Any) -> Future[T]:
+        future: Future[T] = Future()
         try:
-            future.set_result(function(*args, **options))
+            future.set_result(self.run(*job))
         except Exception as error:
             future.set_exception(error)
         return future
 
 
-class _Pool(ProcessPoolExecutor):
-    """Processes that a Ctrl-C on the terminal does not reach, because they inherit that it is ignored."""
+class _Pool(Generic[T]):
+    """Runs jobs in processes, which start when they are needed."""
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            return super().submit(function, *args, **options)  # starts a process, as long as there are too few
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def __init__(self, count: int, make: Callable[..., Callable[..., T]], arguments: tuple[Any, ...]) -> None:
+        self.count = count
+        context = multiprocessing.get_context("spawn")
+        self.executor = ProcessPoolExecutor(count, context, _start, (make, arguments))
+
+    def submit(self, *job: Any) -> Future[T]:
+        with _deaf():
+            return self.executor.submit(_work, *job)
+
+    def terminate(self) -> None:
+        for process in [*self.executor._processes.values()]:  # terminate_workers, from Python 3.14 on
+            process.terminate()
 
 
 @contextmanager
-def workers(count: int) -> Iterator[Executor]:
-    """Give what runs jobs; an exception in the block ends its processes at once.
-
-    Args:
-        count: Number of processes; with 1, ``submit`` runs a job in this process and returns when it is done.
-    """
-    others = {*multiprocessing.active_children()}
-    pool = _Here() if count == 1 else _Pool(count, multiprocessing.get_context("spawn"), _start)
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C, and let processes that start inherit it: interrupted while it imports, one says so at length."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        yield pool
-    except BaseException:
-        for process in {*multiprocessing.active_children()} - others:
-            process.terminate()
-        raise
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, before)
 
 
-def _start() -> None:
+_made: list[Callable[..., Any]] = []
+"""What runs this process's jobs, once it is a worker."""
+
+
+def _start(make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...]) -> None:
     """Prepare a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for one that a thread started
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", InputWarning)
     keep_freed_memory()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _made.append(make(*arguments))
+
+
+def _work(*job: Any) -> Any:
+    return _made[0](*job)
 
 
 def _end_with_parent() -> None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import signal
 import statistics
 import threading
 import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,7 +25,7 @@ from gamlp_admm.datasets import DatasetInfo
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.experiment import Experiment, Prepared, Resolved, prepare, run
 from gamlp_admm.experiment.features import augmentation
-from gamlp_admm.system.allocator import keep_freed_memory
+from gamlp_admm.system.workers import Workers, workers
 
 CACHE_BYTES = 2 * 2**30
 """Features kept for later runs, by all processes together; those in use may be larger."""
@@ -149,82 +148,42 @@ def resplit(data: Any, seed: int) -> Any:
     return drawn
 
 
-class Workers:
-    """Measures experiments in this process or, with several jobs, in others; a context manager.
+@contextmanager
+def measurers(jobs: int = 1, data: Any = None, resplit: bool = False) -> Iterator[Workers[Measured]]:
+    """Give what measures experiments: this process or, with several jobs, others, whose runs end with the block.
 
     Args:
         jobs: Number of experiments that run at the same time.
         data: See :class:`Measurer`.
         resplit: See :class:`Measurer`.
     """
+    stop = threading.Event() if jobs == 1 else multiprocessing.get_context("spawn").Event()
+    with workers(jobs, Measurer, data, CACHE_BYTES // jobs, stop.is_set, resplit) as pool:
+        try:
+            yield pool
+        finally:
+            stop.set()  # runs end at their next evaluation
 
-    def __init__(self, jobs: int = 1, data: Any = None, resplit: bool = False) -> None:
-        self.jobs, self.data, self.resplit = jobs, data, resplit
 
-    def __enter__(self) -> Workers:
-        if self.jobs == 1:
-            self.measure = Measurer(self.data, resplit=self.resplit)
-        else:
-            context = multiprocessing.get_context("spawn")
-            self.stop = context.Event()
-            given = (self.data, CACHE_BYTES // self.jobs, self.stop, self.resplit)
-            self.pool = ProcessPoolExecutor(self.jobs, context, _start, given)
-        return self
+def measure_all(
+    pool: Workers[Measured], tasks: Iterable[T], what: Callable[[T], tuple[Experiment | Resolved, Sequence[int]]]
+) -> Iterator[tuple[T, Measured]]:
+    """Measure tasks, each taken when there is a process for it, and yield them as they are done.
 
-    def __exit__(self, *exception: object) -> None:
-        if self.jobs > 1:
-            self.stop.set()  # runs end at their next evaluation
-            self.pool.shutdown(cancel_futures=True)
-
-    def map(
-        self, tasks: Iterable[T], what: Callable[[T], tuple[Experiment | Resolved, Sequence[int]]]
-    ) -> Iterator[tuple[T, Measured]]:
-        """Measure tasks, each taken when there is a process for it, and yield them as they are done.
-
-        Args:
-            tasks: The tasks.
-            what: Gives a task's experiment and seeds.
-        """
-        if self.jobs == 1:
-            for task in tasks:
-                yield task, self.measure(*what(task))
-            return
-        pending: dict[Future[Measured], T] = {}
-        remaining = iter(tasks)
-        while True:
-            for task in islice(remaining, self.jobs - len(pending)):
-                experiment, seeds = what(task)
+    Args:
+        pool: What measures.
+        tasks: The tasks.
+        what: Gives a task's experiment and seeds.
+    """
+    pending: dict[Future[Measured], T] = {}
+    remaining = iter(tasks)
+    while True:
+        for task in islice(remaining, pool.count - len(pending)):
+            experiment, seeds = what(task)
+            if pool.count > 1:
                 experiment = replace(experiment, threads=experiment.threads or 1)
-                with _deaf():
-                    pending[self.pool.submit(_work, experiment, seeds)] = task
-            if not pending:
-                return
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                yield pending.pop(future), future.result()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ignore Ctrl-C, and let processes that start inherit it: interrupted while it imports, one says so at length."""
-    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-_worker = Measurer()
-
-
-def _start(data: Any, limit: int, stop: Any, resplit: bool) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks is interrupted, and ends the others
-    keep_freed_memory()
-    _worker = Measurer(data, limit, stop.is_set, resplit)
-
-
-def _work(experiment: Experiment | Resolved, seeds: Sequence[int]) -> Measured:
-    return _worker(experiment, seeds)
+            pending[pool.submit(experiment, seeds)] = task
+        if not pending:
+            return
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            yield pending.pop(future), future.result()

@@ -11,7 +11,7 @@ from typing import Any
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment
-from gamlp_admm.tuning.measuring import OWN, Workers
+from gamlp_admm.tuning.measuring import OWN, measure_all, measurers
 from gamlp_admm.tuning.result import Callback, Tuning
 from gamlp_admm.tuning.space import Space
 from gamlp_admm.tuning.study import Search, Task
@@ -72,12 +72,12 @@ def tune(
     if space is not None:
         space = space if isinstance(space, Space) else Space(space)
         space.check(experiment)
-    with _quiet_optuna(), Workers(jobs, data, resplit) as workers:
+    with _quiet_optuna(), measurers(jobs, data, resplit) as pool:
         search = Search(experiment, space, seeds, sampler_seed, storage, resplit)
         result = Tuning(used.dataset, used.algorithm, search.space.texts, list(seeds), list(final_seeds))
         phases = (search.standing(), search.proposed(trials, timeout), search.finals(finalists, final_seeds))
         try:
-            for task, measured in chain.from_iterable(workers.map(phase, Task.runs) for phase in phases):
+            for task, measured in chain.from_iterable(measure_all(pool, phase, Task.runs) for phase in phases):
                 search.record(task, measured)
                 step = search.step(trials)
                 if True in [callback(step) for callback in callbacks]:

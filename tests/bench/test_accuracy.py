@@ -21,7 +21,7 @@ from torch_geometric.utils import stochastic_blockmodel_graph
 
 from gamlp_admm import propagation
 from gamlp_admm.bench import accuracy, peers
-from gamlp_admm.bench.accuracy import METHODS, Job, plan, run_jobs
+from gamlp_admm.bench.accuracy import METHODS, Job, Runner, plan, run_jobs
 from gamlp_admm.bench.summary import summarize
 from gamlp_admm.cli.main import commands, main
 from gamlp_admm.errors import InputError
@@ -60,11 +60,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Job, tuple[Any, ...]]]:
     """Replace training by a quick stand-in; return the list of what it is called with."""
     calls: list[tuple[Job, tuple[Any, ...]]] = []
 
-    def work(job: Job, tried: Any, root: str | None) -> dict[str, Any]:
+    def work(self: Runner, job: Job, tried: Any) -> dict[str, Any]:
         calls.append((job, tuple(tried)))
         return {**record(job, 0.5 + job.seed / 100), "result": record(job, 0.5)["result"] | {"settings": tried[-1]}}
 
-    monkeypatch.setattr(accuracy, "work", work)
+    monkeypatch.setattr(Runner, "__call__", work)
     return calls
 
 
@@ -159,25 +159,25 @@ def test_settings_are_chosen_with_the_first_seed(tmp_path: Path, runs: list[Any]
 def test_best_on_validation_is_the_earlier_of_equals(monkeypatch: pytest.MonkeyPatch) -> None:
     results = {1: (0.5, 0.9), 2: (0.7, 0.1), 3: (0.7, 0.8)}
 
-    def train(job: Job, settings: dict[str, int], root: str | None) -> dict[str, Any]:
+    def train(self: Runner, job: Job, settings: dict[str, int]) -> dict[str, Any]:
         val, test = results[settings["lr"]]
         return {"val_accuracy": val, "test_accuracy": test, "settings": settings}
 
-    monkeypatch.setattr(accuracy, "_train", train)
-    done = accuracy.work(Job("karate", "adam", 0), [{"lr": lr} for lr in results], None)
+    monkeypatch.setattr(Runner, "train", train)
+    done = Runner(None)(Job("karate", "adam", 0), [{"lr": lr} for lr in results])
     assert done["result"]["settings"] == {"lr": 2}
     assert [each["val_accuracy"] for each in done["tried"]] == [0.5, 0.7, 0.7]
 
 
 def test_a_failing_job_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[Any]) -> None:
-    quick = accuracy.work
+    quick = Runner.__call__
 
-    def work(job: Job, tried: Any, root: str | None) -> dict[str, Any]:
+    def work(self: Runner, job: Job, tried: Any) -> dict[str, Any]:
         if job.seed == 0:
             raise FloatingPointError("no longer finite")
-        return quick(job, tried, root)
+        return quick(self, job, tried)
 
-    monkeypatch.setattr(accuracy, "work", work)
+    monkeypatch.setattr(Runner, "__call__", work)
     outcomes = {o.job: o for o in run_jobs(plan(["karate"], ["pdadmm-g", "gcn"], [0, 1]), tmp_path)}
     errors = {str(job): o.error for job, o in outcomes.items()}
     assert errors == {
@@ -192,14 +192,14 @@ def test_a_failing_job_leaves_the_others(tmp_path: Path, monkeypatch: pytest.Mon
 def test_data_that_cannot_be_loaded_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[Any]
 ) -> None:
-    quick = accuracy.work
+    quick = Runner.__call__
 
-    def work(job: Job, tried: Any, root: str | None) -> dict[str, Any]:
+    def work(self: Runner, job: Job, tried: Any) -> dict[str, Any]:
         if job.dataset == "cora":
             raise InputError("cora: damaged")
-        return quick(job, tried, root)
+        return quick(self, job, tried)
 
-    monkeypatch.setattr(accuracy, "work", work)
+    monkeypatch.setattr(Runner, "__call__", work)
     outcomes = list(run_jobs(plan(["cora", "karate"], ["sgc", "gcn"], [0, 1]), tmp_path))
     assert [(o.job.dataset, o.skipped) for o in outcomes] == [("cora", True)] * 4 + [("karate", False)] * 4
     assert len(runs) == 4
@@ -445,7 +445,7 @@ def test_a_failure_is_one_line_and_status_1(
     def fail(*_: Any) -> None:
         raise FloatingPointError("no longer\nfinite")
 
-    monkeypatch.setattr(accuracy, "work", fail)
+    monkeypatch.setattr(Runner, "__call__", fail)
     arguments = [*KARATE, "--methods", "pdadmm-g", "--seeds", "3", "--out", str(tmp_path), "--quiet"]
     assert main(arguments) == 1
     assert capsys.readouterr().err == (
@@ -456,23 +456,24 @@ def test_a_failure_is_one_line_and_status_1(
 def test_ctrl_c_keeps_what_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, runs: list[Any]
 ) -> None:
-    quick = accuracy.work
+    quick = Runner.__call__
 
-    def work(job: Job, tried: Any, root: str | None) -> dict[str, Any]:
+    def work(self: Runner, job: Job, tried: Any) -> dict[str, Any]:
         if job.seed == 2:
             raise KeyboardInterrupt
-        return quick(job, tried, root)
+        return quick(self, job, tried)
 
-    monkeypatch.setattr(accuracy, "work", work)
+    monkeypatch.setattr(Runner, "__call__", work)
     arguments = [*KARATE, "--methods", "gcn", "--seeds", "0,1,2,3", "--out", str(tmp_path)]
     assert main(arguments) == 1
     message = f"interrupted: 2 of 4 results are in {tmp_path}; the same command goes on from there"
     assert capsys.readouterr().err == f"gamlp-admm: {message}\n"
-    monkeypatch.setattr(accuracy, "work", quick)
+    monkeypatch.setattr(Runner, "__call__", quick)
     assert main(arguments) == 0
     assert [job.seed for job, _ in runs] == [0, 1, 2, 3]
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_processes_and_ctrl_c(tmp_path: Path) -> None:
     """Two workers give the same as this process; a Ctrl-C on the terminal ends them and leaves one line."""
     one, two = tmp_path / "one", tmp_path / "two"
