@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -12,9 +12,6 @@ from gamlp_admm.cli import running
 from gamlp_admm.cli.options import Numbers, SectionCommand, flag, option
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.declaration import TRAINING
-
-if TYPE_CHECKING:
-    from gamlp_admm.experiment import Run
 
 
 @click.command(cls=SectionCommand, experiment=True)
@@ -70,13 +67,13 @@ def train(
     chosen = max(runs, key=lambda run: run.report["best"]["val_accuracy"] or 0.0)
     report = chosen.report if seeds is None else summarize(runs)
     if save is not None:
-        _save(chosen, save)
+        chosen.save(save)
     if plot is not None:
         reports.plot(chosen.report, plot)
     if log_dir is not None:
         files.write_text(log_dir / "run.json", running.dumps(report))
         files.write_history(log_dir / "history.csv", [run.report for run in runs])
-        _save(chosen, log_dir / "model.safetensors")
+        chosen.save(log_dir / "model.safetensors")
     if json is not None:
         running.write(json, running.dumps(report))
     if not quiet:
@@ -107,10 +104,3 @@ def _make_directory(option: str, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{option} {path} cannot be written ({error.strerror})") from None
-
-
-def _save(run: Run, path: Path) -> None:
-    from gamlp_admm.system.files import replacing
-
-    with replacing(path) as part:
-        run.save(part)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.datasets.raw import cache_folder, reading
+from gamlp_admm.errors import InputError
+from gamlp_admm.system.files import replacing
 
 
 def read_ogb(paths: list[Path]) -> Data:
@@ -53,14 +54,16 @@ def read_ogb(paths: list[Path]) -> Data:
         "edge_index": _read_csv(files["edge"], np.int64).T.contiguous(),
         "y": _read_csv(files["node-label"], np.int64).flatten(),
     }
-    for part, key in (("train", "train"), ("val", "valid"), ("test", "test")):
+    for split, key in (("train", "train"), ("val", "valid"), ("test", "test")):
         mask = torch.zeros(len(x), dtype=torch.bool)
         nodes = _read_csv(files[key], np.int64).flatten()
         with reading(files[key]):
             mask[nodes] = True
-        tensors[f"{part}_mask"] = mask
-    with contextlib.suppress(OSError):  # without a writable cache the next load is as slow as this one
-        _save(tensors, cached)
+        tensors[f"{split}_mask"] = mask
+    with contextlib.suppress(OSError, InputError):  # without a writable cache the next load is as slow as this one
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(cached) as part:
+            save_file(tensors, part)
     return Data(**tensors)
 
 
@@ -75,12 +78,3 @@ def _fingerprint(paths: list[Path]) -> str:
     """Return a name for the present contents of some files."""
     facts = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths)]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors so that the file is either absent or complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        unfinished = Path(scratch) / path.name
-        save_file(tensors, unfinished)
-        unfinished.replace(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.options import names_where
 from gamlp_admm.experiment.resolve import Resolved
+from gamlp_admm.system.files import write_text
 from gamlp_admm.training import checkpoint
 
 
@@ -27,13 +29,19 @@ def claim(directory: Path, used: Resolved) -> None:
     if used.resume and not has_checkpoint(directory, used.processes):
         missing = directory / checkpoint.file_name(0, used.processes)
         raise InputError(f"no checkpoint to resume from: {missing} does not exist")
+    checkpoint.make_directory(directory)
+    before = _noted(note) if note.exists() else config
+    for name, value in config.items():
+        if before.get(name, value) != value:
+            owner = f"checkpoint directory {directory} belongs to a run with {name}={before[name]}"
+            raise InputError(f"{owner}, not {value}")
+    write_text(note, json.dumps(config, indent=1))
+
+
+def _noted(note: Path) -> dict[str, Any]:
     try:
-        before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else config
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, value in config.items():
-            if before.get(name, value) != value:
-                owner = f"checkpoint directory {directory} belongs to a run with {name}={before[name]}"
-                raise InputError(f"{owner}, not {value}")
-        note.write_text(json.dumps(config, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"checkpoint directory {directory} cannot be written ({error.strerror})") from None
+        return dict(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{note}, which says whose checkpoint this is, cannot be read ({error}); remove it if it is this run's"
+        ) from None

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from gamlp_admm.errors import InputError, positive_integer, unknown
 from gamlp_admm.nn import activations
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.network import Network, Weights
+from gamlp_admm.system.files import replacing
 
 INITS = ("normal", "kaiming", "identity")
 
@@ -143,16 +145,23 @@ class GAMLP(nn.Module):
         layer.weight.copy_(W)
         layer.bias.copy_(b)
 
-    def save(self, path: str | Path, **metadata: Any) -> None:
-        """Write the model to one safetensors file (no pickle).
+    def save(self, path: str | Path | IO[bytes], **metadata: Any) -> None:
+        """Write the model to one safetensors file (no pickle), which replaces as a whole what was there.
 
         Args:
-            path: The file.
+            path: The file, or an open one, such as ``io.BytesIO``, to write to.
             metadata: What else to keep with it, JSON values, e.g. the augmentation that the model expects.
+
+        Raises:
+            InputError: The file cannot be written.
         """
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         header = {"gamlp": json.dumps(self.config), "metadata": json.dumps(metadata)}
-        save_file(tensors, str(path), metadata=header)
+        if not isinstance(path, str | os.PathLike):
+            path.write(save(tensors, header))
+            return
+        with replacing(Path(path)) as part:
+            save_file(tensors, str(part), metadata=header)
 
     @classmethod
     def load(cls, path: str | Path) -> tuple[GAMLP, dict[str, Any]]:

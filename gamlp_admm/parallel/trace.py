@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gamlp_admm.errors import InputError
+from gamlp_admm.system.files import write_text
 
 
 class Trace:
@@ -70,6 +71,6 @@ class Trace:
         ]
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            (directory / f"rank-{rank}.json").write_text(json.dumps({"traceEvents": events}))
         except OSError as error:
             raise InputError(f"trace directory {directory} cannot be written ({error.strerror})") from None
+        write_text(directory / f"rank-{rank}.json", json.dumps({"traceEvents": events}))

@@ -1,10 +1,11 @@
-"""Files of reports: checked before training, replaced as a whole."""
+"""Files that are written: checked beforehand, replaced as a whole."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,17 +36,30 @@ def check_writable(option: str, path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a new file beside ``path`` that takes its place when the block ends, and not if it raises."""
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, suffix=".part")
-    os.close(handle)
+    """Give a new file beside ``path`` that takes its place when the block ends, and not if it raises.
+
+    Raises:
+        InputError: There is no place for it.
+    """
+    part = path.absolute().parent / f"{secrets.token_hex(8)}.part"
+    with _named(path):
+        part.touch(exist_ok=False)
+        mode = part.stat().st_mode  # what the umask leaves
     try:
-        yield Path(name)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # mkstemp makes private files
-        os.replace(name, path)
+        yield part
+        with _named(path):
+            part.chmod(mode)  # safetensors makes the file anew, for its user alone
+            os.replace(part, path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gamlp_admm.errors import InputError
+from gamlp_admm.system.files import replacing
 
 
 def file_name(rank: int = 0, size: int = 1) -> str:
@@ -42,19 +41,23 @@ def save(
     Raises:
         InputError: The directory cannot be written.
     """
+    make_directory(directory)
+    with replacing(directory / file_name(rank, size)) as part:
+        plain = {key: t.detach().cpu().clone().contiguous() for key, t in tensors.items()}
+        save_file(plain, str(part), metadata={"run": json.dumps(header)})
+        barrier()
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory of a checkpoint if it is absent.
+
+    Raises:
+        InputError: It cannot be made.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=directory, suffix=".part")
-        os.close(handle)
     except OSError as error:
         raise InputError(f"checkpoint directory {directory} cannot be written ({error.strerror})") from None
-    try:
-        plain = {key: t.detach().cpu().clone().contiguous() for key, t in tensors.items()}
-        save_file(plain, name, metadata={"run": json.dumps(header)})
-        barrier()
-        os.replace(name, directory / file_name(rank, size))
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def load(directory: Path, rank: int = 0, size: int = 1) -> tuple[dict[str, Tensor], dict[str, Any]]:

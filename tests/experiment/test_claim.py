@@ -20,6 +20,21 @@ def test_a_checkpoint_belongs_to_one_experiment(tmp_path, change, resume):
         run(dataclasses.replace(base, **change, resume=resume))
 
 
+@pytest.mark.parametrize("damaged", ["", '{\n "dataset": "kar', "[1]", "3"])
+def test_a_damaged_note_of_a_checkpoint_is_named(tmp_path, damaged):
+    base = dataclasses.replace(KARATE, checkpoint=str(tmp_path))
+    run(base)
+    note = tmp_path / "experiment.json"
+    whole = note.read_text()
+    note.write_text(damaged)
+    with pytest.raises(InputError, match=rf"^{note}, .*, cannot be read \(.*\); remove it") as error:
+        run(dataclasses.replace(base, iterations=9, resume=True))
+    assert "\n" not in str(error.value)
+    note.unlink()
+    run(dataclasses.replace(base, iterations=9, resume=True))
+    assert json.loads(note.read_text()) == json.loads(whole)
+
+
 def test_a_finished_run_can_be_continued(tmp_path):
     base = dataclasses.replace(KARATE, checkpoint=str(tmp_path))
     run(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import pickle
 from itertools import pairwise
@@ -142,6 +143,37 @@ def test_save_and_load(dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.M
     x = randn(5, 7, dtype=dtype)
     assert torch.equal(loaded(x), model(x))
     assert loaded(x).dtype == dtype
+
+
+def test_save_to_an_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, buffer = GAMLP(7, 5, 3, 4), io.BytesIO()
+    model.save(buffer, operator="sym")
+    assert not list(tmp_path.iterdir())
+    model.save("model", operator="sym")
+    assert Path("model").read_bytes() == buffer.getvalue()
+    with open("other", "wb") as file:
+        model.save(file, operator="sym")
+    assert Path("other").read_bytes() == buffer.getvalue()
+
+
+def test_a_failed_save_leaves_the_model_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, path = GAMLP(7, 5, 3, 4), tmp_path / "model"
+    model.save(path)
+    before = path.read_bytes()
+
+    def fail(tensors: Any, part: str, **_: Any) -> None:
+        Path(part).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gamlp_admm.nn.gamlp.save_file", fail)
+    with pytest.raises(KeyboardInterrupt):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    absent = tmp_path / "no" / "folder" / "model"
+    with pytest.raises(InputError, match=rf"^{absent} cannot be written \(No such file or directory\)$"):
+        model.save(absent)
 
 
 def write(tensors: dict[str, torch.Tensor], header: dict[str, str] | None, path: Path) -> None:
