@@ -49,7 +49,7 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     Raises:
         InputError: An option is wrong, or the data set cannot be loaded.
     """
-    used = experiment.resolve()
+    used = _resolved(experiment, process_group)
     data: Any = None
 
     def load() -> Prepared:
@@ -63,6 +63,13 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
 
     with _threads(used.threads):
         return replace(on_first(load, process_group), data=data)
+
+
+def _resolved(experiment: Experiment | Resolved, process_group: Any) -> Resolved:
+    # A group has as many processes as it has, whatever the options say.
+    if process_group is not None and experiment.processes != size(process_group):
+        experiment = replace(experiment, processes=size(process_group))
+    return experiment.resolve()
 
 
 def run(
@@ -87,9 +94,7 @@ def run(
         InputError: An option or the data set is wrong.
         FloatingPointError: The iterates are no longer finite.
     """
-    if process_group is not None and experiment.processes != size(process_group):
-        experiment = replace(experiment, processes=size(process_group))
-    used = experiment.resolve()
+    used = _resolved(experiment, process_group)
     first = is_first(process_group)
     if used.checkpoint is not None:
         on_first(lambda: claim(Path(str(used.checkpoint)), used), process_group)

@@ -1,6 +1,7 @@
 """Whose a checkpoint's directory is."""
 
 import dataclasses
+import json
 
 import pytest
 
