@@ -49,7 +49,7 @@ def compare(
 
     quiet = running.start_quietly(options, quiet)
     experiment = Experiment.of(options)
-    plan = comparisons.plan(experiment, codecs or comparisons.CODECS, seeds or (0,))
+    plan = comparisons.plan(experiment, codecs or comparisons.COMPARED, seeds or (0,))
     running.check_files({"csv": csv, "json": json}, plot)
     if running.handed_over(plan[0][1]):
         return

@@ -24,8 +24,9 @@ et al., Interspeech 2014.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -35,11 +36,83 @@ from gamlp_admm.codecs.grids import FittedGrid, Grid, ListedGrid, UniformGrid
 from gamlp_admm.codecs.integers import Delta, Scaled
 from gamlp_admm.errors import InputError, unknown
 
-__all__ = ["CODECS", "Cast", "Codec", "Delta", "FittedGrid", "Grid", "ListedGrid", "Scaled", "UniformGrid", "codec"]
+__all__ = [
+    "CODECS",
+    "Cast",
+    "Codec",
+    "Delta",
+    "FittedGrid",
+    "Grid",
+    "ListedGrid",
+    "Scaled",
+    "UniformGrid",
+    "codec",
+    "register_codec",
+]
 
-INTEGERS = ("int8", "int4", "int2")
-CODECS = ("full", *FORMATS, *INTEGERS, *(f"{name}-delta" for name in INTEGERS), "grid:LOW:HIGH:POINTS")
 NAMED_GRIDS = {"paper": UniformGrid(-1.0, 20.0, 22), "released": UniformGrid(-1.0, 2.0, 1000)}
+Parse: TypeAlias = Callable[[str], "Codec | FittedGrid"]
+"""From what follows a codec's name, after a colon, to the codec; an empty text if nothing does."""
+
+
+def _cast(name: str, rest: str) -> Cast:
+    if rest:
+        raise ValueError
+    return Cast(name)
+
+
+def _scaled(bits: int, delta: bool, rest: str) -> Codec:
+    block = re.fullmatch(r"([1-9]\d*)?(-delta)?", rest)
+    if block is None or (delta and rest):
+        raise ValueError
+    scaled = Scaled(bits, int(block[1]) if block[1] else None)
+    return Delta(scaled) if delta or block[2] else scaled
+
+
+def _grid(rest: str) -> Codec | FittedGrid:
+    kind, *numbers = rest.split(":") if rest else ["auto"]
+    if kind == "auto" and len(numbers) <= 1:
+        return FittedGrid(*map(int, numbers))
+    if kind in NAMED_GRIDS and not numbers:
+        return NAMED_GRIDS[kind]
+    if not numbers:
+        return ListedGrid([float(value) for value in kind.split(";")])
+    high, points = numbers
+    return UniformGrid(float(kind), float(high), int(points))
+
+
+CODECS: dict[str, Parse] = {
+    **{name: partial(_cast, name) for name in ("full", *FORMATS)},
+    **{f"int{bits}": partial(_scaled, bits, False) for bits in (8, 4, 2)},
+    **{f"int{bits}-delta": partial(_scaled, bits, True) for bits in (8, 4, 2)},
+    "grid": _grid,
+}
+"""The codecs by name: how what follows the name is read."""
+
+FORMS = {
+    **{name: f"{name}, {name}:BLOCK, {name}-delta, {name}:BLOCK-delta" for name in ("int8", "int4", "int2")},
+    "grid": "grid:LOW:HIGH:POINTS, grid:V;V;V, grid:auto:POINTS, grid:paper, grid:released",
+}
+"""What messages say of the forms of a codec's text, where there are more than its name."""
+
+
+def register_codec(name: str, parse: Parse, form: str = "") -> None:
+    """Make a codec known by name, on the command line too.
+
+    Args:
+        name: The name; what follows it in a text, after a colon, is handed to ``parse``.
+        parse: Returns the codec. A ``ValueError`` says that the text is wrong.
+        form: What a message says is allowed then.
+
+    Raises:
+        InputError: The name is taken, or has a character that separates rules (:mod:`gamlp_admm.codecs.plan`).
+    """
+    if name in CODECS:
+        raise InputError(f"codec {name!r} is there already")
+    if not re.fullmatch(r"[a-z][a-z0-9_-]+", name):
+        raise InputError(f"codec {name!r}: allowed: two or more lower-case letters, digits, _ and -, a letter first")
+    CODECS[name] = parse
+    FORMS[name] = form or name
 
 
 def codec(spec: Any) -> Codec | FittedGrid:
@@ -55,31 +128,12 @@ def codec(spec: Any) -> Codec | FittedGrid:
         return spec
     if isinstance(spec, Tensor) or (isinstance(spec, Sequence) and not isinstance(spec, str)):
         return ListedGrid(spec)
-    spec = str(spec)
-    if spec == "full" or spec in FORMATS:
-        return Cast(spec)
-    if match := re.fullmatch(r"int([842])(?::([1-9]\d*))?(-delta)?", spec):
-        bits, block, delta = match.groups()
-        scaled = Scaled(int(bits), int(block) if block else None)
-        return Delta(scaled) if delta else scaled
-    if spec == "grid" or spec.startswith("grid:"):
-        return _grid(spec)
-    raise unknown("codec", spec, CODECS)
-
-
-def _grid(spec: str) -> Codec | FittedGrid:
-    kind, *numbers = spec.split(":")[1:] or ["auto"]
+    name, _, rest = str(spec).partition(":")
+    if name not in CODECS:
+        raise unknown("codec", str(spec), [FORMS[known] if known == "grid" else known for known in CODECS])
     try:
-        if kind == "auto" and len(numbers) <= 1:
-            return FittedGrid(*map(int, numbers))
-        if kind in NAMED_GRIDS and not numbers:
-            return NAMED_GRIDS[kind]
-        if not numbers:
-            return ListedGrid([float(value) for value in kind.split(";")])
-        high, points = numbers
-        return UniformGrid(float(kind), float(high), int(points))
+        return CODECS[name](rest)
     except InputError:
         raise
     except ValueError:
-        forms = "grid:LOW:HIGH:POINTS, grid:V;V;V, grid:auto:POINTS, grid:paper, grid:released"
-        raise InputError(f"codec {spec!r}: allowed: {forms}") from None
+        raise InputError(f"codec {spec!r}: allowed: {FORMS.get(name, name)}") from None

@@ -24,7 +24,7 @@ from gamlp_admm.training.result import Callback
 if TYPE_CHECKING:
     import pandas as pd
 
-CODECS = ("fp32", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
+COMPARED = ("fp32", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
 
 
 def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, Resolved]]:
@@ -118,7 +118,7 @@ class Comparison:
 
 def compare(
     experiment: Experiment,
-    codecs: Sequence[str] = CODECS,
+    codecs: Sequence[str] = COMPARED,
     seeds: Sequence[int] = (0,),
     callbacks: Sequence[Callback] = (),
 ) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from gamlp_admm.cli import main
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment
 from gamlp_admm.experiment import runner as experiments
-from gamlp_admm.experiment.comparison import CODECS, Comparison, compare, fp32_bytes, plan
+from gamlp_admm.experiment.comparison import COMPARED, Comparison, compare, fp32_bytes, plan
 from gamlp_admm.report import plot_comparison
 
 SMALL = Experiment(dataset="karate", operator="sym", hops=1, hidden=16, layers=5, iterations=3, grow=(2, 5))
@@ -127,7 +127,7 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_command_needs_no_options_beyond_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*COMMAND, "--quiet", "--csv", "-"]) == 0
     out = capsys.readouterr().out
-    assert [row["codec"] for row in csv.DictReader(io.StringIO(out))] == list(CODECS)
+    assert [row["codec"] for row in csv.DictReader(io.StringIO(out))] == list(COMPARED)
 
 
 def test_command_in_processes(tmp_path: Path) -> None:
