@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch_geometric.data import Data
 
-from gamlp_admm.datasets import readers
+from gamlp_admm.datasets import ogb  # noqa: F401 (makes its reader known)
 from gamlp_admm.datasets.info import DatasetInfo, dataset_info
-from gamlp_admm.datasets.ogb import read_ogb
 from gamlp_admm.datasets.pyg import PREFIX, load_pyg
 from gamlp_admm.datasets.raw import default_root, ensure_raw
+from gamlp_admm.datasets.readers import READERS
 from gamlp_admm.datasets.splits import draw_split
 from gamlp_admm.errors import InputError
-
-LOADERS: dict[str, Callable[[list[Path]], Data]] = {
-    "planetoid": readers.read_planetoid,
-    "gnn-benchmark": readers.read_gnn_benchmark,
-    "flickr": readers.read_flickr,
-    "idx": readers.read_idx,
-    "karate": readers.read_karate,
-    "digits": readers.read_digits,
-    "digits-knn": readers.read_digits_knn,
-    "ogb": read_ogb,
-}
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
     """
     paths = ensure_raw(info, root)
     try:
-        data = LOADERS[info.loader](paths)
+        data = READERS[info.loader](paths)
         data.validate()  # PyG raises a ValueError on edges between nodes that do not exist
     except ValueError as error:
         raise InputError(f"{info.name}: {error}") from error

@@ -22,10 +22,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.datasets.raw import cache_folder, reading
+from gamlp_admm.datasets.readers import reader
 from gamlp_admm.errors import InputError
 from gamlp_admm.system.files import replacing
 
 
+@reader("ogb")
 def read_ogb(paths: list[Path]) -> Data:
     """Read an OGB node-property data set with one label a node, directed as OGB stores it.
 

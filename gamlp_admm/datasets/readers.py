@@ -10,8 +10,9 @@ import gzip
 import json
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -25,7 +26,30 @@ from torch_geometric.io.planetoid import read_file
 from gamlp_admm.datasets.raw import reading
 from gamlp_admm.errors import InputError
 
+Reader: TypeAlias = Callable[[list[Path]], Data]
+"""From the raw files of a data set, none for those that come with a library, to its data."""
 
+READERS: dict[str, Reader] = {}
+"""The readers by the name that a data set's description gives as its ``loader``."""
+
+
+def reader(name: str) -> Callable[[Reader], Reader]:
+    """Return a decorator that makes a reader known by name.
+
+    Raises:
+        InputError: The name is taken.
+    """
+    if name in READERS:
+        raise InputError(f"reader {name!r} is there already")
+
+    def register(function: Reader) -> Reader:
+        READERS[name] = function
+        return function
+
+    return register
+
+
+@reader("planetoid")
 def read_planetoid(paths: list[Path]) -> Data:
     """Read Cora, CiteSeer or PubMed: the eight files ``ind.<name>.*``, masks of the public split included.
 
@@ -54,6 +78,7 @@ def read_planetoid(paths: list[Path]) -> Data:
             raise InputError(f"the raw files in {folder} do not belong together; {remedy}") from None
 
 
+@reader("gnn-benchmark")
 def read_gnn_benchmark(paths: list[Path]) -> Data:
     """Read one of the Amazon and Coauthor graphs: a single npz file; features are made dense and binary.
 
@@ -74,6 +99,7 @@ def read_gnn_benchmark(paths: list[Path]) -> Data:
         return parse_npz(arrays, to_undirected=True)
 
 
+@reader("flickr")
 def read_flickr(paths: list[Path]) -> Data:
     """Read Flickr: ``adj_full.npz``, ``feats.npy``, ``class_map.json`` and ``role.json``.
 
@@ -112,6 +138,7 @@ def read_flickr(paths: list[Path]) -> Data:
     return data
 
 
+@reader("idx")
 def read_idx(paths: list[Path]) -> Data:
     """Read images and their labels from idx files, as MNIST and Fashion-MNIST come; there is no graph.
 
@@ -180,6 +207,7 @@ def _times(sizes: Iterable[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
+@reader("karate")
 def read_karate(_: list[Path]) -> Data:
     """Make Zachary's karate club, with the one training node a class that PyG marks in it.
 
@@ -189,6 +217,7 @@ def read_karate(_: list[Path]) -> Data:
     return KarateClub()[0]
 
 
+@reader("digits")
 def read_digits(_: list[Path]) -> Data:
     """Make scikit-learn's bundled digits, without a graph.
 
@@ -205,6 +234,7 @@ def read_digits(_: list[Path]) -> Data:
     )
 
 
+@reader("digits-knn")
 def read_digits_knn(_: list[Path]) -> Data:
     """Make scikit-learn's bundled digits, joined by a 10-nearest-neighbour graph.
 

@@ -12,7 +12,8 @@ from torch_geometric.utils import contains_self_loops, is_undirected
 
 from gamlp_admm.datasets import dataset_info, dataset_names, default_root, list_datasets, load_dataset, raw
 from gamlp_admm.datasets.info import PACKAGE, catalogue_folder, in_checkout
-from gamlp_admm.datasets.loading import LOADERS, read_data
+from gamlp_admm.datasets.loading import read_data
+from gamlp_admm.datasets.readers import READERS
 from gamlp_admm.datasets.splits import RULES
 from gamlp_admm.errors import InputError
 
@@ -66,7 +67,7 @@ def test_description_is_complete(name):
     assert info.name == name
     assert info.task == "node-classification"
     assert info.kind in ("graph", "plain")
-    assert info.loader in LOADERS
+    assert info.loader in READERS
     assert info.split in RULES
     assert all((info.title, info.licence, info.origin, info.url.startswith("https://")))
     assert min(info.nodes, info.features, info.classes, info.train, info.val, info.test) > 0
