@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gamlp_admm.system.former import keep_former_names
 from gamlp_admm.system.lazy import exports
 
 if TYPE_CHECKING:
@@ -38,3 +39,4 @@ __getattr__, __dir__ = exports(
         "load_dataset": "gamlp_admm.datasets",
     },
 )
+keep_former_names()

@@ -14,6 +14,7 @@ import click
 
 from gamlp_admm.errors import InputError, InputWarning, Interrupted, NeighbourError, ProcessFailed, Stopped, unknown
 from gamlp_admm.system import torchrun
+from gamlp_admm.system.extensions import load_extensions
 
 PROGRAM = "gamlp-admm"
 
@@ -30,6 +31,7 @@ def execute(commands: click.Command, args: Sequence[str] | None) -> int:
     """
     try:
         with _one_line_warnings():
+            load_extensions()
             arguments = sys.argv[1:] if args is None else [*map(str, args)]
             code = commands.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=arguments)
             sys.stdout.flush()

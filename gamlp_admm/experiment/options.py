@@ -9,7 +9,7 @@ help is quick.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, TypeAlias, TypeVar, get_type_hints
 
@@ -281,6 +281,12 @@ class Options:
         given = {name: value for name, value in values.items() if value is not None}
         own: dict[str, Any] = {name: given[name] for name in given.keys() - _REGISTERED.keys()}
         return cls(**own, more=tuple((name, given[name]) for name in _REGISTERED if name in given))
+
+    def changed(self: Self, values: Mapping[str, Any]) -> Self:
+        """Return options with other values of some, by name, those of other packages among them."""
+        own = {name: value for name, value in values.items() if name not in _REGISTERED}
+        more = {**dict(self.more), **{name: value for name, value in values.items() if name in _REGISTERED}}
+        return replace(self, **own, more=tuple(more.items()))
 
     def values(self) -> dict[str, Any]:
         """Return the value of every option, by name."""

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from gamlp_admm.errors import InputWarning
 from gamlp_admm.system.allocator import keep_freed_memory
+from gamlp_admm.system.extensions import load_extensions
 
 T = TypeVar("T")
 
@@ -113,6 +114,7 @@ def _start(make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...]) 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", InputWarning)
     keep_freed_memory()
+    load_extensions()
     _made.append(make(*arguments))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +153,7 @@ class Space:
         for name, values in ends.items():
             for value in values:
                 try:
-                    replace(experiment, **self.options({**first, name: value}, experiment)).resolve()
+                    experiment.changed(self.options({**first, name: value}, experiment)).resolve()
                 except InputError as error:
                     raise InputError(f"search {name}={value}: {error}") from None
 

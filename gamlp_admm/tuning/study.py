@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,9 +113,9 @@ class Search:
             trial = self.study.ask(self.distributions)
             options = self.space.options(trial.params, self.experiment)
             try:
-                used = _tidy(replace(self.experiment, **options).resolve())
+                used = _tidy(self.experiment.changed(options).resolve())
             except InputError as error:
-                row = _row(self.space, replace(self.experiment, **options), Measured([], [], 0.0, str(error)))
+                row = _row(self.space, self.experiment.changed(options), Measured([], [], 0.0, str(error)))
                 self._tell(trial, {**row, "options": options})
                 continue
             same = [row for row in rows if row["state"] == "complete" and row["config"] == _config(used)]
@@ -132,7 +132,7 @@ class Search:
         missing = [(row, seed) for row in chosen for seed in seeds if self._final(row, seed) is None]
         self.finals_total = len(missing)
         for row, seed in missing:
-            yield Task(replace(self.experiment, **row["config"]), (seed,), finalist=row["number"])
+            yield Task(self.experiment.changed(row["config"]), (seed,), finalist=row["number"])
 
     def record(self, task: Task, measured: Measured) -> None:
         """Keep what a task gave."""
@@ -205,7 +205,7 @@ class Search:
         """Keep a trial that Optuna did not propose; it learns from it if it could have."""
         from optuna.trial import TrialState, create_trial
 
-        chosen = self.space.chosen(replace(self.experiment, **row["config"]))
+        chosen = self.space.chosen(self.experiment.changed(row["config"]))
         known = row["state"] == "complete" and chosen is not None
         made = create_trial(
             state=TrialState.COMPLETE if known else TrialState.FAIL,
@@ -264,7 +264,7 @@ def _tidy(used: Resolved) -> Resolved:
     """Return options without the rounding errors of what follows from others, such as ρ = 3 · 0.1."""
     values = {name: getattr(used, name) for name in searchable()}
     tidy: dict[str, Any] = {name: float(f"{v:.10g}") for name, v in values.items() if isinstance(v, float)}
-    return replace(used, **tidy)
+    return used.changed(tidy)
 
 
 def _plain(value: Any) -> Any:
