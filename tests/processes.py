@@ -1,4 +1,4 @@
-"""What the processes of the parallel tests run; spawned, so it must be importable and cheap to import."""
+"""What the processes of the parallel tests run, and how they start."""
 
 from __future__ import annotations
 
@@ -159,8 +159,12 @@ def _process(rank: int, size: int, folder: str, function: Any, arguments: tuple[
 
 
 def spawn(size: int, folder: Path, function: Any, *arguments: Any, timeout: float = 100.0, check: bool = True) -> None:
-    """Run ``function(rank, folder, *arguments)`` in processes of one group; end them all after ``timeout`` seconds."""
-    context = multiprocessing.get_context("spawn")
+    """Run ``function(rank, folder, *arguments)`` in processes of one group; end them all after ``timeout`` seconds.
+
+    They are forks of a process that has only imported the package: as new as started ones, without seconds of imports.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["gamlp_admm.algorithms", "gamlp_admm.parallel.launch"])
     processes = [
         context.Process(target=_process, args=(rank, size, str(folder), function, arguments)) for rank in range(size)
     ]
@@ -242,7 +246,7 @@ def coded_shards(rank: int, folder: str) -> None:
 
 def consensus(rank: int, folder: str, name: str) -> None:
     """Train a network, with half of each batch in each of two processes; note the weights and the all-reduces."""
-    import test_optim
+    from optim import test_optim
 
     group = dist.group.WORLD
     make = {
