@@ -42,11 +42,6 @@ def gamlp(capsys):
     return call
 
 
-def process(*args, **more):
-    command = [sys.executable, "-m", "gamlp_admm", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **more)
-
-
 # help
 
 
@@ -288,7 +283,7 @@ def test_ctrl_c_before_training(gamlp, monkeypatch):
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")
-def test_ctrl_c_writes_a_checkpoint_to_resume_from(tmp_path):
+def test_ctrl_c_writes_a_checkpoint_to_resume_from(gamlp, tmp_path):
     args = [*KARATE, "--checkpoint", str(tmp_path), "--checkpoint-every", "1", "--json", "-", "--quiet"]
     command = [sys.executable, "-m", "gamlp_admm", *args]
     with subprocess.Popen([*command, "--iterations", "1000000"], stderr=subprocess.PIPE, text=True) as running:
@@ -301,9 +296,9 @@ def test_ctrl_c_writes_a_checkpoint_to_resume_from(tmp_path):
     assert err.startswith("gamlp-admm: interrupted at iteration ")
     assert err.count("\n") == 1
     reached = int(err.split("iteration ")[1].split(":")[0])
-    resumed = process(*args, "--iterations", reached + 3, "--resume")
-    assert resumed.returncode == 0
-    history = json.loads(resumed.stdout)["history"]
+    status, resumed, _ = gamlp(*args, "--iterations", reached + 3, "--resume")
+    assert status == 0
+    history = json.loads(resumed)["history"]
     assert [record["iteration"] for record in history] == list(range(1, reached + 4))
 
 

@@ -17,6 +17,7 @@ from gamlp_admm import GAMLP, Backprop
 from gamlp_admm.cli import main
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, run
+from gamlp_admm.parallel import launch
 
 
 @pytest.fixture(scope="module")
@@ -167,16 +168,23 @@ def test_processes_and_torchrun_give_the_report_of_one_process(tmp_path):
     ("arguments", "says"),
     [
         (["--dataset", "digit-knn"], "did you mean 'digits-knn'"),
-        (["--root", "{tmp}", "--dataset", "pyg:Planetoid:nowhere"], "nowhere"),
         (["--node-shards", "3"], "node_shards 3 does not divide"),
         (["--algorithm", "adam"], "adam runs in one process"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(tmp_path, arguments, says):
-    done = command(*DIGITS, "--processes", 2, *(a.replace("{tmp}", str(tmp_path)) for a in arguments))
+def test_wrong_input_starts_no_process(arguments, says, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "start", lambda *_: pytest.fail("started processes"))
+    assert main([*DIGITS, "--processes", "2", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert says in err
+
+
+def test_wrong_input_that_the_processes_find_is_one_line_and_status_2(tmp_path):
+    done = command(*DIGITS, "--processes", 2, "--root", tmp_path, "--dataset", "pyg:Planetoid:nowhere")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert says in done.stderr
+    assert "nowhere" in done.stderr
     assert not done.stdout
 
 
