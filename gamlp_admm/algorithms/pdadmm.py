@@ -165,7 +165,8 @@ class PdADMM(ADMM):
         decay_to: What weight decay draws the hidden layers between equal widths to: ``identity``, so that a deep
             network decays to a shallow one, or ``zero``, as in the papers. All other layers decay to zero.
         scale: ``unit``: features are centred and measured in units of their own, so that the penalties mean the same
-            whatever their scale and number (:mod:`gamlp_admm.training.units`); ``none``: they are taken as they are.
+            whatever their scale and number (:mod:`gamlp_admm.training.coordinates`); ``none``: they are taken as they
+            are.
         solver: How the quadratic p and W blocks are solved: ``linesearch``, ``backtracking`` or ``exact``.
         tau: First step denominator that ``backtracking`` tries.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,

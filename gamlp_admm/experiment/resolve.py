@@ -16,7 +16,8 @@ from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY
 from gamlp_admm.experiment.options import Options, declared, names_where, recipe_names
 from gamlp_admm.experiment.recipe import checked, read_recipe
-from gamlp_admm.training.trainer import Trainer, depths
+from gamlp_admm.training.growth import depths
+from gamlp_admm.training.trainer import Trainer
 
 PDADMM = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
 """The algorithms that recipes are tuned for."""

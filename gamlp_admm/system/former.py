@@ -27,7 +27,7 @@ FORMER = {
     "data": "training.rows",
     "engine": "admm.engine",
     "evaluation": "training.evaluation",
-    "features": "training.features",
+    "features": "training.coordinates",
     "history": "training.result",
     "labels": "transforms.augment_labels",
     "launch": "parallel.launch",
@@ -45,7 +45,7 @@ FORMER = {
     "team": "parallel.team",
     "trace": "parallel.trace",
     "trainers": "algorithms",
-    "units": "training.units",
+    "units": "training.coordinates",
 }
 """Where the contents of a module of 0.1.0 stand now."""
 

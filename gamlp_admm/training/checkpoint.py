@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from gamlp_admm.errors import InputError
+from gamlp_admm.nn.network import Weights
+from gamlp_admm.parallel.team import Team
 from gamlp_admm.system.files import replacing
 
 
@@ -84,3 +88,69 @@ def load(directory: Path, rank: int = 0, size: int = 1) -> tuple[dict[str, Tenso
         raise InputError(f"no checkpoint to resume from: {path} does not exist") from None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(f"{path} is not a readable checkpoint ({str(error).splitlines()[0]})") from None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What of a run goes into a checkpoint and comes back, in one process.
+
+    Attributes:
+        identity: What a run that goes on must have in common with this one, by name; JSON values.
+        layers: The layers owned.
+        position: How far the run is.
+        result: Its history, best and last record.
+        bytes_sent: What the session has sent.
+        session: The session's state.
+        features: What the features' coordinates need beside the weights.
+        best: The best weights so far, or ``None``.
+    """
+
+    identity: dict[str, Any]
+    layers: list[int]
+    position: list[Any]
+    result: dict[str, Any]
+    bytes_sent: int
+    session: dict[str, Tensor]
+    features: dict[str, Tensor]
+    best: Weights | None
+
+    def write(self, directory: Path, team: Team) -> None:
+        """Write the checkpoint, all processes together."""
+        header = {name: getattr(self, name) for name in HEADER}
+        tensors = {f"session.{name}": t for name, t in self.session.items()}
+        tensors |= {f"features.{name}": t for name, t in self.features.items()}
+        for l, (W, b) in enumerate(self.best or []):
+            tensors |= {f"best.{l}.W": W, f"best.{l}.b": b}
+        save(directory, tensors, header, team.rank, team.size, team.barrier)
+
+    @classmethod
+    def read(cls, directory: Path, identity: dict[str, Any], team: Team, device: torch.device) -> Snapshot:
+        """Read a checkpoint.
+
+        Args:
+            directory: Where :meth:`write` put it.
+            identity: That of the run that goes on.
+            team: The processes.
+            device: Where the tensors go.
+
+        Raises:
+            InputError: There is no readable checkpoint, or another run wrote it.
+        """
+        tensors, header = load(directory, team.rank, team.size)
+        for name, value in identity.items():
+            saved = header["identity"].get(name)
+            if saved != value:
+                raise InputError(f"the checkpoint in {directory} was made with {name}={saved}, not {value}")
+
+        def of(kind: str) -> dict[str, Tensor]:
+            return {k.removeprefix(f"{kind}."): t.to(device) for k, t in tensors.items() if k.startswith(f"{kind}.")}
+
+        best = of("best")
+        pairs = [(best[f"{l}.W"], best[f"{l}.b"]) for l in range(len(best) // 2)] or None
+        return cls(
+            **{name: header[name] for name in HEADER}, session=of("session"), features=of("features"), best=pairs
+        )
+
+
+HEADER = ("identity", "layers", "position", "result", "bytes_sent")
+"""What of a snapshot is not a tensor."""

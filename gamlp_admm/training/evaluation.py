@@ -8,7 +8,7 @@ from torch import Tensor
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network, Weights, linears
 from gamlp_admm.parallel.channel import LocalChannel
-from gamlp_admm.training.features import Features
+from gamlp_admm.training.coordinates import Features
 from gamlp_admm.training.rows import SPLITS, NodeData
 
 CHUNK = 4096  # rows of one step of the forward pipeline; fixed, so that the bits do not depend on the processes

@@ -1,12 +1,11 @@
-"""One call of fit, in one process: stages of growth, iterations, evaluation, selection and checkpoints."""
+"""One call of fit, in one process: iterations, evaluations and checkpoints, stage of growth after stage of growth."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -18,27 +17,39 @@ from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.balance import layer_costs
 from gamlp_admm.parallel.team import Pair, Team
-from gamlp_admm.training import checkpoint
+from gamlp_admm.training.checkpoint import Snapshot
+from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.evaluation import Evaluator
-from gamlp_admm.training.features import Features, compress, compressed_width
-from gamlp_admm.training.result import Callback, Progress, Result
+from gamlp_admm.training.gathering import gather
+from gamlp_admm.training.growth import grown_from, kept, passing, shapes
+from gamlp_admm.training.options import FitOptions
+from gamlp_admm.training.result import Progress, Result
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.schedules import Record
+from gamlp_admm.training.selection import Selection, exhausted
 from gamlp_admm.training.session import Algorithm, Stage
-from gamlp_admm.training.units import Units
 
 
-def grown_from(depth: int, before: int) -> list[int | None]:
-    """Return, for each layer of a network grown from ``before`` to ``depth`` layers, which layer it was.
+@dataclass
+class Position:
+    """How far a run is.
 
-    New layers (``None``), which start as identities, go in before the last one.
-
-    Source: greedy layerwise growth, TNNLS 2022, Section VI. With ReLU the function is unchanged by identity layers.
+    Attributes:
+        stage: Number of the stage of growth, from 0.
+        iteration: Iterations so far, over all stages.
+        stage_start: Of them, those before this stage.
+        seconds: Time in iterations.
+        bytes_before: What stages before this one sent.
     """
-    return [*range(before - 1), *[None] * (depth - before), before - 1]
+
+    stage: int = 0
+    iteration: int = 0
+    stage_start: int = 0
+    seconds: float = 0.0
+    bytes_before: int = 0
 
 
-class Run:
+class Loop:
     """One call of fit, in one process.
 
     Args:
@@ -46,9 +57,7 @@ class Run:
         model: The network, which receives the selected weights at the end.
         nodes: This process's rows; their features are measured in the run's units, in place.
         the_risk: The risk.
-        stages: Depth of each stage of growth.
-        iterations: Iterations of each stage.
-        seed: Draws the start weights; ``None`` for those of the model.
+        options: What is asked for.
         team: The processes, and the layers of each.
         like: Gives dtype and device.
     """
@@ -59,288 +68,223 @@ class Run:
         model: GAMLP,
         nodes: NodeData,
         the_risk: Risk,
-        stages: list[int],
-        iterations: int,
-        seed: int | None,
+        options: FitOptions,
         team: Team,
         like: Tensor,
     ) -> None:
-        self.trainer, self.model, self.risk, self.nodes = trainer, model, the_risk, nodes
-        self.team, self.like = team, like
-        self.stages, self.iterations = stages, iterations
+        self.trainer, self.model, self.nodes, self.risk = trainer, model, nodes, the_risk
+        self.options, self.team, self.like = options, team, like
         self.evaluator = Evaluator(nodes, the_risk, model.network)
         self.schedule = trainer.penalty_schedule()
         self.result = Result(converges=None if model.network.residual else trainer.converges(model.f))
+        self.selection = Selection(self.result, options.select)
         self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
-        self.stage = self.iteration = self.stage_start = 0  # iteration counts over all stages
-        self.seconds = self.wait_seconds = 0.0
-        self.bytes_before = 0
-        self.wire_before: Counter[int] = Counter()
-        self.best: Weights | None = None
-        self.finite: Weights = []  # the newest weights known to be finite
-        self.session_failed = False
-        self.features: Features | None = None
-        self._plan(stages[0])
-        sources = [*range(stages[0] - 1), model.num_layers - 1]
-        weights = model.initial_weights([sources[l] for l in team.layers], seed, unit_rows=trainer.scale == "unit")
-        weights = [(W.to(like), b.to(like)) for W, b in weights]
-        self.units: Units | None = None
-        if nodes.x is not None:
-            W, b = weights[0]
-            if trainer.scale == "unit":
-                self.units = Units.of(nodes.x[: nodes.num_train], self.num_train, team.row_sum)
-                self.units.measure_(nodes.x)
-                if seed is None:
-                    W, b = self.units.enter(W, b)
-            self.features = self._features(W)
-            weights[0] = (self.features.enter(W), b)
-        self._start(weights)
-
-    def _features(self, W: Tensor, unit: bool = False) -> Features:
-        x = self.nodes.x
-        assert x is not None
-        train = x[: self.nodes.num_train]
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
-        compressible = self.trainer.compressible and self.team.num_shards == 1
-        return compress(train, x, W, unit) if compressible else Features(train, x)
+        compressible = trainer.compressible and team.num_shards == 1
+        self.coordinates = Coordinates(nodes, trainer.scale, compressible, self.num_train, team.row_sum)
+        self.position = Position()
+        self.wait_seconds = 0.0
+        self.wire_before: Counter[int] = Counter()
+        self._plan()
+        layers = [kept(model.num_layers, self.depth)[l] for l in team.layers]
+        drawn = model.initial_weights(layers, options.seed, unit_rows=trainer.scale == "unit")
+        weights = [(W.to(like), b.to(like)) for W, b in drawn]
+        self._start(self.coordinates.enter(weights, measured=options.seed is not None))
 
-    def _plan(self, depth: int) -> None:
-        config = self.model.config
-        widths = [config["in_channels"], *[config["hidden_channels"]] * (depth - 1), config["out_channels"]]
-        self.shapes = list(zip(widths[1:], widths[:-1], strict=True))
-        rows = self.num_train // self.team.num_shards
-        solved = list(self.shapes)
-        if self.trainer.compressible and self.team.num_shards == 1:
-            solved[0] = (widths[1], compressed_width(rows, widths[0]))
-        self.team.plan(layer_costs(solved, rows))
+    @property
+    def depth(self) -> int:
+        """Depth of the network in this stage."""
+        return self.options.stages[self.position.stage]
+
+    def _plan(self) -> None:
+        # Divides the layers of this stage among the processes.
+        self.shapes = shapes(self.model.config, self.depth)
+        (n_out, n_in), *rest = self.shapes
+        solved = [(n_out, self.coordinates.width(n_in)), *rest]
+        self.team.plan(layer_costs(solved, self.num_train // self.team.num_shards))
 
     def _start(self, weights: Weights) -> None:
-        self.finite = weights
+        self.selection.finite = weights
         self.channel = self.team.channel()
         stage = Stage(
-            self.nodes,
-            self.features,
-            weights,
-            self.shapes,
-            self.risk,
-            self.model.network,
-            self.num_train,
-            self.team,
+            data=self.nodes,
+            features=self.coordinates.features,
+            weights=weights,
+            shapes=self.shapes,
+            risk=self.risk,
+            network=self.model.network,
+            num_train=self.num_train,
+            team=self.team,
         )
         self.session = self.trainer.start(stage)
 
-    def _leave(self, weights: Weights) -> Weights:
-        if self.features is None:
-            return weights
-        (W, b), *rest = weights
-        W = self.features.leave(W)
-        return [(W, b) if self.units is None else self.units.leave(W, b), *rest]
+    def run(self) -> Result:
+        """Train, and give the model the selected weights whatever happens."""
+        if self.options.resume:
+            self._resume()
+        how, diverged = self.options.gather, False
+        try:
+            self._train()
+        except FloatingPointError:  # which all processes see alike
+            diverged = True
+            raise
+        except BaseException:  # of which other processes know nothing
+            how = "none"
+            raise
+        finally:
+            newest = self.selection.finite if diverged else self.session.weights()
+            weights = self.coordinates.leave(self.selection.chosen(newest))
+            gather(self.model, weights, self.depth, self.team, how, self.like)
+        self.result.processes = self.team.collect(self._summary())
+        return self.result
 
     @property
     def _stage_records(self) -> list[Record]:
-        return [r for r in self.result.history if r["iteration"] > self.stage_start]
+        return [r for r in self.result.history if r["iteration"] > self.position.stage_start]
 
-    def train(
-        self,
-        patience: int | None,
-        evaluate_every: int,
-        callbacks: Sequence[Callback],
-        checkpoint_dir: str | Path | None,
-        checkpoint_every: int | None,
-    ) -> None:
+    def _train(self) -> None:
+        options, position = self.options, self.position
         stopped = False
         while not stopped:
-            within = self.iteration - self.stage_start
-            if within >= self.iterations or self._exhausted(patience):
-                if self.stage + 1 == len(self.stages):
+            within = position.iteration - position.stage_start
+            if within >= options.iterations or exhausted(self._stage_records, options.patience):
+                if position.stage + 1 == len(options.stages):
                     break
                 self._grow()
                 continue
             self._iterate()
-            if (within + 1) % evaluate_every == 0 or within + 1 == self.iterations:
+            if (within + 1) % options.evaluate_every == 0 or within + 1 == options.iterations:
                 self._evaluate()
-                progress = Progress(
-                    self.result.history[-1],
-                    self.iterations * len(self.stages),
-                    self.team.parts,
-                    lambda: self._leave(self.session.weights()),
-                )
-                answers = [callback(progress) for callback in callbacks]
-                stopped = self.team.maximum(float(True in answers)) > 0
-            if checkpoint_dir and checkpoint_every and self.iteration % checkpoint_every == 0:
-                self.save(Path(checkpoint_dir))
-        if checkpoint_dir:
-            self.save(Path(checkpoint_dir))
+                stopped = self._called_back()
+            if options.checkpoint_every and position.iteration % options.checkpoint_every == 0:
+                self._save()
+        self._save()
 
     def _iterate(self) -> None:
-        factor = self.schedule(self._stage_records, self.iteration - self.stage_start)
+        position = self.position
+        factor = self.schedule(self._stage_records, position.iteration - position.stage_start)
         begin, waited = _now(self.like), self.team.trace.wait
-        self.session.iterate(self.iteration + 1, factor)
-        self.seconds += _now(self.like) - begin
+        self.session.iterate(position.iteration + 1, factor)
+        position.seconds += _now(self.like) - begin
         self.wait_seconds += self.team.trace.wait - waited
-        self.iteration += 1
+        position.iteration += 1
 
     def _evaluate(self) -> None:
-        weights, depth = self.session.weights(), self.stages[self.stage]
-        with self.team.trace.span("evaluate", "compute"):
+        weights = self.session.weights()
+        record = self._record(weights)
+        if not (math.isfinite(record["train_loss"]) and math.isfinite(record["objective"])):
+            raise FloatingPointError(
+                f"iteration {record['iteration']}: the objective is no longer finite; the best weights are kept"
+            )
+        self.result.history.append(record)
+        self.selection.note(record, weights, final=self.depth == self.options.stages[-1])
+
+    def _record(self, weights: Weights) -> Record:
+        # What all processes measure, in one sum over them.
+        team, features = self.team, self.coordinates.features
+        with team.trace.span("evaluate", "compute"):
             own = self.session.layer_terms()
-            z = self.evaluator.outputs(weights, self.team.layers, self.features, self.channel, self.team.owns_last)
-        terms = own.new_zeros(len(own), depth)
-        terms[:, list(self.team.layers)] = own
+            z = self.evaluator.outputs(weights, team.layers, features, self.channel, team.owns_last)
+        terms = own.new_zeros(len(own), self.depth)
+        terms[:, list(team.layers)] = own
         sent = own.new_tensor([self.session.bytes_sent])
-        totals = self.team.total(torch.cat([terms.flatten(), sent, self.evaluator.sums(z).to(own)]))
+        totals = team.total(torch.cat([terms.flatten(), sent, self.evaluator.sums(z).to(own)]))
         layers, (sent,), sums = torch.split(totals, [terms.numel(), 1, len(totals) - terms.numel() - 1])
         objective, *residuals = layers.reshape(terms.shape).sum(1).tolist()
-        record: Record = {
-            "iteration": self.iteration,
-            "layers": depth,
+        return {
+            "iteration": self.position.iteration,
+            "layers": self.depth,
             "objective": objective,
             "primal_residual": residuals[0] if residuals else None,
             "dual_residual": math.sqrt(residuals[1]) if len(residuals) > 1 else None,
             **self.evaluator.measures(sums),
-            "seconds": self.team.maximum(self.seconds),
-            "bytes_sent": self.bytes_before + int(sent),
+            "seconds": team.maximum(self.position.seconds),
+            "bytes_sent": self.position.bytes_before + int(sent),
         }
-        if not (math.isfinite(record["train_loss"]) and math.isfinite(record["objective"])):
-            raise FloatingPointError(
-                f"iteration {self.iteration}: the objective is no longer finite; the best weights are kept"
-            )
-        self.result.history.append(record)
-        self.finite = weights
-        self.result.last = {k: record[k] for k in ("iteration", "train_accuracy", "val_accuracy", "test_accuracy")}
-        score, best = record["val_accuracy"], self.result.best
-        final = depth == self.stages[-1]
-        if final and (score is None or not best or score > best["val_accuracy"]):
-            self.result.best = {k: record[k] for k in ("iteration", "val_accuracy", "test_accuracy")}
-            self.best = weights
 
-    def _exhausted(self, patience: int | None) -> bool:
-        scores = [r["val_accuracy"] for r in self._stage_records]
-        if patience is None or len(scores) <= patience or scores[0] is None:
-            return False
-        return len(scores) - 1 - scores.index(max(scores)) >= patience
+    def _called_back(self) -> bool:
+        # Whether any process's callbacks want to stop.
+        progress = Progress(
+            self.result.history[-1],
+            self.options.iterations * len(self.options.stages),
+            self.team.parts,
+            lambda: self.coordinates.leave(self.session.weights()),
+        )
+        answers = [callback(progress) for callback in self.options.callbacks]
+        return self.team.maximum(float(True in answers)) > 0
 
     def _grow(self) -> None:
-        before, parts = self.stages[self.stage], self.team.parts
-        self.stage += 1
-        self.stage_start = self.iteration
-        self.bytes_before = self.result.history[-1]["bytes_sent"]
+        before, parts, weights = self.depth, self.team.parts, self.session.weights()
         self.wire_before.update(self.session.wire_bytes())
-        weights = self.session.weights()
-        depth = self.stages[self.stage]
-        self._plan(depth)
+        self.position.stage += 1
+        self.position.stage_start = self.position.iteration
+        self.position.bytes_before = self.result.history[-1]["bytes_sent"]
+        self._plan()
 
-        def identity(layer: int) -> Pair:
-            return self._passing(*self.shapes[layer])
+        def new(layer: int) -> Pair:
+            return passing(self.model.network, self.shapes[layer], self.like)
 
-        self._start(self.team.move(weights, parts, grown_from(depth, before), identity))
+        self._start(self.team.move(weights, parts, grown_from(self.depth, before), new))
 
-    def _passing(self, n_out: int, n_in: int) -> Pair:
-        # W and b of a layer that passes its input on: by itself, or by its residual connection.
-        W = torch.zeros(n_out, n_in) if self.model.network.residual else torch.eye(n_out, n_in)
-        return W.to(self.like), torch.zeros(n_out).to(self.like)
-
-    def finish(self, select: str, gather: str) -> None:
-        """Give the model the selected weights."""
-        chosen = self.finite if self.session_failed else self.session.weights()
-        if select == "best" and self.best is not None:
-            chosen = self.best
-        if not self.result.best and self.result.last:  # stopped before the final depth
-            last = self.result.last
-            self.result.best = {k: last[k] for k in ("iteration", "val_accuracy", "test_accuracy")}
-        depth = self.stages[self.stage]
-        targets = [i for i, l in enumerate(grown_from(self.model.num_layers, depth)) if l is not None]
-        own = dict(zip(self.team.layers, self._leave(chosen), strict=True))
-        for layer in range(self.model.num_layers):
-            if layer in targets:
-                source = targets.index(layer)
-                pair = own.get(source)
-                if gather != "none":
-                    pair = self._shared(source, pair)
-            else:
-                n = self.model.config["hidden_channels"]
-                pair = self._passing(n, n)
-            if pair is not None and (gather != "first" or self.team.rank == 0):
-                self.model.set_layer(layer, *pair)
-
-    def _shared(self, layer: int, pair: Pair | None) -> Pair:
-        n_out, n_in = self.shapes[layer]
-        if pair is None:
-            pair = (self.like.new_empty(n_out, n_in), self.like.new_empty(n_out))
-        pair = (pair[0].contiguous(), pair[1].contiguous())
-        self.team.share_layer(layer, pair)
-        return pair
-
-    def summary(self) -> Record:
-        """Return this process's entry of :attr:`Result.processes`."""
+    def _summary(self) -> Record:
         layers = self.team.layers
         return {
             "rank": self.team.rank,
             "layers": [layers[0] + 1, layers[-1] + 1] if layers else None,
-            "seconds": self.seconds,
+            "seconds": self.position.seconds,
             "wait_seconds": self.wait_seconds,
             "wire_bytes": dict(self.wire_before + Counter(self.session.wire_bytes())),
         }
 
-    # --- checkpoints ---
-
     def _identity(self) -> dict[str, Any]:
+        # What a run that goes on from a checkpoint of this one must have in common with it.
         return {
             "algorithm": self.trainer.algorithm,
             **self.trainer.settings(),
             **self.model.config,
             "rows": list(self.nodes.sizes),
             "dtype": str(self.like.dtype),
-            "grow": self.stages,
+            "grow": list(self.options.stages),
             "processes": [self.team.rank, self.team.size, self.team.num_shards],
         }
 
-    def save(self, directory: Path) -> None:
-        tensors = {f"session.{k}": t for k, t in self.session.tensors().items()}
-        if self.features is not None:
-            tensors |= {f"features.{k}": t for k, t in self.features.state().items()}
-        for l, (W, b) in enumerate(self.best or []):
-            tensors |= {f"best.{l}.W": W, f"best.{l}.b": b}
-        header = {
-            "identity": self._identity(),
-            "layers": list(self.team.layers),
-            "result": {"history": self.result.history, "best": self.result.best, "last": self.result.last},
-            "position": [self.stage, self.iteration, self.stage_start, self.seconds, self.bytes_before],
-            "bytes_sent": self.session.bytes_sent,
-        }
-        checkpoint.save(directory, tensors, header, self.team.rank, self.team.size, self.team.barrier)
-
-    def load(self, directory: Path) -> None:
-        tensors, header = checkpoint.load(directory, self.team.rank, self.team.size)
-        for name, value in self._identity().items():
-            saved = header["identity"].get(name)
-            if saved != value:
-                raise InputError(f"the checkpoint in {directory} was made with {name}={saved}, not {value}")
-        result = header["result"]
-        self.result.history, self.result.best, self.result.last = (
-            result["history"],
-            result["best"],
-            result["last"],
+    def _save(self) -> None:
+        if self.options.checkpoint_dir is None:
+            return
+        features, result = self.coordinates.features, self.result
+        snapshot = Snapshot(
+            identity=self._identity(),
+            layers=list(self.team.layers),
+            position=list(astuple(self.position)),
+            result={"history": result.history, "best": result.best, "last": result.last},
+            bytes_sent=self.session.bytes_sent,
+            session=self.session.tensors(),
+            features={} if features is None else features.state(),
+            best=self.selection.best,
         )
-        self.stage, self.iteration, self.stage_start, self.seconds, self.bytes_before = header["position"]
-        tensors = {name: t.to(self.like.device) for name, t in tensors.items()}
-        self._plan(self.stages[self.stage])
-        if header["layers"] != list(self.team.layers):
-            raise InputError(f"the checkpoint in {directory} was made with another balance of the layers")
-        if "features.outside" in tensors:
-            self.features = self._features(tensors["features.outside"], unit=True)
-        count = sum(name.startswith("best.") for name in tensors) // 2
-        self.best = [(tensors[f"best.{l}.W"], tensors[f"best.{l}.b"]) for l in range(count)] or None
-        self._start([(torch.zeros(s).to(self.like), torch.zeros(s[0]).to(self.like)) for s in self._own_shapes()])
-        self.session.restore({k.removeprefix("session."): t for k, t in tensors.items() if k.startswith("session.")})
-        self.session.bytes_sent = header["bytes_sent"]
-        self.finite = self.session.weights()
+        snapshot.write(self.options.checkpoint_dir, self.team)
 
-    def _own_shapes(self) -> list[tuple[int, int]]:
-        shapes = [self.shapes[l] for l in self.team.layers]
-        if self.features is not None:
-            shapes[0] = (shapes[0][0], self.features.train.shape[1])
-        return shapes
+    def _resume(self) -> None:
+        directory = self.options.checkpoint_dir
+        assert directory is not None
+        saved = Snapshot.read(directory, self._identity(), self.team, self.like.device)
+        self.position = Position(*saved.position)
+        self._plan()
+        if saved.layers != list(self.team.layers):
+            raise InputError(f"the checkpoint in {directory} was made with another balance of the layers")
+        if "outside" in saved.features:
+            self.coordinates.fix(saved.features["outside"], unit=True)
+        for name, value in saved.result.items():
+            setattr(self.result, name, value)
+        self.selection.best = saved.best
+        like, features = self.like, self.coordinates.features
+        own = [self.shapes[l] for l in self.team.layers]
+        if features is not None:
+            own[0] = (own[0][0], features.train.shape[1])
+        self._start([(torch.zeros(shape).to(like), torch.zeros(shape[0]).to(like)) for shape in own])
+        self.session.restore(saved.session)
+        self.session.bytes_sent = saved.bytes_sent
+        self.selection.finite = self.session.weights()
 
 
 def _now(like: Tensor) -> float:

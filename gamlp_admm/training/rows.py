@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.parallel.team import Team
 
 SPLITS = ("train", "val", "test")
 
@@ -98,6 +100,44 @@ def node_data(
         sizes=tuple(len(r) for r in rows.values()),
         weight=None if weight is None else weight.to(like),
     )
+
+
+def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: Tensor, team: Team) -> NodeData:
+    """Return each process's shard of the rows; features only where the first layer is owned.
+
+    The first process checks the data and hands out rows; all processes learn of an error.
+
+    Args:
+        checked: Returns all rows, by :func:`node_data`; called in the first process only.
+        widths: Columns of the features and of the targets.
+        like: A tensor of the rows' device and dtype.
+        team: The processes.
+
+    Raises:
+        InputError: ``checked`` raised it, in whichever process.
+    """
+    shards: list[NodeData] = []
+    header: Any = None
+    if team.rank == 0:
+        try:
+            shards = checked().shards(team.num_shards)
+            header = [(shard.sizes, shard.weight is not None) for shard in shards]
+        except InputError as error:
+            header = str(error)
+    header = team.from_first(header)
+    if isinstance(header, str):
+        raise InputError(header)
+    sizes, weighted = header[team.shard]
+
+    def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
+        held = [getattr(shard, name) for shard in shards] if team.rank == 0 else None
+        return team.rows_from_first(held, shape, like, everyone)
+
+    x = rows("x", (sum(sizes), widths[0]), everyone=False)
+    y = rows("y", (sum(sizes), widths[1]), everyone=True)
+    weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
+    assert y is not None
+    return NodeData(x, y, tuple(sizes), weight)
 
 
 def _required(data: Any, name: str) -> Tensor:

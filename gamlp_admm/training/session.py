@@ -11,7 +11,7 @@ from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.team import Team
-from gamlp_admm.training.features import Features
+from gamlp_admm.training.coordinates import Features
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.schedules import Schedule, constant
 
@@ -88,7 +88,7 @@ class Algorithm(ABC):
     """What the loop needs of an algorithm. What is so whatever its settings can be asked of the class.
 
     Attributes:
-        scale: ``unit`` where features have units of their own (:mod:`gamlp_admm.training.units`), or ``none``.
+        scale: ``unit`` where features have units of their own (:mod:`gamlp_admm.training.coordinates`), or ``none``.
         distributable: Whether the layers may be owned by several processes.
         residual: Whether networks with residual connections can be trained.
         grows: Whether deep networks are grown unless something else is asked for.

@@ -10,43 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputError, positive_integer, unknown
+from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.gamlp import GAMLP
-from gamlp_admm.nn.losses import Risk, risk
+from gamlp_admm.nn.losses import risk
 from gamlp_admm.parallel.balance import explicit
 from gamlp_admm.parallel.team import ProcessTeam, Team
 from gamlp_admm.parallel.trace import Trace
-from gamlp_admm.training.loop import Run
+from gamlp_admm.training.coordinates import SCALES
+from gamlp_admm.training.growth import depths
+from gamlp_admm.training.loop import Loop
+from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
-from gamlp_admm.training.rows import NodeData, node_data
+from gamlp_admm.training.rows import NodeData, distributed, node_data
 from gamlp_admm.training.session import Algorithm
-from gamlp_admm.training.units import SCALES
-
-GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Depths that ``grow="auto"`` passes through on the way to the final one."""
-
-
-def depths(grow: Sequence[int] | str | None, num_layers: int) -> list[int]:
-    """Return the depth of each stage.
-
-    Args:
-        grow: The depths; ``auto`` for those of :data:`GROWTH` below ``num_layers``, from 5 layers on; ``None`` for
-            one stage.
-        num_layers: The final depth.
-
-    Raises:
-        InputError: ``grow`` does not rise from at least 2 to ``num_layers``.
-    """
-    if grow == "auto":
-        grow = [*(d for d in GROWTH if d < num_layers), num_layers] if num_layers >= 5 else None
-    if not grow:
-        return [num_layers]
-    if isinstance(grow, str):
-        raise unknown("grow", grow, ("auto", "depths such as (2, 5, 10)", "None"))
-    stages = list(grow)
-    if stages != sorted(set(stages)) or stages[0] < 2 or stages[-1] != num_layers:
-        raise InputError(f"grow {stages} must rise from at least 2 layers to the model's {num_layers}")
-    return stages
 
 
 @dataclass(frozen=True)
@@ -58,8 +34,8 @@ class Trainer(Algorithm):
             ``squared_hinge``.
         class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
         scale: ``unit``: features are centred and measured in units of their own while training, so that penalties mean
-            the same whatever the features' scale and number (:mod:`gamlp_admm.training.units`); ``none``: they are
-            taken as they are, as in the papers. The trained model takes them as they are in any case.
+            the same whatever the features' scale and number (:mod:`gamlp_admm.training.coordinates`); ``none``: they
+            are taken as they are, as in the papers. The trained model takes them as they are in any case.
     """
 
     loss: str = field(default="cross_entropy", kw_only=True)
@@ -144,86 +120,48 @@ class Trainer(Algorithm):
             FloatingPointError: The iterates are no longer finite.
             NeighbourError: Another process failed, or did not answer within ``timeout``.
         """
-        iterations = positive_integer("iterations", iterations)
-        evaluate_every = positive_integer("evaluate_every", evaluate_every)
-        patience = None if patience is None else positive_integer("patience", patience)
-        checkpoint_every = None if checkpoint_every is None else positive_integer("checkpoint_every", checkpoint_every)
-        if select not in ("best", "last"):
-            raise InputError(f"select {select!r}: allowed: best, last")
-        if (resume or checkpoint_every) and checkpoint_dir is None:
-            raise InputError("resume and checkpoint_every need checkpoint_dir")
-        if gather not in ("all", "first", "none"):
-            raise InputError(f"gather {gather!r}: allowed: all, first, none")
+        directory = None if checkpoint_dir is None else Path(checkpoint_dir)
+        stages = depths(None if grow == "auto" and (seed is None or not self.grows) else grow, model.num_layers)
+        options = FitOptions(
+            stages,
+            iterations,
+            seed,
+            patience,
+            evaluate_every,
+            select,
+            callbacks,
+            directory,
+            checkpoint_every,
+            resume,
+            gather,
+        )
         if model.network.residual and not self.residual:
             raise InputError(f"{self.algorithm} does not train networks with residual connections")
-        stages = depths(None if grow == "auto" and (seed is None or not self.grows) else grow, model.num_layers)
         trace = Trace(record=trace_dir is not None)
+        team = self._team(process_group, node_shards, balance, timeout, trace)
+        if balance is not None:
+            explicit(balance, model.num_layers, team.num_stages)
+        the_risk, weight = risk(self.loss), next(model.parameters())
+        like = torch.empty(0, dtype=weight.dtype, device=team.device if weight.is_meta else weight.device)
+        widths = model.config["in_channels"], model.config["out_channels"]
+
+        def checked() -> NodeData:
+            return node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
+
+        nodes = distributed(checked, widths, like, team)
+        try:
+            return Loop(self, model, nodes, the_risk, options, team, like).run()
+        finally:
+            if trace_dir is not None:
+                trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
+
+    def _team(
+        self, process_group: Any, node_shards: int, balance: Sequence[int] | None, timeout: float, trace: Trace
+    ) -> Team:
         if process_group is None:
             if node_shards != 1:
                 raise InputError("node_shards needs a process_group")
-            team = Team(trace)
-        elif self.distributable:
-            team = ProcessTeam(process_group, node_shards, balance, timeout, trace)
-        else:
+            return Team(trace)
+        if not self.distributable:
             raise InputError(f"{self.algorithm} runs in one process")
-        if balance is not None:
-            explicit(balance, model.num_layers, team.num_stages)
-        the_risk = risk(self.loss)
-        weight = next(model.parameters())
-        like = torch.empty(0, dtype=weight.dtype, device=team.device if weight.is_meta else weight.device)
-        nodes = self._distributed_data(data, model, the_risk, like, node_weight, team)
-        run = Run(self, model, nodes, the_risk, stages, iterations, seed, team, like)
-        if resume:
-            run.load(Path(str(checkpoint_dir)))
-        try:
-            run.train(patience, evaluate_every, callbacks, checkpoint_dir, checkpoint_every)
-        except FloatingPointError:  # which all processes see alike
-            run.session_failed = True
-            raise
-        except BaseException:  # of which other processes know nothing
-            gather = "none"
-            raise
-        finally:
-            run.finish(select, gather)
-            if trace_dir is not None:
-                trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
-        run.result.processes = team.collect(run.summary())
-        return run.result
-
-    def _distributed_data(
-        self, data: Any, model: GAMLP, the_risk: Risk, like: Tensor, node_weight: Tensor | None, team: Team
-    ) -> NodeData:
-        # The first process checks the data and hands out rows; all processes learn of an error.
-        shards: list[NodeData] = []
-        header: Any = None
-        if team.rank == 0:
-            try:
-                nodes = node_data(
-                    data,
-                    model.config["in_channels"],
-                    model.config["out_channels"],
-                    the_risk,
-                    like,
-                    node_weight,
-                    self.class_weight,
-                )
-                shards = nodes.shards(team.num_shards)
-                header = [(shard.sizes, shard.weight is not None) for shard in shards]
-            except InputError as error:
-                header = str(error)
-        header = team.from_first(header)
-        if isinstance(header, str):
-            raise InputError(header)
-        sizes, weighted = header[team.shard]
-        first = team.rank == 0
-
-        def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
-            return team.rows_from_first(
-                [getattr(shard, name) for shard in shards] if first else None, shape, like, everyone
-            )
-
-        x = rows("x", (sum(sizes), model.config["in_channels"]), everyone=False)
-        y = rows("y", (sum(sizes), model.config["out_channels"]), everyone=True)
-        weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
-        assert y is not None
-        return NodeData(x, y, tuple(sizes), weight)
+        return ProcessTeam(process_group, node_shards, balance, timeout, trace)

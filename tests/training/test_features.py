@@ -13,8 +13,8 @@ from gamlp_admm.nn.losses import risk
 from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
+from gamlp_admm.training.coordinates import CompressedFeatures, Features, compress, compressed_width
 from gamlp_admm.training.evaluation import Evaluator
-from gamlp_admm.training.features import CompressedFeatures, Features, compress, compressed_width
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.session import Session, Stage
 
@@ -118,7 +118,7 @@ def test_only_what_gets_narrower_is_compressed(n: int, columns: int, narrower: b
 
 
 def test_many_rows_are_not_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gamlp_admm.training.features.MOST_ROWS", 6)
+    monkeypatch.setattr("gamlp_admm.training.coordinates.MOST_ROWS", 6)
     x = randn(N, COLUMNS)
     assert not isinstance(compress(x, x, randn(2, COLUMNS)), CompressedFeatures)
     assert compressed_width(N, COLUMNS) == COLUMNS

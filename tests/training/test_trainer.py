@@ -18,10 +18,10 @@ from torch import Tensor
 from gamlp_admm import GAMLP, Backprop, PdADMM, PdADMMG, Result
 from gamlp_admm.algorithms import ADMMSession, trainer
 from gamlp_admm.errors import InputError, InputWarning
-from gamlp_admm.training.loop import grown_from
+from gamlp_admm.training.growth import depths, grown_from
 from gamlp_admm.training.result import Progress
 from gamlp_admm.training.session import Stage
-from gamlp_admm.training.trainer import Trainer, depths
+from gamlp_admm.training.trainer import Trainer
 
 KEYS = [
     "iteration", "layers", "objective", "primal_residual", "dual_residual", "train_loss", "train_accuracy",

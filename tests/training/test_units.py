@@ -17,8 +17,8 @@ from gamlp_admm.admm.blocks import Rule
 from gamlp_admm.algorithms import Anderson, pdadmm, trainer
 from gamlp_admm.algorithms.common import regularizer_terms, update_W
 from gamlp_admm.errors import InputError
+from gamlp_admm.training.coordinates import Units
 from gamlp_admm.training.trainer import Trainer
-from gamlp_admm.training.units import Units
 
 
 def whole(x: Tensor) -> Tensor:

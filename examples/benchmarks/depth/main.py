@@ -30,8 +30,8 @@ from gamlp_admm.algorithms import trainer
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.experiment import environment
 from gamlp_admm.system.allocator import keep_freed_memory
+from gamlp_admm.training.growth import depths as stages_of
 from gamlp_admm.training.result import Result
-from gamlp_admm.training.trainer import depths as stages_of
 from gamlp_admm.transforms import AugmentFeatures
 
 HERE = Path(__file__).parent

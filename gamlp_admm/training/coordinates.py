@@ -1,0 +1,222 @@
+r"""The coordinates of the first layer while a run goes on: units of the features, and a basis of their row space.
+
+**Units**, so that penalties mean the same whatever the data's. With m the mean of the training rows :math:`x_i` and
+:math:`s = \sqrt{\frac1N \sum_i \|x_i - m\|^2}`, the solver sees :math:`\tilde x = (x - m)/s`: centred rows whose mean
+square norm is 1. Its first layer is the model's in other coordinates, :math:`\tilde W x̃ + \tilde b = W x + b` with
+:math:`\tilde W = s W` and :math:`\tilde b = b + W m`, so the model that comes out takes the features as they are.
+Features times a constant, plus a constant, give the same x̃ and so the same run. Since N rows have
+:math:`\|\tilde X\|_F^2 = N`, weight decay μ is to ν as the ridge of a regression on rows of unit length is to 1,
+whatever the number of columns.
+
+**Compression**, where there are fewer training rows than columns (Cora: 140 rows, 7,165 columns): it changes no
+iterate, since all gradients of the first layer lie in the row space of X.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.nn.network import Weights
+from gamlp_admm.training.rows import NodeData
+
+SCALES = ("unit", "none")
+
+
+@dataclass(frozen=True)
+class Units:
+    """Origin and length of what features are measured in.
+
+    Attributes:
+        origin: m, ``[d]``.
+        length: s > 0, a scalar tensor.
+    """
+
+    origin: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, train: Tensor, num_rows: int, row_sum: Callable[[Tensor], Tensor]) -> Units:
+        """Measure training rows.
+
+        Args:
+            train: The rows that this process has, ``[N, d]``.
+            num_rows: Their number over all shards.
+            row_sum: Sum over the shards of the rows.
+        """
+        origin = row_sum(train.sum(0)) / num_rows
+        squares = torch.stack([(rows - origin).square().sum() for rows in torch.split(train, 4096)]).sum()
+        length = (row_sum(squares) / num_rows).sqrt()
+        return cls(origin, torch.where(length > 0, length, 1))  # where all rows are the same, any unit will do
+
+    def measure_(self, x: Tensor) -> None:
+        """Replace rows ``[N, d]`` by their measures, in place: features may fill most of the memory."""
+        x.sub_(self.origin).div_(self.length)
+
+    def enter(self, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return W̃ ``[h, d]`` and b̃ ``[h]`` of the first layer's W and b."""
+        return W * self.length, b + W @ self.origin
+
+    def leave(self, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first layer's W ``[h, d]`` and b ``[h]`` of W̃ and b̃."""
+        W = W / self.length
+        return W, b - W @ self.origin
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a run, training rows for the solver and evaluated rows for the forward pass, used as they are.
+
+    Attributes:
+        train: Features of the training rows that the solver sees, ``[N, n_in]``.
+        evaluated: Features of all rows that are evaluated, ``[N_all, d]``.
+    """
+
+    train: Tensor
+    evaluated: Tensor
+
+    def enter(self, W: Tensor) -> Tensor:
+        """Return the first layer's weights ``[h, d]`` in the solver's coordinates, ``[h, n_in]``."""
+        return W
+
+    def leave(self, W: Tensor) -> Tensor:
+        """Return the first layer's weights ``[h, d]`` from the solver's coordinates."""
+        return W
+
+    def products(self, W: Tensor, low: int, high: int) -> Tensor:
+        """Return evaluated rows low…high−1 times the first layer's weights (in the solver's coordinates)."""
+        return self.evaluated[low:high] @ W.T
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint must keep beside the weights."""
+        return {}
+
+
+@dataclass(frozen=True)
+class CompressedFeatures(Features):
+    r"""Features in an orthonormal basis of their row space, :math:`X = \tilde X V^T`.
+
+    With :math:`W = \tilde W V^T + \operatorname{diag}(c)\,W_⊥`, :math:`W_⊥` the unit rows of what lies outside, the
+    gradient of every block objective is :math:`\tilde G V^T + μ \operatorname{diag}(c) W_⊥`: the outside part is only
+    ever scaled. So the solver carries c as one more column of W̃, beside a column of zeros in X̃. Products, norms and
+    step lengths are then those of the uncompressed run, without any change to the block updates.
+
+    Attributes:
+        basis: V, ``[d, r]``.
+        outside: W_⊥, ``[h, d]``.
+        offset: Evaluated rows times W_⊥ᵀ, ``[N_all, h]``.
+    """
+
+    basis: Tensor
+    outside: Tensor
+    offset: Tensor
+
+    def enter(self, W: Tensor) -> Tensor:
+        """See :meth:`Features.enter`; ``W`` must have the outside part that the compression was made for."""
+        inside = W @ self.basis
+        outside = W - inside @ self.basis.T
+        return torch.cat([inside, (outside * self.outside).sum(1, keepdim=True)], 1)
+
+    def leave(self, W: Tensor) -> Tensor:
+        """See :meth:`Features.leave`."""
+        return torch.addmm(W[:, -1:] * self.outside, W[:, :-1], self.basis.T)
+
+    def products(self, W: Tensor, low: int, high: int) -> Tensor:
+        """See :meth:`Features.products`."""
+        return torch.addmm(self.offset[low:high] * W[:, -1], self.evaluated[low:high], W[:, :-1].T)
+
+    def state(self) -> dict[str, Tensor]:
+        """See :meth:`Features.state`."""
+        return {"outside": self.outside}
+
+
+MOST_ROWS = 5_000  # the basis costs 4 N² d operations, once
+
+
+def compressed_width(num_rows: int, num_columns: int) -> int:
+    """Return the number of columns that :func:`compress` leaves of N × d training features."""
+    return num_rows + 1 if 0 < num_rows + 1 < num_columns and num_rows <= MOST_ROWS else num_columns
+
+
+def compress(train: Tensor, evaluated: Tensor, W: Tensor, unit: bool = False) -> Features:
+    """Compress features if that makes them narrower.
+
+    Args:
+        train: Training rows, ``[N, d]``.
+        evaluated: All rows that are evaluated, ``[N_all, d]``.
+        W: The first layer's weights when training starts, ``[h, d]``.
+        unit: Whether ``W`` is W_⊥ already, as a checkpoint kept it.
+
+    Returns:
+        :class:`CompressedFeatures` if N + 1 < d and N is at most 5,000, else :class:`Features`.
+    """
+    N, d = train.shape
+    if compressed_width(N, d) == d:
+        return Features(train, evaluated)
+    V, R = torch.linalg.qr(train.T.double())
+    V = V.to(train.dtype)
+    inside = torch.cat([R.T.to(train.dtype), train.new_zeros(N, 1)], 1)
+    outside = W if unit else torch.nn.functional.normalize(W - (W @ V) @ V.T)
+    return CompressedFeatures(inside, evaluated @ V, V, outside, evaluated @ outside.T)
+
+
+class Coordinates:
+    """The coordinates of one run, in one process; where the first layer is not owned, there is nothing to change.
+
+    Args:
+        nodes: This process's rows; their features are measured in place.
+        scale: ``unit`` for units of their own, or ``none``.
+        compressible: Whether features may be compressed.
+        num_train: Training rows over all shards.
+        row_sum: Sum over the shards of the rows.
+
+    Attributes:
+        features: Features in these coordinates, once weights have entered them.
+    """
+
+    def __init__(
+        self, nodes: NodeData, scale: str, compressible: bool, num_train: int, row_sum: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.nodes, self.compressible = nodes, compressible
+        self.units: Units | None = None
+        self.features: Features | None = None
+        if scale == "unit" and nodes.x is not None:
+            self.units = Units.of(nodes.x[: nodes.num_train], num_train, row_sum)
+            self.units.measure_(nodes.x)
+
+    def width(self, num_columns: int) -> int:
+        """Return the number of columns of features in these coordinates."""
+        return compressed_width(self.nodes.num_train, num_columns) if self.compressible else num_columns
+
+    def fix(self, W: Tensor, unit: bool = False) -> Features:
+        """Choose the basis where the first layer is owned; arguments as those of :func:`compress`."""
+        x = self.nodes.x
+        assert x is not None
+        train = x[: self.nodes.num_train]
+        self.features = compress(train, x, W, unit) if self.compressible else Features(train, x)
+        return self.features
+
+    def enter(self, weights: Weights, measured: bool) -> Weights:
+        """Return a run's first weights in these coordinates, which they fix.
+
+        Args:
+            weights: (W, b) of the layers owned.
+            measured: Whether the first layer's are for features in their units already, as those that are drawn.
+        """
+        if self.nodes.x is None:
+            return weights
+        (W, b), *rest = weights
+        if self.units is not None and not measured:
+            W, b = self.units.enter(W, b)
+        return [(self.fix(W).enter(W), b), *rest]
+
+    def leave(self, weights: Weights) -> Weights:
+        """Return weights as the model has them."""
+        if self.features is None:
+            return weights
+        (W, b), *rest = weights
+        W = self.features.leave(W)
+        return [(W, b) if self.units is None else self.units.leave(W, b), *rest]

@@ -1,0 +1,56 @@
+"""What a call of ``fit`` asks of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gamlp_admm.errors import InputError, positive_integer
+from gamlp_admm.training.gathering import GATHERS
+from gamlp_admm.training.result import Callback
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Arguments of :meth:`gamlp_admm.training.trainer.Trainer.fit`, checked.
+
+    Attributes:
+        stages: Depth of each stage of growth.
+        iterations: Iterations of each stage.
+        seed: Draws the start weights; ``None`` for those of the model.
+        patience: Evaluations without a better validation accuracy that end a stage, or ``None``.
+        evaluate_every: Iterations from one record to the next.
+        select: ``best`` or ``last``.
+        callbacks: Called after each evaluated iteration.
+        checkpoint_dir: Directory of the checkpoint, or ``None``.
+        checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
+        resume: Whether to go on from the checkpoint.
+        gather: Which processes' models receive all layers.
+
+    Raises:
+        InputError: An option is wrong.
+    """
+
+    stages: Sequence[int]
+    iterations: int
+    seed: int | None
+    patience: int | None
+    evaluate_every: int
+    select: str
+    callbacks: Sequence[Callback]
+    checkpoint_dir: Path | None
+    checkpoint_every: int | None
+    resume: bool
+    gather: str
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "evaluate_every", "patience", "checkpoint_every"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, positive_integer(name, value))
+        if self.select not in ("best", "last"):
+            raise InputError(f"select {self.select!r}: allowed: best, last")
+        if (self.resume or self.checkpoint_every) and self.checkpoint_dir is None:
+            raise InputError("resume and checkpoint_every need checkpoint_dir")
+        if self.gather not in GATHERS:
+            raise InputError(f"gather {self.gather!r}: allowed: {', '.join(GATHERS)}")
