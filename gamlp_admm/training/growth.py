@@ -48,7 +48,7 @@ def shapes(config: dict[str, Any], depth: int) -> list[tuple[int, int]]:
 
 
 def kept(num_layers: int, depth: int) -> list[int]:
-    """Return which layers of a network of ``num_layers`` a shallower one of ``depth`` layers has: the first, and the last."""
+    """Return which of ``num_layers`` layers a network of ``depth`` layers has: the first ones, and the last."""
     return [*range(depth - 1), num_layers - 1]
 
 

@@ -423,3 +423,21 @@ def test_shards_of_rows_iterate_as_one() -> None:
     assert len(sums) > 0
     for state in results:
         assert close([t for pair in block_weights(state) for t in pair], [t for pair in wanted for t in pair], 1e-10)
+
+
+# --- penalties that follow from one another -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ({}, (1e-2, 1e-2, 1e-3)),
+        ({"nu": 0.5}, (0.5, 0.5, 0.05)),
+        ({"rho": 0.5}, (0.5, 0.5, 0.05)),
+        ({"rho": 1.0, "nu": 0.1}, (1.0, 0.1, 0.01)),
+        ({"mu": 0.0}, (1e-2, 1e-2, 0.0)),
+    ],
+)
+def test_penalties(given: dict[str, float], used: tuple[float, float, float]) -> None:
+    made = pdadmm.PdADMMG(**given)
+    assert (made.rho, made.nu, made.mu) == pytest.approx(used)

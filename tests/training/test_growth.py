@@ -1,66 +1,90 @@
-"""Deep networks and penalties: what weight decay does to a layer, and that the defaults need no tuning.
-
-What units, growth and decay are in themselves is in test_units.py.
-"""
+"""Growth: its stages and the layers that it inserts; and deep networks, whose defaults need no tuning."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
-from problems import F64, make_problem, one_hot, randn
+from problems import blobs, randn
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import stochastic_blockmodel_graph
 
-from gamlp_admm import GAMLP, PdADMMG
-from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.common import update_W
-from gamlp_admm.algorithms.pdadmm import DECAYS
+from gamlp_admm import GAMLP, DlADMM, PdADMMG
+from gamlp_admm.algorithms import trainer
 from gamlp_admm.datasets import load_dataset
+from gamlp_admm.errors import InputError
+from gamlp_admm.nn import Network, activation
+from gamlp_admm.training.growth import depths, grown_from, kept, passing
 from gamlp_admm.training.result import Result
+from gamlp_admm.training.trainer import Trainer
 from gamlp_admm.transforms import AugmentFeatures
 
-# --- the W-block is a ridge regression ------------------------------------------------------------------------
+# --- planning -------------------------------------------------------------------------------------------------
 
 
-def fitted_weights(P: Tensor, T: Tensor, ridge: float, nu: float, decay_to: str) -> Tensor:
-    """Return the exact W of a hidden layer with inputs P and targets T, whatever weights it had."""
-    problem = make_problem(P, one_hot(len(P), 3), nu=nu, mu=ridge * nu, rule="exact")
-    n = P.shape[1]
-    W, empty = randn(1, n, n, seed=5), P.new_zeros(1, len(P), n)
-    block = Block(1, P[None], W, P.new_zeros(1, n), empty, P @ W.mT, q=empty, u=empty)
-    found, _ = update_W(block, W, block.M, T[None], nu, replace(problem, regularizer=DECAYS[decay_to]))
-    return found[0]
+def test_depths() -> None:
+    assert depths(None, 7) == [7]
+    assert depths((), 7) == [7]
+    assert depths((2, 5, 10), 10) == [2, 5, 10]
+    for grow in [(2, 5), (5, 2, 10), (1, 10), (2, 2, 10), (2, 11), (10, 10), (0, 10)]:
+        with pytest.raises(InputError, match=r"grow \[.*\] must rise from at least 2 layers to the model's 10"):
+            depths(grow, 10)
 
 
-@pytest.mark.parametrize("nu", [1e-4, 1e-2, 1.0])
-@pytest.mark.parametrize("ridge", [0.1, 100.0])
-def test_the_w_block_is_a_ridge_regression_of_mu_over_nu(ridge: float, nu: float) -> None:
-    P, T = randn(12, 5), randn(12, 5, seed=1)
-    expected = torch.linalg.solve(P.T @ P + ridge * torch.eye(5, dtype=F64), P.T @ T).T
-    assert torch.allclose(fitted_weights(P, T, ridge, nu, "zero"), expected, atol=1e-9)
+def test_new_layers_go_in_before_the_last() -> None:
+    assert grown_from(5, 2) == [0, None, None, None, 1]
+    assert grown_from(4, 4) == [0, 1, 2, 3]
+    assert grown_from(1, 1) == [0]
 
 
-@pytest.mark.parametrize("ridge", [0.1, 100.0])
-def test_decay_to_the_identity_is_decay_of_the_residual_branch(ridge: float) -> None:
-    P, T = randn(12, 5), randn(12, 5, seed=1)
-    branch = fitted_weights(P, T - P, ridge, 0.3, "zero")
-    expected = torch.eye(5, dtype=F64) + branch
-    assert torch.allclose(fitted_weights(P, T, ridge, 0.3, "identity"), expected, atol=1e-9)
+def test_what_a_shallower_network_has_of_a_deeper_one() -> None:
+    for depth, before in ((5, 2), (4, 4), (1, 1), (10, 5)):
+        assert kept(depth, before) == [l for l, source in enumerate(grown_from(depth, before)) if source is not None]
 
 
-def test_a_layer_that_has_nothing_to_do_shrinks_its_input_unless_it_decays_to_the_identity() -> None:
-    P = torch.nn.functional.normalize(randn(140, 5))
-    s = torch.linalg.svdvals(P)
-    W = fitted_weights(P, P, 100.0, 1e-4, "zero")  # μ = 0.01 at ν = 1e-4
-    assert torch.linalg.svdvals(W) == pytest.approx((s**2 / (s**2 + 100)).tolist())
-    assert torch.linalg.norm(P @ W.T) < 0.3 * torch.linalg.norm(P)
-    assert torch.allclose(fitted_weights(P, P, 100.0, 1e-4, "identity"), torch.eye(5, dtype=F64), atol=1e-9)
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("f", ["relu", "hardtanh"])
+def test_passing_layers_pass_on_what_a_layer_hands_them(f: str, residual: bool) -> None:
+    network = Network(activation(f), residual)
+    a = network.f(randn(4, 5))
+    W, b = passing(network, (5, 5), a)
+    assert W.dtype == a.dtype
+    assert torch.equal(network.output(a @ W.T + b, a), a)
+
+
+def deep(num_layers: int) -> GAMLP:
+    return GAMLP(8, 6, 3, num_layers, init="kaiming").double()
+
+
+# --- growth unless something else is asked for ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fitted", "layers", "seed", "grow", "stages"),
+    [
+        (PdADMMG(), 7, 0, "auto", [2, 5, 7]),
+        (DlADMM(), 5, 0, "auto", [2, 5]),
+        (PdADMMG(), 4, 0, "auto", [4]),
+        (PdADMMG(), 7, None, "auto", [7]),  # the model's own weights: nothing to grow
+        (PdADMMG(), 7, 0, None, [7]),
+        (PdADMMG(), 7, 0, (3, 7), [3, 7]),
+        (trainer("adam"), 7, 0, "auto", [7]),
+    ],
+)
+def test_growth_unless_something_else_is_asked_for(
+    fitted: Trainer, layers: int, seed: int | None, grow: Any, stages: list[int]
+) -> None:
+    result = fitted.fit(deep(layers), blobs(), 2, seed=seed, grow=grow)
+    assert [r["layers"] for r in result.history[::2]] == stages
+
+
+def test_growth_by_another_name() -> None:
+    with pytest.raises(InputError, match="grow"):
+        PdADMMG().fit(deep(7), blobs(), 2, seed=0, grow="always")
 
 
 # --- whole runs -----------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from torch import Tensor
 from gamlp_admm import GAMLP, Backprop, PdADMM, PdADMMG, Result
 from gamlp_admm.algorithms import ADMMSession, trainer
 from gamlp_admm.errors import InputError, InputWarning
-from gamlp_admm.training.growth import depths, grown_from
 from gamlp_admm.training.result import Progress
 from gamlp_admm.training.session import Stage
 from gamlp_admm.training.trainer import Trainer
@@ -190,21 +189,6 @@ def recording(seen: list[list[tuple[Tensor, Tensor]]], **options: Any) -> PdADMM
 
 
 # --- growth -------------------------------------------------------------------------------------------------
-
-
-def test_depths() -> None:
-    assert depths(None, 7) == [7]
-    assert depths((), 7) == [7]
-    assert depths((2, 5, 10), 10) == [2, 5, 10]
-    for grow in [(2, 5), (5, 2, 10), (1, 10), (2, 2, 10), (2, 11), (10, 10), (0, 10)]:
-        with pytest.raises(InputError, match=r"grow \[.*\] must rise from at least 2 layers to the model's 10"):
-            depths(grow, 10)
-
-
-def test_new_layers_go_in_before_the_last() -> None:
-    assert grown_from(5, 2) == [0, None, None, None, 1]
-    assert grown_from(4, 4) == [0, 1, 2, 3]
-    assert grown_from(1, 1) == [0]
 
 
 @pytest.mark.parametrize("columns", [8, 50])
