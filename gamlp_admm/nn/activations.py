@@ -29,14 +29,12 @@ class Activation(ABC):
     Attributes:
         name: The name by which :func:`activation` finds it.
         lipschitz: Lipschitz constant S of f (enters the convergence condition on ρ and ν).
-        idempotent: Whether f(f(z)) = f(z), so that an inserted identity layer leaves the network unchanged.
         inverse: Inverse of f within its range; ``None`` where f is not monotone.
         limits: Infimum and supremum of f.
     """
 
     name: str
     lipschitz: float
-    idempotent: bool
     inverse: Callable[[Tensor], Tensor] | None = None
     limits: tuple[float, float] = (-math.inf, math.inf)
 
@@ -85,7 +83,6 @@ class PiecewiseLinear(Activation):
     name: str
     function: Callable[[Tensor], Tensor]
     pieces: tuple[tuple[float, float, float, float], ...]  # (low, high, slope, offset)
-    idempotent: bool
     inverse: Callable[[Tensor], Tensor] | None = None
     limits: tuple[float, float] = (-math.inf, math.inf)
 
@@ -120,7 +117,7 @@ class ReLU(PiecewiseLinear):
 
     def __init__(self) -> None:
         pieces = ((-math.inf, 0.0, 0.0, 0.0), (0.0, math.inf, 1.0, 0.0))
-        super().__init__("relu", torch.relu, pieces, idempotent=True, inverse=_same, limits=(0.0, math.inf))
+        super().__init__("relu", torch.relu, pieces, inverse=_same, limits=(0.0, math.inf))
 
     def argmin(self, c: Tensor, q: Tensor, a: float) -> Tensor:
         # z⁺ = max((a c + q)/(a + 1), 0) beats z⁻ = min(c, 0) where κ(q − c) < q, κ = √(a/(a+1)): for c ≤ 0
@@ -145,7 +142,6 @@ class Smooth(Activation):
     derivatives: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
     function: Callable[[Tensor], Tensor]
     lipschitz: float
-    idempotent: bool = False
     bend: float = 5.0  # f is all but piecewise linear outside [−bend, bend]
     samples: int = 24
     steps: int = 30
@@ -256,14 +252,12 @@ ACTIVATIONS: dict[str, Activation] = {
             "leaky_relu",
             F.leaky_relu,
             ((-_INF, 0.0, 0.01, 0.0), (0.0, _INF, 1.0, 0.0)),
-            idempotent=False,
             inverse=_leaky_inverse,
         ),
         PiecewiseLinear(
             "hardtanh",
             F.hardtanh,
             ((-_INF, -1.0, 0.0, -1.0), (-1.0, 1.0, 1.0, 0.0), (1.0, _INF, 0.0, 1.0)),
-            idempotent=True,
             inverse=_same,
             limits=(-1.0, 1.0),
         ),

@@ -135,13 +135,6 @@ def test_derivatives_are_autograds(name: str) -> None:
     assert torch.allclose(d2, second, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_idempotent_says_whether_it_is(name: str) -> None:
-    f = ACTIVATIONS[name]
-    z = 3 * randn(1000, seed=7)
-    assert f.idempotent == torch.equal(f(f(z)), f(z))
-
-
 def test_lookup() -> None:
     f = activation("gelu")
     assert activation(f) is f
