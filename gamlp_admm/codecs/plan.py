@@ -14,14 +14,14 @@ from gamlp_admm.codecs import Cast, Codec, FittedGrid, Grid, codec
 from gamlp_admm.errors import InputError
 
 FIELDS = ("p", "q")
-Choice = Callable[[str, int, int], Any]
+CodecChoice = Callable[[str, int, int], Any]
 """From field, boundary (1 lies between layers 1 and 2) and iteration (from 1, over all stages) to a codec."""
 
 FULL = Cast("full")
 
 
 @dataclass(frozen=True)
-class Rule:
+class CodecRule:
     """A codec and the condition under which it serves; of several rules the last that applies counts.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
     """
 
     spec: Any
-    choice: Choice
+    choice: CodecChoice
     gridded: tuple[str, ...] = ()
     full: tuple[str, ...] = ()
 
@@ -64,7 +64,7 @@ class Plan:
 
         Args:
             spec: A codec, which serves everywhere; rules as text (:func:`rules`); ``{"p": …, "q": …}``; or a
-                :data:`Choice`, a function of field, boundary and iteration, which chooses no grid.
+                :data:`CodecChoice`, a function of field, boundary and iteration, which chooses no grid.
             quantize: Fields that it is for; others travel in full.
 
         Raises:
@@ -73,12 +73,12 @@ class Plan:
         if callable(spec):
             return cls(spec, _checked(spec))
         if isinstance(spec, Mapping) and set(spec) <= set(FIELDS):
-            made = [Rule(codec(value), (field,)) for field, value in spec.items()]
+            made = [CodecRule(codec(value), (field,)) for field, value in spec.items()]
         elif isinstance(spec, str):
             made = rules(spec)
         else:
-            made = [Rule(codec(spec))]
-        made = [Rule(FULL), *made, *(Rule(FULL, (field,)) for field in FIELDS if field not in quantize)]
+            made = [CodecRule(codec(spec))]
+        made = [CodecRule(FULL), *made, *(CodecRule(FULL, (field,)) for field in FIELDS if field not in quantize)]
 
         def choice(field: str, boundary: int, iteration: int) -> Codec | FittedGrid:
             return next(r.codec for r in reversed(made) if r.applies(field, boundary, iteration))
@@ -105,7 +105,7 @@ class Plan:
         return getattr(self.spec, "__qualname__", None) or str(codec(self.spec))
 
 
-def _checked(choice: Choice) -> Choice:
+def _checked(choice: CodecChoice) -> CodecChoice:
     def checked(field: str, boundary: int, iteration: int) -> Codec:
         chosen = codec(choice(field, boundary, iteration))
         if isinstance(chosen, Grid | FittedGrid):
@@ -115,7 +115,7 @@ def _checked(choice: Choice) -> Choice:
     return checked
 
 
-def rules(text: str) -> list[Rule]:
+def rules(text: str) -> list[CodecRule]:
     """Return the rules that a text lists, ``[CONDITION+…:]CODEC`` each, with ``/`` between them.
 
     Conditions are ``p`` or ``q``, ``at=A`` or ``at=A-B`` (boundaries, 1 between layers 1 and 2) and ``from=K``
@@ -142,7 +142,7 @@ def rules(text: str) -> list[Rule]:
                     conditions["fields"] = (key,)
             part = rest
             head, _, rest = part.partition(":")
-        result.append(Rule(codec(part), **conditions))
+        result.append(CodecRule(codec(part), **conditions))
     return result
 
 
