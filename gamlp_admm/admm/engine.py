@@ -105,6 +105,6 @@ def _send(before: Block, block: Block, phase: Phase, problem: Problem, channel: 
     with channel.trace.span(f"encode {field}", "compute"):
         leaving = boundary if channel.leads_away(boundary) else None
         sent, payload = codecs.send(field, boundaries, values, before.sent(field), leaving)
-    channel.bytes_sent += codecs.size(field, boundaries, values)
-    channel.send(field, boundary, sent[outermost : outermost + 1] if payload is None else payload)
+    leaves = sent[outermost : outermost + 1] if payload is None else payload
+    channel.send(field, boundary, leaves, codecs.size(field, boundaries, values))
     return block.with_sent(field, sent)

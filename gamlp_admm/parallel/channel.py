@@ -21,8 +21,7 @@ class LocalChannel:
     """The channel of a run in one process: a mailbox a boundary.
 
     Attributes:
-        bytes_sent: Payload sent so far, in bytes, over every boundary between layers, as if each layer were a process;
-            who sends adds it up.
+        bytes_sent: Payload sent so far, in bytes, over every boundary between layers, as if each layer were a process.
         wire_bytes: What of it went to another process, by boundary.
         trace: Collects spans.
     """
@@ -44,8 +43,16 @@ class LocalChannel:
     def expect(self, field: str, boundary: int, like: Tensor) -> None:
         """Get ready to receive a tensor like ``like`` (shape, dtype, device) over ``boundary``."""
 
-    def send(self, field: str, boundary: int, tensor: Tensor) -> None:
-        """Start sending a tensor over ``boundary``: a field, or its payload where the boundary leads away."""
+    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0) -> None:
+        """Start sending a tensor over ``boundary``.
+
+        Args:
+            field: What it is of.
+            boundary: The boundary.
+            tensor: The field, or its payload where the boundary leads away.
+            size: What counts as sent, in bytes; with it, what crosses the boundaries inside a stack of layers.
+        """
+        self.bytes_sent += size
         self._mail[field, boundary] = tensor
 
     def receive(self, field: str, boundary: int) -> Tensor:
@@ -123,15 +130,16 @@ class ProcessChannel(LocalChannel):
         assert work is not None
         self._expected[field, boundary] = work, buffer
 
-    def send(self, field: str, boundary: int, tensor: Tensor) -> None:
+    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0) -> None:
         """See :meth:`LocalChannel.send`.
 
         Raises:
             NeighbourError: The neighbour failed.
         """
         if boundary not in self._neighbours:
-            super().send(field, boundary, tensor)
+            super().send(field, boundary, tensor, size)
             return
+        self.bytes_sent += size
         peer = self._neighbours[boundary]
         payload = tensor.contiguous()
         self.wire_bytes[boundary] = self.wire_bytes.get(boundary, 0) + payload.nbytes
