@@ -166,8 +166,9 @@ def test_wrong_input_is_one_line(options: list[str], message: str, capsys: pytes
 def test_what_was_done_before_ctrl_c_is_written(tmp_path: Path) -> None:
     path, note = tmp_path / "rows.csv", tmp_path / "checkpoints"
     options = ["--codecs", "int8,int4", "--iterations", "300000", "--evaluate-every", "50", "--grow", "none"]
+    options += ["--checkpoint-every", "50"]
     arguments = [*COMMAND, *options, "--layers", "2", "--patience", "20", "--csv", str(path), "--checkpoint", str(note)]
-    # The first codec stops by patience; the second is interrupted while its seed's folder exists.
+    # The first codec stops by patience; the second is interrupted when it has written a checkpoint.
     code = (
         "import sys, gamlp_admm.experiment.comparison as c\n"
         "from gamlp_admm.cli.main import main\n"
@@ -181,7 +182,7 @@ def test_what_was_done_before_ctrl_c_is_written(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
-        while not (note / "int4" / "seed-0").exists() and time.monotonic() < deadline:
+        while not (note / "int4" / "seed-0" / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.5)
         running.send_signal(signal.SIGINT)
