@@ -16,19 +16,15 @@ import pytest
 from gamlp_admm import cli
 from gamlp_admm.datasets import list_datasets
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[1]
 PAGES = {
-    page: (ROOT / page).read_text(encoding="utf-8")
-    for page in (
-        "README.md",
-        "docs/processes.md",
-        "docs/communication.md",
-        "docs/algorithms.md",
-        "docs/estimators.md",
-        "docs/depth.md",
-        "docs/features.md",
-        "docs/tuning.md",
-    )
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 TEXT = PAGES["README.md"]
 FENCE = re.compile(r"(?:^<!-- (?P<marker>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.M)
@@ -122,7 +118,33 @@ def test_python(block):
         Path("script.py").write_text(block.code, encoding="utf-8")
         run(["torchrun", "--standalone", "--nproc-per-node", "2", "script.py"])
         return
+    if "register_" in block.code:  # which lasts as long as the process
+        Path("script.py").write_text(block.code, encoding="utf-8")
+        run(["python", str(Path("script.py").absolute())])
+        return
     exec(compile(block.code, block.place, "exec"), {"__name__": "readme"})
+
+
+@blocks("toml")
+def test_toml(block, capsys):
+    """A file of options, unless it has tables."""
+    if not any(isinstance(value, dict) for value in tomllib.loads(block.code).values()):
+        Path("run.toml").write_text(block.code, encoding="utf-8")
+        assert cli.main(["train", "--config", "run.toml", "--print-config"]) == 0
+        assert tomllib.loads(capsys.readouterr().out) == tomllib.loads(block.code)
+
+
+@blocks("bash")
+def test_completion(block, capsys, monkeypatch):
+    """What sets up completion in a shell: it reads a script that the program prints."""
+    shells = re.findall(r"_GAMLP_ADMM_COMPLETE=(\w+_source) gamlp-admm", block.code)
+    assert shells
+    for shell in shells:
+        monkeypatch.setenv("_GAMLP_ADMM_COMPLETE", shell)
+        with pytest.raises(SystemExit) as done:
+            cli.main([])
+        assert done.value.code == 0
+        assert "_GAMLP_ADMM_COMPLETE" in capsys.readouterr().out
 
 
 @blocks("console")
@@ -143,7 +165,7 @@ def test_setup_commands_are_where_ci_looks_for_them():
 
 
 def test_languages_are_all_run():
-    assert {block.language for block in BLOCKS} <= {"sh", "python", "console"}
+    assert {block.language for block in BLOCKS} <= {"sh", "python", "console", "toml", "bash"}
 
 
 def test_example_is_short():
