@@ -97,6 +97,29 @@ def test_the_root_has_few_entries() -> None:
     assert entries - {"__init__"} == set(FLOOR)
 
 
+def test_names_mean_one_thing() -> None:
+    # Classes and type aliases; private ones are their module's own.
+    homes: dict[str, list[str]] = {}
+    for module, path in SOURCES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            alias = isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript)
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            names += [t.id for t in node.targets if isinstance(t, ast.Name)] if alias else []  # type: ignore[union-attr]
+            for name in names:
+                homes.setdefault(name, []).append(module)
+    twice = {name: places for name, places in homes.items() if len(places) > 1 and not name.startswith("_")}
+    assert not twice
+
+
+def test_functions_fit_on_a_page() -> None:
+    for module, path in SOURCES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+                assert lines <= 50, f"{module}.{node.name} has {lines} lines"
+
+
 def test_there_are_no_cycles() -> None:
     graph = {module: ours(path) - {module} for module, path in SOURCES.items()}
     list(TopologicalSorter(graph).static_order())  # raises CycleError

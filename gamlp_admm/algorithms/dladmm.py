@@ -191,6 +191,10 @@ class DlADMM(Sweep):
         """Whether ρ > 2H (:func:`converges`), for rows of weight 1."""
         return converges(self.rho, risk(self.loss).smoothness)
 
+    def condition(self, holds: bool) -> str:
+        """See :meth:`Algorithm.condition`."""
+        return f"rho = {self.rho:g}: rho {'>' if holds else '<='} 2 H, so"
+
     def enter(self, block: Block) -> Block:
         """See :meth:`ADMM.enter`."""
         return start(block)

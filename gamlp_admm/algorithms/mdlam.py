@@ -276,6 +276,10 @@ class MDLAM(Sweep):
         """F never rises while ε is fixed, for any ρ (Neurocomputing 2022, Theorem 1)."""
         return True
 
+    def condition(self, holds: bool) -> str:
+        """See :meth:`Algorithm.condition`."""
+        return "any rho, at fixed epsilon:"
+
     def enter(self, block: Block) -> Block:
         """See :meth:`ADMM.enter`."""
         return start(block)

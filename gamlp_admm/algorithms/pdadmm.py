@@ -234,6 +234,12 @@ class PdADMM(ADMM):
         rho, nu, _ = penalties(self.rho, self.nu, self.mu)
         return converges(rho, nu, f.lipschitz) if covered else None
 
+    def condition(self, holds: bool) -> str:
+        """See :meth:`Algorithm.condition`."""
+        rho, nu, _ = penalties(self.rho, self.nu, self.mu)
+        relation = ">" if holds else "<="
+        return f"rho = {rho:g}, nu = {nu:g}: rho {relation} max(4 nu S^2, (sqrt(17)+1)/2 nu), so"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PdADMMG(PdADMM):

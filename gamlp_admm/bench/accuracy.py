@@ -198,6 +198,36 @@ def describe(job: Job, chosen_on: int) -> dict[str, Any]:
     return dict(json.loads(json.dumps(description)))  # as it is read: with lists for tuples
 
 
+def outcomes(
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    root: str | None = None,
+    workers: int = 1,
+    doing: Callable[[str], None] = lambda what: None,
+) -> Generator[Outcome, None, None]:
+    """Download what is absent and run the jobs; those of a data set that cannot be downloaded are left out.
+
+    Args:
+        jobs: As for :func:`run_jobs`; so are ``out``, ``root`` and ``workers``.
+        out: Folder of the results.
+        root: Data root.
+        workers: Processes.
+        doing: Is told what is being done.
+    """
+    there = []
+    for dataset in dict.fromkeys(job.dataset for job in jobs):
+        doing(f"looking for {dataset}")
+        mine = [job for job in jobs if job.dataset == dataset]
+        try:
+            fetch(dataset, root)
+            there += mine
+        except InputError as error:
+            yield from (Outcome(job, error=str(error), skipped=True) for job in mine)
+    doing("training")
+    yield from run_jobs(there, out, root=root, workers=workers)
+
+
 def run_jobs(
     jobs: Sequence[Job], out: Path, *, root: str | None = None, workers: int = 1
 ) -> Generator[Outcome, None, None]:

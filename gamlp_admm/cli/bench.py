@@ -143,60 +143,21 @@ def _run(plan: list[Any], folder: Path, root: str | None, workers: int, console:
     Raises:
         Interrupted: After Ctrl-C, or if a worker was killed; what is done is kept.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from gamlp_admm.bench import accuracy as benchmark
+    from gamlp_admm.report import BenchmarkProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
     outcomes: list[Any] = []
-    said: set[str] = set()
-
-    def say(line: str) -> None:
-        if line not in said:
-            said.add(line)
-            console.print(f"{PROGRAM}: {' '.join(line.split())}", markup=False, soft_wrap=True)
-
-    def add(outcome: Any) -> None:
-        outcomes.append(outcome)
-        if outcome.skipped and not quiet:
-            say(f"{outcome.job.dataset} is left out: {outcome.error}")
-        elif outcome.error is not None and not outcome.skipped:
-            say(f"{outcome.job} failed: {outcome.error}")
-        progress.update(bar, advance=1, description=str(outcome.job))
-
-    shown = console.is_terminal and not quiet
-    with Progress(*columns, *times, console=console, transient=True, disable=not shown) as progress:
-        bar = progress.add_task("", total=len(plan))
+    with BenchmarkProgress(console, len(plan), quiet) as progress:
         try:
-            there = []
-            for dataset in dict.fromkeys(job.dataset for job in plan):
-                progress.update(bar, description=f"looking for {dataset}")
-                mine = [job for job in plan if job.dataset == dataset]
-                try:
-                    benchmark.fetch(dataset, root)
-                    there += mine
-                except InputError as error:
-                    for job in mine:
-                        add(benchmark.Outcome(job, error=str(error), skipped=True))
-            progress.update(bar, description="training")
-            with closing(benchmark.run_jobs(there, folder, root=root, workers=workers)) as coming:
+            coming = benchmark.outcomes(plan, folder, root=root, workers=workers, doing=progress.show)
+            with closing(coming):
                 for outcome in coming:
-                    add(outcome)
+                    outcomes.append(outcome)
+                    progress.add(str(outcome.job), outcome.job.dataset, outcome.error, outcome.skipped)
         except (KeyboardInterrupt, BrokenExecutor) as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            what = "interrupted" if stopped else "a worker ended abruptly (too little memory?)"
             kept = sum(outcome.record is not None for outcome in outcomes)
-            what = (
-                "interrupted"
-                if isinstance(error, KeyboardInterrupt)
-                else "a worker ended abruptly (too little memory?)"
-            )
             left = f"{kept} of {len(plan)} results are in {folder}; the same command goes on from there"
             raise Interrupted(f"{what}: {left}") from None
     return outcomes

@@ -74,10 +74,10 @@ def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = No
     from rich.console import Console
 
     from gamlp_admm.experiment.runner import prepare, run
-    from gamlp_admm.report import LiveProgress, Plan
+    from gamlp_admm.report import DivisionLine, LiveProgress
 
     console = Console(stderr=True, highlight=False)
-    visible, whose = console.is_terminal and not quiet, Plan(console)
+    visible, whose = console.is_terminal and not quiet, DivisionLine(console)
     with ExitStack() as stack:
         if visible:
             stack.enter_context(console.status(f"loading and augmenting {plan[0][1].dataset}"))

@@ -70,6 +70,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "num_parameters": model.num_parameters,
         "seed": used.seed,
         "converges": result.converges,
+        "theorem": result.theorem,
         "processes": result.processes,
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
     }

@@ -1,14 +1,16 @@
 """What runs look like to people: progress, tables and plots."""
 
 from gamlp_admm.report.accuracy import accuracy_markdown, accuracy_table
+from gamlp_admm.report.benchmark import BenchmarkProgress
 from gamlp_admm.report.plots import check_plot, plot, plot_comparison
-from gamlp_admm.report.progress import LiveProgress, Plan
+from gamlp_admm.report.progress import DivisionLine, LiveProgress
 from gamlp_admm.report.search import SearchProgress, search_table
 from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
 
 __all__ = [
+    "BenchmarkProgress",
+    "DivisionLine",
     "LiveProgress",
-    "Plan",
     "SearchProgress",
     "accuracy_markdown",
     "accuracy_table",

@@ -61,7 +61,7 @@ class LiveProgress:
         return Text("  ".join(parts), style="dim")
 
 
-class Plan:
+class DivisionLine:
     """A callback of ``fit`` that says which process owns which layers, whenever that changes."""
 
     def __init__(self, console: Console) -> None:

@@ -50,8 +50,8 @@ def run_table(report: dict[str, Any]) -> Group:
         f"{seconds['augment']:.3g} s augmentation, {seconds['total']:.3g} s in all",
         f"{size(report['bytes_sent_total'])} sent between layers, {report['num_parameters']:,} parameters",
     ]
-    if report["converges"] is not None:
-        lines.append(theorem(config, report["converges"]))
+    if report["theorem"] is not None:
+        lines.append(f"theorem: {report['theorem']}")
     if len(report["processes"]) > 1:
         lines += [process_line(process) for process in report["processes"]]
     return Group(table, *map(Text, lines))
@@ -78,17 +78,6 @@ def headline(config: dict[str, Any]) -> str:
     codec = config["codec"]
     coded = "" if codec in (None, "fp32", "fp64") else f", codec {codec}"
     return f"{config['algorithm']} on {config['dataset']}: {shape}, operator {config['operator']}{steps}{coded}"
-
-
-def theorem(config: dict[str, Any], converges: bool) -> str:
-    """Return which side of the condition of its algorithm's convergence theorem a run is on."""
-    relation, meaning = (">", "guaranteed") if converges else ("<=", "not guaranteed")
-    if config["algorithm"] == "mdlam":
-        return f"theorem: any rho, at fixed epsilon: convergence is {meaning}"
-    penalties, bound = f"rho = {config['rho']:g}", "2 H"
-    if config["algorithm"] != "dladmm":
-        penalties, bound = f"{penalties}, nu = {config['nu']:g}", "max(4 nu S^2, (sqrt(17)+1)/2 nu)"
-    return f"theorem: {penalties}: rho {relation} {bound}, so convergence is {meaning}"
 
 
 def seeds_table(report: dict[str, Any]) -> Table:

@@ -76,7 +76,9 @@ class Loop:
         self.options, self.team, self.like = options, team, like
         self.evaluator = Evaluator(nodes, the_risk, model.network)
         self.schedule = trainer.penalty_schedule()
-        self.result = Result(converges=None if model.network.residual else trainer.converges(model.f))
+        self.result = Result()
+        if not model.network.residual:  # of which the theorems say nothing
+            self.result.converges, self.result.theorem = trainer.converges(model.f), trainer.theorem(model.f)
         self.selection = Selection(self.result, options.select)
         self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.

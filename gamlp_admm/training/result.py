@@ -22,6 +22,7 @@ class Result:
             depth was not reached.
         last: ``iteration`` and accuracies of the last record.
         converges: Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none.
+        theorem: The same as a phrase, with the condition.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
             them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
     """
@@ -30,6 +31,7 @@ class Result:
     best: Record = field(default_factory=dict)
     last: Record = field(default_factory=dict)
     converges: bool | None = None
+    theorem: str | None = None
     processes: list[Record] = field(default_factory=list)
 
     @property

@@ -121,6 +121,15 @@ class Algorithm(ABC):
         """Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none."""
         return None
 
+    def condition(self, holds: bool) -> str:
+        """Return the condition of the theorem with the penalties in it, as it holds or does not."""
+        return ""
+
+    def theorem(self, f: Activation) -> str | None:
+        """Return which side of its convergence theorem's condition a run is on, as a phrase, or ``None``."""
+        holds = self.converges(f)
+        return None if holds is None else f"{self.condition(holds)} convergence is {'' if holds else 'not '}guaranteed"
+
     def penalty_schedule(self) -> Schedule:
         """Return how ρ and ν change from iteration to iteration."""
         return constant

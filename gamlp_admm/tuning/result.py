@@ -35,7 +35,7 @@ class Step:
     best: float | None
 
 
-Callback = Callable[[Step], object]
+StepCallback = Callable[[Step], object]
 """Called after each trial and each run of the finals; the search ends if it returns ``True``."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment
 from gamlp_admm.tuning.measuring import OWN, measure_all, measurers
-from gamlp_admm.tuning.result import Callback, Tuning
+from gamlp_admm.tuning.result import StepCallback, Tuning
 from gamlp_admm.tuning.space import Space
 from gamlp_admm.tuning.study import Search, Task
 
@@ -31,7 +31,7 @@ def tune(
     resplit: bool = False,
     jobs: int = 1,
     data: Any = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[StepCallback] = (),
 ) -> Tuning:
     """Search for the options with the highest validation accuracy; test accuracy is not looked at.
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gamlp_admm import report as reports
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Experiment, run, run_seeds, summarize
+from gamlp_admm.experiment import Experiment, run, seeded, summarize
 from gamlp_admm.system.files import write_history
 from gamlp_admm.training.result import Progress
 
@@ -59,7 +59,7 @@ def test_baselines_have_no_theorem():
 
 
 def test_the_table_of_seeds():
-    report = summarize(run_seeds(GROWN, [1, 2]))
+    report = summarize([run(each) for each in seeded(GROWN, [1, 2])])
     shown = text(reports.seeds_table(report))
     assert f"{report['summary']['test_accuracy_mean']:.4f} ± {report['summary']['test_accuracy_std']:.4f}" in shown
 
