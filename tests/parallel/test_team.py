@@ -30,7 +30,7 @@ def serial():
         torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module", params=[2, 3, 4])
+@pytest.fixture(scope="module", params=[2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def split(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bits")
     processes.spawn(request.param, folder, processes.bits)
