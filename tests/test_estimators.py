@@ -50,9 +50,9 @@ def expected_to_fail(estimator: Any) -> dict[str, str]:
 
 @parametrize_with_checks(
     [
-        estimator(algorithm=algorithm, hidden=10, iterations=25)
+        estimator(algorithm=algorithm, hidden=10, iterations=iterations)
         for estimator in ESTIMATORS
-        for algorithm in (*PENALTY_METHODS, "badm", "sisa")
+        for algorithm, iterations in (*((name, 12) for name in PENALTY_METHODS), ("badm", 25), ("sisa", 25))
     ],
     expected_failed_checks=expected_to_fail,
 )
