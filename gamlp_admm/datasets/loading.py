@@ -13,7 +13,7 @@ from gamlp_admm.datasets.pyg import PREFIX, load_pyg
 from gamlp_admm.datasets.raw import default_root, ensure_raw
 from gamlp_admm.datasets.readers import READERS
 from gamlp_admm.datasets.splits import draw_split
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
     Raises:
         InputError: If raw files are absent or damaged, or a count differs.
     """
+    if info.loader not in READERS:
+        raise unknown(f"reader of {info.name}", info.loader, READERS)
     paths = ensure_raw(info, root)
     try:
         data = READERS[info.loader](paths)
