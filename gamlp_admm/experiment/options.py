@@ -241,7 +241,7 @@ class Options:
         "Divide the layers among P processes.", PROCESSES, 1, text="1, or torchrun's", least=1, tune=ASIDE, metavar="P"
     )
     node_shards: int = option(
-        "Divide the rows too: P processes are stages x R.", PROCESSES, 1, least=1, tune=ASIDE, metavar="R"
+        "Divide the rows too: P processes are parts x R.", PROCESSES, 1, least=1, tune=ASIDE, metavar="R"
     )
     balance: tuple[int, ...] | None = option(
         "Number of layers of each process's part.", PROCESSES, text="by cost", tune=ASIDE, metavar="A,B,…"

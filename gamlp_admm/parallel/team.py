@@ -1,6 +1,6 @@
 """The processes of a run, as one of them sees it: which layers and which rows are its own, and what all share.
 
-P processes form a grid of stages × shards: a stage owns contiguous layers, a shard some of the
+P processes form a grid of parts × shards: a part owns contiguous layers, a shard some of the
 rows. :class:`Team` is the run in one process; :class:`ProcessTeam` has the same methods over torch.distributed.
 """
 
@@ -31,19 +31,19 @@ class Team:
     Attributes:
         rank: This process's number within the run.
         size: Number P of processes.
-        stage: Which part of the layers this process owns, from 0.
+        part: Which part of the layers this process owns, from 0.
         shard: Which part of the rows this process owns, from 0.
-        num_stages: Number of parts of the layers.
+        num_parts: Number of parts of the layers.
         num_shards: Number R of parts of the rows.
         layers: The layers that this process owns at the current depth.
-        parts: The layers of every stage at the current depth.
+        parts: The layers of every part at the current depth.
         trace: Collects this process's spans.
         device: Where this process computes by default.
     """
 
     device = "cpu"
-    rank = stage = shard = 0
-    size = num_stages = num_shards = 1
+    rank = part = shard = 0
+    size = num_parts = num_shards = 1
 
     def __init__(self, trace: Trace | None = None) -> None:
         self.trace = Trace() if trace is None else trace
@@ -52,7 +52,7 @@ class Team:
     @property
     def layers(self) -> range:
         """See :class:`Team`."""
-        return self.parts[self.stage]
+        return self.parts[self.part]
 
     @property
     def owns_last(self) -> bool:
@@ -60,7 +60,7 @@ class Team:
         return bool(self.layers) and self.layers[-1] == self.parts[0].start - 1 + sum(map(len, self.parts))
 
     def plan(self, costs: Sequence[float]) -> None:
-        """Divide layers of the given costs among the stages."""
+        """Divide layers of the given costs among the parts."""
         self.parts = [range(len(costs))]
 
     def channel(self) -> LocalChannel:
@@ -96,7 +96,7 @@ class Team:
             shards: The rows of each shard, in the first process; ``None`` elsewhere.
             shape: Shape of this process's shard.
             like: Gives dtype and device.
-            everyone: Whether all stages need them, or the first stage alone.
+            everyone: Whether all parts need them, or the first part alone.
 
         Returns:
             This process's shard, or ``None`` where it is not needed.
@@ -111,7 +111,7 @@ class Team:
 
         Args:
             weights: (W, b) of the layers that this process owned.
-            before: The layers of every stage before.
+            before: The layers of every part before.
             sources: For each layer now, the layer before that it was, or ``None`` for a new one.
             new: Makes (W, b) of a layer, in its shape.
         """
@@ -142,7 +142,7 @@ class ProcessTeam(Team):
     Args:
         group: The processes of the run.
         num_shards: Number R of parts of the rows.
-        balance: Number of layers of each stage; ``None`` divides by cost.
+        balance: Number of layers of each part; ``None`` divides by cost.
         timeout: Seconds after which a wait for another process gives up.
         trace: Collects this process's spans.
 
@@ -163,8 +163,8 @@ class ProcessTeam(Team):
         if self.size % num_shards:
             raise InputError(f"node_shards {num_shards} does not divide the number of processes, {self.size}")
         self.balance, self.timeout = balance, timeout
-        self.num_stages, self.num_shards = self.size // num_shards, num_shards
-        self.stage, self.shard = divmod(self.rank, num_shards)
+        self.num_parts, self.num_shards = self.size // num_shards, num_shards
+        self.part, self.shard = divmod(self.rank, num_shards)
         self._ranks = dist.get_process_group_ranks(group)
         made = _GROUPS.setdefault(group, {})
         if (num_shards, timeout) not in made:
@@ -183,7 +183,7 @@ class ProcessTeam(Team):
 
         everyone = subgroup(list(range(self.size)))
         fields = {field: subgroup(list(range(self.size))) for field in FIELDS}
-        shards = subgroup([self.stage * R + r for r in range(R)])
+        shards = subgroup([self.part * R + r for r in range(R)])
         return everyone, fields, shards
 
     def _name(self, rank: int) -> str:
@@ -200,26 +200,26 @@ class ProcessTeam(Team):
         """See :meth:`Team.plan`."""
         fits = self.balance is not None and sum(self.balance) == len(costs)
         if self.balance is not None and fits:
-            self.parts = explicit(self.balance, len(costs), self.num_stages)
+            self.parts = explicit(self.balance, len(costs), self.num_parts)
         else:
-            self.parts = partition(costs, self.num_stages)
+            self.parts = partition(costs, self.num_parts)
 
     def channel(self) -> LocalChannel:
         """See :meth:`Team.channel`."""
         if not self.layers:
             return LocalChannel(self.trace)
 
-        def neighbour(stage: int) -> Neighbour | None:
-            if not (0 <= stage < self.num_stages and self.parts[stage]):
+        def neighbour(part: int) -> Neighbour | None:
+            if not (0 <= part < self.num_parts and self.parts[part]):
                 return None
-            rank = stage * self.num_shards + self.shard
+            rank = part * self.num_shards + self.shard
             return Neighbour(self._ranks[rank], self._name(rank))
 
         return ProcessChannel(
             self.name,
             self.layers,
-            neighbour(self.stage - 1),
-            neighbour(self.stage + 1),
+            neighbour(self.part - 1),
+            neighbour(self.part + 1),
             self._fields,
             self.timeout,
             self.trace,
@@ -284,7 +284,7 @@ class ProcessTeam(Team):
         return tensor
 
     def _owner(self, layer: int, parts: list[range]) -> int:
-        return next(stage for stage, layers in enumerate(parts) if layer in layers)
+        return next(part for part, layers in enumerate(parts) if layer in layers)
 
     def move(
         self, weights: Weights, before: list[range], sources: Sequence[int | None], new: Callable[[int], Pair]
@@ -298,7 +298,7 @@ class ProcessTeam(Team):
                     result.append(new(layer))
                 continue
             old, now = self._owner(source, before), self._owner(layer, self.parts)
-            if old == self.stage:
+            if old == self.part:
                 pair = weights[source - before[old].start]
                 if here:
                     result.append(pair)

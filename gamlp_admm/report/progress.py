@@ -73,4 +73,4 @@ class DivisionLine:
         if progress.parts != self.parts:
             self.parts = progress.parts
             owned = [f"{part[0] + 1}-{part[-1] + 1}" if part else "none" for part in self.parts]
-            self.console.print(f"layers of each stage: {', '.join(owned)}")
+            self.console.print(f"layers of each part: {', '.join(owned)}")

@@ -52,7 +52,7 @@ class Progress:
     Attributes:
         record: The newest history record.
         total_iterations: Iterations of the whole run.
-        parts: The layers of each stage of processes, counted from 0.
+        parts: The layers of each part, which a process owns, counted from 0.
         weights: Returns (W, b) of each layer of the network as it stands, of those that this process owns.
     """
 

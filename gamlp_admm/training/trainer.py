@@ -108,8 +108,8 @@ class Trainer(Algorithm):
             resume: Go on from the checkpoint in ``checkpoint_dir``, to the same bits as an uninterrupted run.
             process_group: A torch.distributed group whose processes all call ``fit`` with the same options; they divide
                 the layers among them. ``data`` is read in its first process only, and may be ``None`` in the others.
-            node_shards: Parts R of the rows; the processes form stages × R.
-            balance: Number of layers of each stage at full depth; ``None`` divides by cost.
+            node_shards: Parts R of the rows; the processes form parts × R.
+            balance: Number of layers of each part at full depth; ``None`` divides by cost.
             gather: Which processes' models receive all layers: ``"all"``, ``"first"`` or ``"none"``: every model
                 receives the layers that its process owns.
             timeout: Seconds after which a wait for another process gives up.
@@ -140,7 +140,7 @@ class Trainer(Algorithm):
         trace = Trace(record=trace_dir is not None)
         team = self._team(process_group, node_shards, balance, timeout, trace)
         if balance is not None:
-            explicit(balance, model.num_layers, team.num_stages)
+            explicit(balance, model.num_layers, team.num_parts)
         the_risk, weight = risk(self.loss), next(model.parameters())
         like = torch.empty(0, dtype=weight.dtype, device=team.device if weight.is_meta else weight.device)
         widths = model.config["in_channels"], model.config["out_channels"]

@@ -153,7 +153,7 @@ def test_processes_and_torchrun_give_the_report_of_one_process(tmp_path):
     assert main([*DIGITS, "--quiet", "--json", str(one)]) == 0
     done = command(*DIGITS, "--processes", 2, "--json", two)
     assert done.returncode == 0, done.stderr
-    assert "layers of each stage: 1-" in done.stderr
+    assert "layers of each part: 1-" in done.stderr
     assert "rank 1: layers" in done.stdout
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "gamlp_admm"]
     subprocess.run([*run, *DIGITS, "--quiet", "--json", str(three)], check=True, timeout=100, capture_output=True)
@@ -200,7 +200,7 @@ def test_a_killed_process_ends_the_run_and_leaves_no_orphan():
     try:
         deadline = time.monotonic() + 60
         assert process.stderr is not None
-        assert "layers of each stage" in process.stderr.readline()  # both are at work
+        assert "layers of each part" in process.stderr.readline()  # both are at work
         victim = max(_workers(process.pid))
         os.kill(victim, signal.SIGKILL)
         _, errors = process.communicate(timeout=60)
