@@ -7,15 +7,15 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError
+from gamlp_admm.transforms.propagating import PropagatingTransform
 
 OPERATORS = propagation.OPERATORS
 
 
-class AugmentFeatures(BaseTransform):  # type: ignore[misc]
+class AugmentFeatures(PropagatingTransform):
     r"""Replace ``data.x`` by features propagated over the graph, once and before training.
 
     With H the features ``[N, F]`` and Ã the propagation operator, ``data.x`` becomes
@@ -84,20 +84,10 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
             raise InputError(f"dtype is {dtype}: it must be a floating-point type")
-        self._scheme = propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction)
-        self.hops = self._scheme.hops
-        self.operator = operator
-        self.alpha = alpha
-        self.t = t
-        self.direction = direction
+        super().__init__(propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction))
         self.normalize_features = normalize_features
         self.keep_original = keep_original
         self.dtype = dtype
-
-    @property
-    def states(self) -> tuple[int, ...]:
-        """The numbers of steps whose states are kept, one block of F columns each."""
-        return self._scheme.states
 
     def forward(self, data: Data) -> Data:
         """Augment ``data.x`` in place; calling the transform itself works on a shallow copy.
@@ -111,8 +101,7 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
         Raises:
             InputError: The features or the edges are missing or not allowed.
         """
-        if not isinstance(data, Data):
-            raise InputError(f"AugmentFeatures takes a torch_geometric.data.Data, got a {type(data).__name__}")
+        self._check_graph(data)
         original = data.x
         features, dtype = propagation.dense_features(original, self.dtype)
         if self.normalize_features:
@@ -122,6 +111,3 @@ class AugmentFeatures(BaseTransform):  # type: ignore[misc]
         if self.keep_original:
             data.x_original = original
         return data
-
-    def __repr__(self) -> str:
-        return propagation.constructor_call(self)

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError
+from gamlp_admm.transforms.propagating import PropagatingTransform
 
 EXACT = 2000
 """Training nodes up to which ``folds=None`` is exact."""
@@ -21,7 +21,7 @@ EXACT = 2000
 _BUDGET = 2**25  # numbers of a batch of unit columns in work: 128 MiB in float32
 
 
-class AugmentLabels(BaseTransform):  # type: ignore[misc]
+class AugmentLabels(PropagatingTransform):
     r"""Append propagated training labels to ``data.x``, such that no node is told its own label.
 
     With Y the one-hot labels of the training nodes ``[N, C]``, zero in all other rows, and T_k what k steps of
@@ -80,21 +80,11 @@ class AugmentLabels(BaseTransform):  # type: ignore[misc]
         for name, value, least in (("num_classes", num_classes, 1), ("folds", folds, 2), ("seed", seed, 0)):
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}: it must be an integer, {least} or more")
-        self._scheme = propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction, first=1)
-        self.hops = self._scheme.hops
-        self.operator = operator
-        self.alpha = alpha
-        self.t = t
-        self.direction = direction
+        super().__init__(propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction, first=1))
         self.scale = scale
         self.num_classes = num_classes
         self.folds = folds
         self.seed = seed
-
-    @property
-    def states(self) -> tuple[int, ...]:
-        """The numbers of steps whose states are appended, one block of C columns each."""
-        return self._scheme.states
 
     def forward(self, data: Data) -> Data:
         """Append to ``data.x`` in place; calling the transform itself works on a shallow copy.
@@ -110,8 +100,7 @@ class AugmentLabels(BaseTransform):  # type: ignore[misc]
         Raises:
             InputError: The features, the edges, the labels or the mask are missing or not allowed.
         """
-        if not isinstance(data, Data):
-            raise InputError(f"AugmentLabels takes a torch_geometric.data.Data, got a {type(data).__name__}")
+        self._check_graph(data)
         features, dtype = propagation.dense_features(data.x)
         train = _training_nodes(data, len(features)).to(features.device)
         Y = _training_labels(data.y, train, len(features), self.num_classes).to(features)
@@ -127,9 +116,6 @@ class AugmentLabels(BaseTransform):  # type: ignore[misc]
                 labels[nodes] = self._scheme.propagate(matrix, Y.index_fill(0, nodes, 0))[nodes]
         data.x = torch.cat([features, labels.mul_(self.scale)], dim=1).to(dtype)
         return data
-
-    def __repr__(self) -> str:
-        return propagation.constructor_call(self)
 
     def _leaving_one_out(self, matrix: Tensor, Y: Tensor, train: Tensor) -> Tensor:
         """Return ``Σ_{j≠i} (T_k)_ij Y_j`` of the training nodes i, ``[n, len(states)·C]``.
