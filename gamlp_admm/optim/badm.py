@@ -70,7 +70,7 @@ class BADM(ConsensusOptimizer):
         g = gradient.add(p, alpha=group["weight_decay"])
         if self.form == "aggregate":
             return g
-        rho, sigma = group["rho"] / group["lr"], group["sigma"] / group["lr"]
+        sigma, rho = self._penalties(group)
         pi = self._copies(p, "pi", S)[s]
         w: Tensor = p - (g + pi) / (rho + sigma)
         pi.add_(w - p, alpha=sigma)
@@ -80,7 +80,7 @@ class BADM(ConsensusOptimizer):
         if self.form == "copies":
             p.copy_(total)
             return
-        rho, sigma = group["rho"] / group["lr"], group["sigma"] / group["lr"]
+        sigma, rho = self._penalties(group)
         state = self.state[p]
         if "v" not in state:
             state["v"] = torch.zeros_like(p)

@@ -29,7 +29,8 @@ class ConsensusOptimizer(Optimizer):
 
     Args:
         params: Parameters, or groups of them, as for any optimiser of torch.
-        defaults: Options of a group; positive numbers, except ``weight_decay``, which may be 0.
+        defaults: Options of a group, ``sigma``, ``rho`` and ``lr`` among them; positive numbers, except
+            ``weight_decay``, which may be 0.
         process_group: Processes that hold different sub-batches, equally many each; ``None`` for this process alone.
     """
 
@@ -110,6 +111,10 @@ class ConsensusOptimizer(Optimizer):
         if len(copies) != S:
             raise InputError(f"{S} sub-batches: allowed: {len(copies)}, as in the first step, each with its own state")
         return copies
+
+    def _penalties(self, group: dict[str, Any]) -> tuple[float, float]:
+        # σ and ρ, divided by the factor of the step.
+        return group["sigma"] / group["lr"], group["rho"] / group["lr"]
 
     @abstractmethod
     def _part(self, group: dict[str, Any], p: Tensor, gradient: Tensor, s: int, S: int) -> Tensor:

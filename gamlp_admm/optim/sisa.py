@@ -56,7 +56,7 @@ class SISA(ConsensusOptimizer):
         super().__init__(params, options, process_group)
 
     def _part(self, group: dict[str, Any], p: Tensor, gradient: Tensor, s: int, S: int) -> Tensor:
-        rho, sigma, beta = group["rho"] / group["lr"], group["sigma"] / group["lr"], group["beta"]
+        (sigma, rho), beta = self._penalties(group), group["beta"]
         state = self.state[p]
         pi, n = self._copies(p, "pi", S)[s], self._copies(p, "n", S)[s]
         if s == 0:
@@ -69,4 +69,5 @@ class SISA(ConsensusOptimizer):
         return (p + step).mul_(sigma).add_(pi)
 
     def _combine(self, group: dict[str, Any], p: Tensor, total: Tensor) -> None:
-        p.copy_(total).div_(group["sigma"] / group["lr"] + group["weight_decay"])
+        sigma, _ = self._penalties(group)
+        p.copy_(total).div_(sigma + group["weight_decay"])
