@@ -9,22 +9,21 @@ the pages are renewed.
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gamlp_admm import cli
 from gamlp_admm.report import accuracy_markdown
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, table, versions
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-PAGES = [HERE / "README.md", ROOT / "README.md"]
 RUNS = {
     "usual": ("bench", "accuracy"),
     "random": ("bench", "accuracy", "--splits", "random", "--methods", "pdadmm-g,pdadmm-g:10,sgc"),
@@ -39,9 +38,9 @@ FLOORS = {
 AIMED = ("cora", "citeseer", "amazon-computers", "amazon-photo", "coauthor-cs", "coauthor-physics")
 
 
-def table(report: dict[str, Any]) -> str:
-    """Return the table of a report."""
-    return "\n".join(line for line in accuracy_markdown(report).splitlines() if line.startswith("|"))
+def starting(report: dict[str, Any], start: str) -> str:
+    """Return the lines of a report that start so: its table with ``|``, sources of published figures with ``- ``."""
+    return "\n".join(line for line in accuracy_markdown(report).splitlines() if line.startswith(start))
 
 
 def drawn(report: dict[str, Any]) -> dict[str, Any]:
@@ -54,50 +53,36 @@ def drawn(report: dict[str, Any]) -> dict[str, Any]:
 def floors(report: dict[str, Any]) -> str:
     """Return what was aimed at, and what was reached."""
     datasets = [column["dataset"] for column in report["columns"]]
-    lines = [f"| aimed at, reached | {' | '.join(AIMED)} |", "| --- |" + " --- |" * len(AIMED)]
+    lines = []
     for method, aims in FLOORS.items():
         (row,) = [row for row in report["rows"] if row["group"] == "ours" and row["method"] == method]
         reached = [row["cells"][datasets.index(name)]["mean"] for name in AIMED]
         cells = [f"{aim:.3f}, {mean:.3f}" for aim, mean in zip(aims, reached, strict=True)]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([method, *cells])
+    return table(["aimed at, reached", *AIMED], lines, left=1 + len(AIMED))
 
 
-def sources(report: dict[str, Any]) -> str:
-    """Return where the published figures are from."""
-    return "\n".join(line for line in accuracy_markdown(report).splitlines() if line.startswith("- "))
+def tables(results: Results) -> dict[str, str]:
+    """Return the tables of the pages, by the names of their places."""
+    usual = results["usual"]
+    return {
+        "usual": starting(usual, "|"),
+        "random": starting(drawn(results["random"]), "|"),
+        "floors": floors(usual),
+        "sources": starting(usual, "- "),
+        "environment": f"{usual['date'][:10]}, one thread a run, float32; {versions(usual)}.",
+    }
 
 
-def environment_line(report: dict[str, Any]) -> str:
-    """Return date and versions."""
-    versions = ", ".join(f"{name} {number}" for name, number in report["environment"]["versions"].items())
-    return f"{report['date'][:10]}, one thread a run, float32; {versions}."
-
-
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "usual": lambda results: table(results["usual"]),
-    "random": lambda results: table(drawn(results["random"])),
-    "floors": lambda results: floors(results["usual"]),
-    "sources": lambda results: sources(results["usual"]),
-    "environment": lambda results: environment_line(results["usual"]),
-}
-
-
-def fill(text: str, results: dict[str, Any]) -> str:
-    """Return a page with its tables renewed: what stands between ``<!-- accuracy: NAME -->`` and ``<!-- end -->``."""
-    pattern = re.compile(r"(<!-- accuracy: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-    return pattern.sub(lambda m: f"{m[1]}{TABLES[m[2]](results)}\n{m[3]}", text)
+PAGES = Pages(HERE, tables, indent=1)
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a check on the karate club; writes nothing")
-    parser.add_argument("--tables", action="store_true", help="only renew the pages from results.json")
+    parser = arguments(__doc__)
     parser.add_argument("--out", default="bench-accuracy", help="folder of what is done")
     parser.add_argument("--jobs", help="processes; by default one a core")
     given = parser.parse_args(args)
-    file = HERE / "results.json"
-    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if given.tables else {}
+    results: Results = PAGES.read() if given.tables else {}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "report.json"
         how = [*QUICK, "--out", folder, "--quiet"] if given.quick else ["--out", given.out]
@@ -114,11 +99,10 @@ def main(args: Sequence[str] | None = None) -> int:
             jobs = [{key: job[key] for key in ("job", "result")} for job in report["jobs"]]
             results[kind] = report | {"command": shlex.join(["gamlp-admm", *command]), "notes": notes, "jobs": jobs}
     if given.quick:
-        print(table(results["usual"]))
+        print(starting(results["usual"], "|"))
         return 0
-    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for page in PAGES:
-        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    PAGES.save(results)
+    PAGES.renew(results)
     return 0
 
 

@@ -11,7 +11,6 @@ python examples/benchmarks/communication/main.py --quick            # a small ne
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import shlex
@@ -20,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
 from multiprocessing import get_context
@@ -32,9 +32,12 @@ import torch.distributed as dist
 
 from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.codecs import Codec, codec
-from gamlp_admm.experiment import Experiment, environment, prepare, run
+from gamlp_admm.experiment import Experiment, prepare, run
 from gamlp_admm.experiment.comparison import Comparison, plan
 from gamlp_admm.system.allocator import keep_freed_memory
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, stamp, table, versions
 
 HERE = Path(__file__).parent
 PARTS = ("accuracy", "cost", "network")
@@ -113,7 +116,7 @@ def accuracy(quick: bool, done: list[dict]) -> list[dict]:
             rows.append(finished.result())
             row = rows[-1]
             print(row["dataset"], row["hidden"], row["codec"], f"{row['test_accuracy_mean']:.4f}", file=sys.stderr)
-            save({"accuracy": rows})
+            PAGES.save({"accuracy": rows})
     return rows
 
 
@@ -271,12 +274,6 @@ def network(quick: bool) -> dict[str, Any]:
 # --- results ------------------------------------------------------------------------------------------------
 
 
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def accuracy_table(rows: list[dict], hidden: int, which: str = "test_accuracy") -> str:
     """Return test accuracies by codec and data set, and how many times fewer bytes were sent."""
     cells = {(row["codec"], row["dataset"]): row for row in rows if row["hidden"] == hidden}
@@ -324,7 +321,7 @@ def network_table(measured: dict[str, Any]) -> str:
     return table(headings, lines)
 
 
-def tables(results: dict[str, Any]) -> dict[str, str]:
+def tables(results: Results) -> dict[str, str]:
     """Return the tables of the pages, by the names of their places."""
     made = {}
     for hidden in dict.fromkeys(row["hidden"] for row in results.get("accuracy", [])):
@@ -334,18 +331,11 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         made["cost"] = cost_table(results["cost"])
     if "network" in results:
         made["network"] = network_table(results["network"])
-    versions = ", ".join(f"{name} {number}" for name, number in results["environment"]["versions"].items())
-    made["environment"] = f"{results['date']}; float32, one thread a process; {versions}."
+    made["environment"] = f"{results['date']}; float32, one thread a process; {versions(results)}."
     return made
 
 
-def fill(text: str, results: dict[str, Any]) -> str:
-    """Return a page whose tables, between their marks and ``<!-- end -->``, are those of the results."""
-    for name, content in tables(results).items():
-        head, mark, rest = text.partition(f"<!-- communication: {name} -->\n")
-        if mark:
-            text = f"{head}{mark}{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+PAGES = Pages(HERE, tables, ("docs/communication.md", "README.md"))
 
 
 def plot(rows: list[dict], hidden: int, path: Path) -> None:
@@ -369,43 +359,34 @@ def plot(rows: list[dict], hidden: int, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def save(results: dict[str, Any]) -> None:
-    """Add parts to results.json."""
-    path = HERE / "results.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**before, **results}) + "\n", encoding="utf-8")
+def measured(parts: Sequence[str], quick: bool, before: Results) -> Results:
+    """Return what was measured before, with these parts renewed."""
+    results = {**before, **stamp()}
+    if "accuracy" in parts:
+        results["accuracy"] = accuracy(quick, before.get("accuracy", []))
+    if "cost" in parts:
+        results["cost"] = cost(quick)
+    if "network" in parts:
+        results["network"] = network(quick)
+    return results
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--parts", default=",".join(PARTS))
-    parser.add_argument("--worker", nargs=3)
-    options = parser.parse_args()
-    if options.worker:
-        path, codecs, settings = options.worker
+    parser = arguments(__doc__, PARTS)
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        path, codecs, settings = given.worker
         worker(path, json.loads(codecs), json.loads(settings))
         return
-    parts = options.parts.split(",")
-    if wrong := set(parts) - set(PARTS):
-        parser.error(f"parts {', '.join(sorted(wrong))}: allowed: {', '.join(PARTS)}")
-    path = HERE / "results.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not options.quick else {}
-    stamp = {"environment": environment("cpu"), "date": datetime.date.today().isoformat()}
-    results: dict[str, Any] = {**before, **stamp}
-    if "accuracy" in parts:
-        results["accuracy"] = accuracy(options.quick, before.get("accuracy", []))
-    if "cost" in parts:
-        results["cost"] = cost(options.quick)
-    if "network" in parts:
-        results["network"] = network(options.quick)
-    if options.quick:
-        print("\n\n".join(tables(results).values()))
+    if given.quick:
+        print("\n\n".join(tables(measured(given.parts, True, {})).values()))
         return
-    save(results)
-    for page in (HERE / "README.md", HERE.parents[2] / "docs" / "communication.md", HERE.parents[2] / "README.md"):
-        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    results = PAGES.read()
+    if not given.tables:
+        results = PAGES.save(measured(given.parts, False, results))
+    PAGES.renew(results)
     for hidden in WIDTHS:
         if any(row["hidden"] == hidden for row in results.get("accuracy", [])):
             plot(results["accuracy"], hidden, HERE / f"accuracy-{hidden}.png")

@@ -10,9 +10,6 @@ train on, with everything chosen on each split's own validation nodes.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -24,14 +21,15 @@ from torch_geometric.data import Data
 
 from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.datasets import load_dataset
-from gamlp_admm.experiment import environment
 from gamlp_admm.system.allocator import keep_freed_memory
 from gamlp_admm.transforms import AugmentFeatures
 from gamlp_admm.transforms.scale_components import ScaleComponents
 from gamlp_admm.tuning.measuring import resplit
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, conditions, percent, stamp, table
+
 HERE = Path(__file__).parent
-PAGES = [HERE / "README.md", HERE.parents[2] / "docs" / "features.md"]
 DATASETS = ("cora", "citeseer", "amazon-computers", "amazon-photo", "coauthor-cs", "coauthor-physics")
 POWERS = (-0.15, 0.0, 0.25, 0.5, 1.0)
 MU = (4e-4, 1e-3, 4e-3)
@@ -97,83 +95,65 @@ def chosen(name: str, powers: Sequence[float], mus: Sequence[float], seeds: Sequ
     return {"dataset": name, **row}
 
 
-def splits_table(results: dict[str, Any]) -> str:
+def splits_table(rows: list[dict[str, Any]]) -> str:
     """Return test accuracies on random splits, and their paired differences with standard errors."""
-    lines = ["| data set | μ chosen | μ, exponent and rows chosen | gain, points |", "| --- | ---: | ---: | ---: |"]
-    for row in results["splits"]:
-        cells = [
-            f"{100 * statistics.fmean(row[c]):.1f} ± {100 * statistics.stdev(row[c]):.1f}" for c in ("plain", "scaled")
-        ]
+    lines = []
+    for row in rows:
         gains = [100 * (b - a) for a, b in zip(row["plain"], row["scaled"], strict=True)]
         error = statistics.stdev(gains) / len(gains) ** 0.5
-        lines.append(f"| {row['dataset']} | {' | '.join(cells)} | {statistics.fmean(gains):+.1f} ± {error:.1f} |")
-    return "\n".join(lines)
+        gain = f"{statistics.fmean(gains):+.1f} ± {error:.1f}"
+        lines.append([row["dataset"], percent(row["plain"]), percent(row["scaled"]), gain])
+    return table(["data set", "μ chosen", "μ, exponent and rows chosen", "gain, points"], lines)
 
 
-def table(results: dict[str, Any]) -> str:
+def power_table(rows: list[dict[str, Any]]) -> str:
     """Return the means in per cent, the best of a data set in bold."""
-    powers = list(dict.fromkeys(row["power"] for row in results["rows"]))
+    powers = list(dict.fromkeys(row["power"] for row in rows))
     means = {
-        (row["dataset"], row["unit_rows"], row["power"]): 100 * statistics.fmean(row["val_accuracies"])
-        for row in results["rows"]
+        (row["dataset"], row["unit_rows"], row["power"]): 100 * statistics.fmean(row["val_accuracies"]) for row in rows
     }
-    lines = [
-        f"| data set | rows | {' | '.join(f'{power:g}' for power in powers)} |",
-        "| --- | --- |" + " ---: |" * len(powers),
-    ]
+    lines = []
     for name, unit_rows in dict.fromkeys((name, unit_rows) for name, unit_rows, _ in means):
         best = max(mean for (other, *_), mean in means.items() if other == name)
         cells = [f"{means[name, unit_rows, power]:.1f}" for power in powers]
         cells = [f"**{cell}**" if cell == f"{best:.1f}" else cell for cell in cells]
-        lines.append(f"| {name} | {'unit' if unit_rows else 'raw'} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([name, "unit" if unit_rows else "raw", *cells])
+    return table(["data set", "rows", *(f"{power:g}" for power in powers)], lines, left=2)
 
 
-def environment_line(results: dict[str, Any]) -> str:
-    """Return command, seeds, date and versions."""
-    versions = ", ".join(f"{name} {number}" for name, number in results["environment"]["versions"].items())
-    seeds = ", ".join(map(str, results["seeds"]))
-    return f"`{results['command']}`, seeds {seeds}; {results['date']}; 1 thread; {versions}."
+def tables(results: Results) -> dict[str, str]:
+    """Return the tables of the pages, by the names of their places."""
+    return {
+        "power": power_table(results["rows"]),
+        "splits": splits_table(results["splits"]),
+        "environment": conditions(results),
+    }
 
 
-def fill(text: str, results: dict[str, Any]) -> str:
-    """Return a page whose tables, between their marks and ``<!-- end -->``, are those of the results."""
-    tables = {"power": table(results), "splits": splits_table(results), "environment": environment_line(results)}
-    for name, content in tables.items():
-        head, mark, rest = text.partition(f"<!-- components: {name} -->\n")
-        if mark:
-            text = f"{head}{mark}{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+PAGES = Pages(HERE, tables, ("docs/features.md",), indent=1)
 
 
 def main() -> None:
     """Measure and write; data sets that results.json has are not measured again."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    given = arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    results: dict[str, Any] = {
-        "command": "python examples/benchmarks/components/main.py",
-        "date": datetime.date.today().isoformat(),
-        "environment": environment("cpu"),
-        "seeds": list(SEEDS),
-        "rows": [],
-        "splits": [],
-    }
-    if quick:
-        print(table({"rows": measured("karate", (0.0, 1.0), (1e-3,), (0, 1))}))
+    if given.quick:
+        print(power_table(measured("karate", (0.0, 1.0), (1e-3,), (0, 1))))
         return
-    path = HERE / "results.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    before = PAGES.read()
+    if given.tables:
+        PAGES.renew(before)
+        return
+    command = "python examples/benchmarks/components/main.py"
+    results: Results = {"command": command, **stamp(), "seeds": list(SEEDS), "rows": [], "splits": []}
     for name in DATASETS:
         kept = {part: [row for row in before.get(part, []) if row["dataset"] == name] for part in ("rows", "splits")}
         results["rows"] += kept["rows"] or measured(name, POWERS, MU, SEEDS)
         if name in DRAWN:
             results["splits"] += kept["splits"] or [chosen(name, POWERS, MU, SPLITS)]
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for page in PAGES:
-        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+        PAGES.save(results)
+    PAGES.renew(results)
 
 
 if __name__ == "__main__":

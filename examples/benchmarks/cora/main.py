@@ -9,22 +9,22 @@ the chosen ones from five seeds, ``time`` runs both algorithms in turn.
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Experiment, Prepared, Run, environment, prepare, run, seeded, summarize
+from gamlp_admm.experiment import Experiment, Prepared, Run, prepare, run, seeded, summarize
 from gamlp_admm.system.allocator import keep_freed_memory
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, stamp, table, versions
 
 HERE = Path(__file__).parent
 PARTS = ("tune", "accuracy", "time")
@@ -215,11 +215,6 @@ def seconds(timed: Experiment, prepared: Prepared) -> dict[str, float]:
 # --- tables -------------------------------------------------------------------------------------------------
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def mean(row: dict[str, Any] | None) -> str:
     return "" if row is None else f"{row['test_accuracy_mean']:.3f} ± {row['test_accuracy_std']:.3f}"
 
@@ -228,13 +223,13 @@ def both(row: dict[str, Any] | None) -> str:
     return "" if row is None else f"{mean(row)} ({row['val_accuracy_mean']:.3f})"
 
 
-def accuracy_table(results: dict[str, Any]) -> str:
+def accuracy_table(results: Results) -> str:
     columns = (ADMM, "adam, lr 0.001", "adam, tuned")
     rows = [[case, *(both(methods.get(c)) for c in columns)] for case, methods in results["accuracy"].items()]
-    return table(["data, features, network", "pdADMM-G", "Adam, lr 0.001", "Adam, tuned"], rows)
+    return table(["data, features, network", "pdADMM-G", "Adam, lr 0.001", "Adam, tuned"], rows, left=4)
 
 
-def commands_list(results: dict[str, Any]) -> str:
+def commands_list(results: Results) -> str:
     lines = []
     for case, methods in results["accuracy"].items():
         lines += [f"# {case}", *(row["command"] for row in methods.values()), ""]
@@ -243,30 +238,28 @@ def commands_list(results: dict[str, Any]) -> str:
     return "\n".join(["```sh", *lines[:-1], "```"])
 
 
-def own_commands(results: dict[str, Any]) -> str:
+def own_commands(results: Results) -> str:
     lines = []
     for case, methods in results["accuracy"].items():
         lines += [f"# {case}: {mean(methods[ADMM])}", methods[ADMM]["command"]]
     return "\n".join(["```sh", *lines, "```"])
 
 
-def time_table(results: dict[str, Any]) -> str:
+def time_table(results: Results) -> str:
     rows = []
     for case, row in results["time"].items():
         ratios = [f"{r['median']:.1f} ({r['min']:.1f} to {r['max']:.1f})" for r in row["ratio"].values()]
         each = [1e3 * statistics.median(r[name]["iteration"] for r in row["repetitions"]) for name in (ADMM, ADAM)]
         rows.append([case, *ratios, *(f"{ms:.2f}" for ms in each)])
-    return table(
-        ["features, network", "iteration: Adam / pdADMM-G", "total: Adam / pdADMM-G", "pdADMM-G, ms", "Adam, ms"], rows
-    )
+    headings = ["iteration: Adam / pdADMM-G", "total: Adam / pdADMM-G", "pdADMM-G, ms", "Adam, ms"]
+    return table(["features, network", *headings], rows, left=5)
 
 
-def environment_line(results: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in results["environment"]["versions"].items())
-    return f"{results['date']}; {results['environment']['threads']} thread, float32; {versions}."
+def environment_line(results: Results) -> str:
+    return f"{results['date']}; {results['environment']['threads']} thread, float32; {versions(results)}."
 
 
-def summary_table(results: dict[str, Any]) -> str:
+def summary_table(results: Results) -> str:
     """Return the table of the repository's README: these measurements beside published ones."""
     names = ("Cora", "CiteSeer")
 
@@ -292,10 +285,10 @@ def summary_table(results: dict[str, Any]) -> str:
         ["Adam, published: 10 layers", *published("Adam")],
         *([f"{method}, published", *published(method)] for method in ("GCN", "SGC", "APPNP")),
     ]
-    return table(["test accuracy", *names], rows)
+    return table(["test accuracy", *names], rows, left=3)
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+TABLES: dict[str, Callable[[Results], str]] = {
     "summary": summary_table,
     "accuracy": accuracy_table,
     "time": time_table,
@@ -305,29 +298,15 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def fill(text: str, results: dict[str, Any]) -> str:
-    """Return a page with its tables renewed: what stands between ``<!-- cora: NAME -->`` and ``<!-- end -->``."""
-    pattern = re.compile(r"(<!-- cora: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-    return pattern.sub(lambda m: f"{m[1]}{TABLES[m[2]](results)}\n{m[3]}", text)
+PAGES = Pages(HERE, lambda results: {name: show(results) for name, show in TABLES.items()}, indent=1)
 
 
 # --- main ---------------------------------------------------------------------------------------------------
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a check on the karate club; writes nothing")
-    parser.add_argument("--parts", default=",".join(PARTS), help="which of tune,accuracy,time; others are kept")
-    parser.add_argument("--tables", action="store_true", help="only renew the pages from results.json")
-    given = parser.parse_args(args)
-    file, pages = HERE / "results.json", [HERE / "README.md", HERE.parents[2] / "README.md"]
-    results: dict[str, Any] = {}
-    if file.exists() and not given.quick:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    parts = () if given.tables else tuple(given.parts.split(","))
-    if not {*parts} <= {*PARTS}:
-        parser.error(f"--parts {given.parts}: allowed: {', '.join(PARTS)}")
-
+    given = arguments(__doc__, PARTS).parse_args(args)
+    results: Results = {} if given.quick else PAGES.read()
     keep_freed_memory()
     plan, load = Plan(given.quick), Features()
     work: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
@@ -336,14 +315,14 @@ def main(args: Sequence[str] | None = None) -> int:
         "time": lambda: timing(plan, load),
     }
     try:
-        for part in sorted(parts, key=PARTS.index):
+        for part in () if given.tables else sorted(given.parts, key=PARTS.index):
             results[part] = {}
             for name, row in work[part]():
                 results[part][name] = row
-                results |= {"date": date.today().isoformat(), "environment": environment("cpu")}
+                results |= stamp()
                 results["environment"]["threads"] = THREADS
                 if not given.quick:
-                    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                    PAGES.save(results)
     except InputError as error:
         say(f"main.py: {error}")
         return 2
@@ -351,9 +330,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if name in results:
             print(TABLES[name](results), end="\n\n")
     if not given.quick:
-        for page in pages:
-            if page.exists():
-                page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+        PAGES.renew(results)
     return 0
 
 

@@ -9,9 +9,6 @@ Needs the raw files of Cora and Amazon Photo under $GAMLP_ADMM_DATA. One thread;
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
 import math
 import statistics
 import sys
@@ -28,11 +25,13 @@ from torch_geometric.transforms import Compose, ToUndirected
 from gamlp_admm import GAMLP
 from gamlp_admm.algorithms import trainer
 from gamlp_admm.datasets import load_dataset
-from gamlp_admm.experiment import environment
 from gamlp_admm.system.allocator import keep_freed_memory
 from gamlp_admm.training.growth import depths as stages_of
 from gamlp_admm.training.result import Result
 from gamlp_admm.transforms import AugmentFeatures
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, percent, stamp, table, versions
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2, 3, 4)
@@ -545,65 +544,34 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
 }
 
 
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def percent(values: Sequence[float]) -> str:
-    """Return mean and standard deviation in per cent."""
-    return f"{100 * statistics.fmean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
-
-
-def tables(results: Row) -> dict[str, str]:
+def tables(results: Results) -> dict[str, str]:
     """Return the tables of the pages, by the names of their places."""
     made = {name: show(results[part]) for name, (part, show) in TABLES.items() if part in results}
-    versions = ", ".join(f"{name} {number}" for name, number in results["environment"]["versions"].items())
     took = ", ".join(f"{part} {results[part]['seconds'] / 60:.1f}" for part in PARTS if part in results)
-    made["environment"] = f"{results['date']}; one thread, float32; minutes of CPU time: {took}; {versions}."
+    made["environment"] = f"{results['date']}; one thread, float32; minutes of CPU time: {took}; {versions(results)}."
     return made
 
 
-def fill(text: str, results: Row) -> str:
-    """Return a page whose tables, between their marks and ``<!-- end -->``, are those of the results."""
-    for name, content in tables(results).items():
-        head, mark, rest = text.partition(f"<!-- depth: {name} -->\n")
-        if mark:
-            text = f"{head}{mark}{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+PAGES = Pages(HERE, tables, ("docs/depth.md", "README.md"))
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--parts", default=",".join(PARTS))
-    options = parser.parse_args()
-    parts = options.parts.split(",") if options.parts else []
-    if wrong := set(parts) - set(PARTS):
-        parser.error(f"parts {', '.join(sorted(wrong))}: allowed: {', '.join(PARTS)}")
+    given = arguments(__doc__, tuple(PARTS)).parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
-    path = HERE / "results.json"
-    results: Row = {}
-    if path.exists() and not options.quick:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    for part in parts:
+    results: Results = {} if given.quick else PAGES.read()
+    for part in () if given.tables else given.parts:
         begin = time.process_time()
-        measured = PARTS[part](QUICK if options.quick else Size())
-        results[part] = {**measured, "seconds": time.process_time() - begin}
-        results |= {"environment": environment("cpu"), "date": datetime.date.today().isoformat()}
-        if not options.quick:
-            path.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    if options.quick:
+        measured = PARTS[part](QUICK if given.quick else Size())
+        results |= {part: {**measured, "seconds": time.process_time() - begin}, **stamp()}
+        if not given.quick:
+            results = PAGES.save(results)
+    if given.quick:
         print("\n\n".join(tables(results).values()))
         return
     plot_curves(results["curves"], HERE / "curves.png")
-    for page in (HERE / "README.md", HERE.parents[2] / "docs" / "depth.md", HERE.parents[2] / "README.md"):
-        before = page.read_text(encoding="utf-8")
-        if (after := fill(before, results)) != before:
-            page.write_text(after, encoding="utf-8")
+    PAGES.renew(results)
 
 
 if __name__ == "__main__":

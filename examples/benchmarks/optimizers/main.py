@@ -9,9 +9,6 @@ results.json has is not measured again; without that file everything is.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
 import statistics
 import sys
 import time
@@ -30,9 +27,11 @@ from torch_geometric.transforms import NormalizeFeatures
 
 from gamlp_admm import GAMLP
 from gamlp_admm.datasets import load_dataset
-from gamlp_admm.experiment import environment
 from gamlp_admm.optim import BADM, SISA
 from gamlp_admm.transforms import AugmentFeatures
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, conditions, percent, stamp, table
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2, 3, 4)
@@ -282,7 +281,7 @@ def sub_batches(settings: dict[str, dict[str, float]], task: Task, seeds: Sequen
     return rows
 
 
-def measured(tasks: Sequence[Task], seeds: Sequence[int], before: dict[str, Any]) -> dict[str, Any]:
+def measured(tasks: Sequence[Task], seeds: Sequence[int], before: Results) -> Results:
     """Return the results of all tasks, those of an earlier call among them."""
     rows = []
     for task in tasks:
@@ -290,8 +289,7 @@ def measured(tasks: Sequence[Task], seeds: Sequence[int], before: dict[str, Any]
     settings = {row["optimizer"]: row["settings"] for row in rows if row["task"] == tasks[0].title}
     return {
         "command": "python examples/benchmarks/optimizers/main.py",
-        "date": datetime.date.today().isoformat(),
-        "environment": environment("cpu"),
+        **stamp(),
         "seeds": list(seeds),
         "accuracy": rows,
         "sub_batches": before.get("sub_batches") or sub_batches(settings, tasks[0], seeds),
@@ -299,17 +297,6 @@ def measured(tasks: Sequence[Task], seeds: Sequence[int], before: dict[str, Any]
 
 
 # --- results ------------------------------------------------------------------------------------------------
-
-
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def percent(values: Sequence[float]) -> str:
-    """Return mean and standard deviation in per cent."""
-    return f"{100 * statistics.fmean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
 
 
 def written(settings: dict[str, float]) -> str:
@@ -332,14 +319,13 @@ def epochs_to_level(row: dict[str, Any]) -> str:
     return f"{median} to {100 * row['level']:.0f} %" if median < float("inf") else f"{100 * row['level']:.0f} % not"
 
 
-def tables(results: dict[str, Any]) -> dict[str, str]:
+def tables(results: Results) -> dict[str, str]:
     """Return the tables of the pages, by the names of their places."""
     rows = results["accuracy"]
     lines = []
     for row in results["sub_batches"]:
         accuracies, times = percent(row["test_accuracies"]), f"{row['times_whole']:.1f}×"
         lines.append([row["optimizer"], str(row["sub_batches"]), accuracies, f"{row['difference']:.0e}", times])
-    versions = ", ".join(f"{name} {number}" for name, number in results["environment"]["versions"].items())
     return {
         "accuracy": grid(rows, lambda row: percent([run["test_accuracy"] for run in row["runs"]])),
         "last": grid(rows, lambda row: percent([run["last_test_accuracy"] for run in row["runs"]])),
@@ -348,35 +334,25 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         "epochs": grid(rows, epochs_to_level),
         "time": grid(rows, lambda row: f"{row['times_sgd']:.2f}×"),
         "sub-batches": table(["", "S", "test accuracy", "weights differ by", "seconds of an epoch"], lines),
-        "environment": f"`{results['command']}`, seeds {', '.join(map(str, results['seeds']))}; {results['date']}; "
-        f"1 thread; {versions}.",
+        "environment": conditions(results),
     }
 
 
-def fill(text: str, results: dict[str, Any]) -> str:
-    """Return a page whose tables, between their marks and ``<!-- end -->``, are those of the results."""
-    for name, content in tables(results).items():
-        head, mark, rest = text.partition(f"<!-- optimizers: {name} -->\n")
-        if mark:
-            text = f"{head}{mark}{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+PAGES = Pages(HERE, tables)
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    given = arguments(__doc__).parse_args()
     torch.set_num_threads(1)
-    if quick:
+    if given.quick:
         small = DIGITS._replace(epochs=3, tuning_seeds=(10,))
         print("\n\n".join(tables(measured((small,), SEEDS[:2], {})).values()))
         return
-    path = HERE / "results.json"
-    results = measured(TASKS, SEEDS, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
-    path.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    for page in (HERE / "README.md", HERE.parents[2] / "README.md"):
-        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    results = PAGES.read()
+    if not given.tables:
+        results = PAGES.save(measured(TASKS, SEEDS, results))
+    PAGES.renew(results)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ python examples/benchmarks/parallel/main.py --quick    # a small network, prints
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,9 +20,12 @@ from types import SimpleNamespace
 import torch
 import torch.distributed as dist
 
-from gamlp_admm import GAMLP, PdADMMG, __version__
+from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.parallel.balance import partition
 from gamlp_admm.system.allocator import keep_freed_memory
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, stamp, table
 
 HERE = Path(__file__).parent
 WARM, MEASURED = 2, 10  # iterations
@@ -105,6 +106,7 @@ class Machine:
     """What the model knows of a machine, all measured with one thread.
 
     Attributes:
+        network: What it was measured with.
         product_rate: Operations a second in products of the network's shape.
         entry_seconds: Time of the element-wise work of a hidden layer, an entry of its outputs.
         first_seconds: Time of an iteration of the first layer beyond its two products.
@@ -112,6 +114,7 @@ class Machine:
         bandwidth: Bytes a second between two processes.
     """
 
+    network: Network
     product_rate: float
     entry_seconds: float
     first_seconds: float
@@ -124,15 +127,12 @@ class Machine:
         p travels while W, b and z are computed, so only q's message adds to the time.
         """
         rows, n = network.nodes / shards, network.hidden
-        scale = rows / NETWORK.nodes * n / NETWORK.hidden
+        scale = rows / self.network.nodes * n / self.network.hidden
         first = 2 * 2 * rows * network.features * n / self.product_rate + self.first_seconds * scale
         hidden = 4 * 2 * rows * n * n / self.product_rate + self.entry_seconds * rows * n
         costs = [first, *[hidden] * (network.layers - 2), self.last_seconds * scale]
         slowest = max(sum(costs[l] for l in part) for part in partition(costs, stages))
         return slowest + (4 * rows * n / self.bandwidth if stages > 1 else 0.0)
-
-
-NETWORK = Network()
 
 
 def product_rate(network: Network) -> float:
@@ -158,18 +158,13 @@ def calibrate(network: Network, link: float) -> Machine:
     hidden = (seconds[5] - seconds[3]) / 2
     first = seconds[2] - seconds[1]  # a lone layer has the last one's prox and products
     return Machine(
+        network=network,
         product_rate=rate,
         entry_seconds=(hidden - 8 * entries * network.hidden / rate) / entries,
         first_seconds=first - 4 * entries * network.features / rate,
         last_seconds=seconds[1],
         bandwidth=link,
     )
-
-
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def predictions(machine: Machine) -> str:
@@ -184,81 +179,102 @@ def predictions(machine: Machine) -> str:
     return table(["predicted speed-up on P processes", "4", "8", "16", "32", "64"], rows)
 
 
-def main() -> None:
-    """Measure, predict and write."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--worker")
-    parser.add_argument("--network")
-    options = parser.parse_args()
-    if options.worker:
-        worker(options.worker, Network(**json.loads(options.network)))
-        return
-    global NETWORK
-    NETWORK = Network(nodes=500, features=32, hidden=32) if options.quick else NETWORK
-    pairs = [
-        (train(NETWORK, NETWORK.layers), two_processes(NETWORK)) for _ in range(1 if options.quick else options.repeats)
-    ]
+# --- results ------------------------------------------------------------------------------------------------
+
+
+def measured(network: Network, repeats: int) -> Results:
+    """Return what one process and two take in turn, and what the model predicts."""
+    pairs = [(train(network, network.layers), two_processes(network)) for _ in range(repeats)]
     one, two = pairs[0]
     assert one["objective"] == two["objective"]  # the same bits
-    speedups = [a["seconds"] / b["seconds"] for a, b in pairs]
-    seconds = [statistics.median(pair[i]["seconds"] for pair in pairs) for i in range(2)]
-    machine = calibrate(NETWORK, statistics.median(b["bandwidth"] for _, b in pairs))
-    predicted = machine.predict(NETWORK, 2)
+    machine = calibrate(network, statistics.median(b["bandwidth"] for _, b in pairs))
     waits = [process["wait_seconds"] / process["seconds"] for _, b in pairs for process in b["processes"]]
-    boundary = two["processes"][0]["wire_bytes"]
-    results = {
-        "network": asdict(NETWORK),
-        "seconds": seconds,
-        "speedups": speedups,
-        "predicted_seconds": [machine.predict(NETWORK, 1), predicted],
-        "machine": asdict(machine),
+    known = asdict(machine)
+    return {
+        "network": known.pop("network"),
+        "seconds": [statistics.median(pair[i]["seconds"] for pair in pairs) for i in range(2)],
+        "speedups": [a["seconds"] / b["seconds"] for a, b in pairs],
+        "predicted_seconds": [machine.predict(network, 1), machine.predict(network, 2)],
+        "machine": known,
         "wait_share": [min(waits), max(waits)],
         "pairs": pairs,
-        "versions": {"gamlp_admm": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "date": datetime.date.today().isoformat(),
+        **stamp(),
     }
-    ((boundary_name, sent),) = boundary.items()
-    each = sent / (WARM + MEASURED)
-    size = f"{NETWORK.layers} layers × {NETWORK.hidden}, {NETWORK.nodes:,} nodes × {NETWORK.features} features"
+
+
+def measured_table(results: Results) -> str:
+    """Return what was measured, and the prediction of it."""
+    network, speedups = Network(**results["network"]), results["speedups"]
+    one, two = results["seconds"]
+    predicted = results["predicted_seconds"][1]
+    least, most = (100 * share for share in results["wait_share"])
+    ((boundary, sent),) = results["pairs"][0][1]["processes"][0]["wire_bytes"].items()
     rows = [
-        ["seconds an iteration, 1 process", f"{seconds[0]:.2f}"],
-        ["seconds an iteration, 2 processes", f"{seconds[1]:.2f}"],
+        ["seconds an iteration, 1 process", f"{one:.2f}"],
+        ["seconds an iteration, 2 processes", f"{two:.2f}"],
         [
             "speed-up, median of the pairs (range)",
             f"{statistics.median(speedups):.2f} ({min(speedups):.2f}–{max(speedups):.2f})",
         ],
-        ["share of time waiting, over processes and runs", f"{100 * min(waits):.1f}–{100 * max(waits):.1f} %"],
+        ["share of time waiting, over processes and runs", f"{least:.1f}–{most:.1f} %"],
         [
-            f"bytes over boundary {int(boundary_name) + 1}\\|{int(boundary_name) + 2}, each way, an iteration",
-            f"{each / 1e6:.1f} MB",
+            f"bytes over boundary {int(boundary) + 1}\\|{int(boundary) + 2}, each way, an iteration",
+            f"{sent / (WARM + MEASURED) / 1e6:.1f} MB",
         ],
         [
             "predicted seconds an iteration, 2 processes",
-            f"{predicted:.2f} ({100 * (predicted / seconds[1] - 1):+.1f} %)",
+            f"{predicted:.2f} ({100 * (predicted / two - 1):+.1f} %)",
         ],
     ]
+    size = f"{network.layers} layers × {network.hidden}, {network.nodes:,} nodes × {network.features} features"
+    return table([size, "measured"], rows)
+
+
+def model_line(machine: Machine) -> str:
+    """Return what the model knows of the machine."""
     rates = [
         f"products {machine.product_rate / 1e9:.0f} Gflop/s",
         f"element-wise work {1e9 * machine.entry_seconds:.1f} ns an entry",
         f"link {machine.bandwidth / 1e9:.2f} GB/s",
     ]
-    text = "\n\n".join(
-        [
-            table([size, "measured"], rows),
-            f"Model: {', '.join(rates)}; the ends of the network {machine.first_seconds + machine.last_seconds:.2f} s.",
-            predictions(machine),
-            f"gamlp_admm {__version__}, torch {torch.__version__}, one thread a process, seed 0, {results['date']}.",
-        ]
-    )
-    print(text)
-    if options.quick:
+    ends = machine.first_seconds + machine.last_seconds
+    return f"Model: {', '.join(rates)}; the ends of the network {ends:.2f} s."
+
+
+def tables(results: Results) -> dict[str, str]:
+    """Return the tables of the pages, by the names of their places."""
+    machine = Machine(Network(**results["network"]), **results["machine"])
+    versions = results["environment"]["versions"]
+    ours = f"gamlp_admm {versions['gamlp-admm']}, torch {versions['torch']}"
+    return {
+        "measured": measured_table(results),
+        "model": model_line(machine),
+        "predicted": predictions(machine),
+        "environment": f"{ours}, one thread a process, seed 0, {results['date']}.",
+    }
+
+
+PAGES = Pages(HERE, tables, (), indent=1)
+
+
+def main() -> None:
+    """Measure, predict and write."""
+    parser = arguments(__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="pairs of runs")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--network", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        worker(given.worker, Network(**json.loads(given.network)))
         return
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    readme = HERE / "README.md"
-    head, _, rest = readme.read_text().partition("<!-- results -->\n")
-    readme.write_text(f"{head}<!-- results -->\n\n{text}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
+    if given.tables:
+        results = PAGES.read()
+    else:
+        small = Network(nodes=500, features=32, hidden=32)
+        results = measured(small, 1) if given.quick else PAGES.save(measured(Network(), given.repeats))
+    print("\n\n".join(tables(results).values()))
+    if not given.quick:
+        PAGES.renew(results)
 
 
 if __name__ == "__main__":

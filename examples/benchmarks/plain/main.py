@@ -9,12 +9,9 @@ python examples/benchmarks/plain/main.py --quick          # small networks, prin
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,10 +24,12 @@ from torch_geometric.data import Data
 from gamlp_admm import GAMLP
 from gamlp_admm.algorithms import trainer
 from gamlp_admm.datasets import load_dataset
-from gamlp_admm.experiment import environment
 from gamlp_admm.system.allocator import keep_freed_memory
 from gamlp_admm.training.result import Progress
 from gamlp_admm.transforms import AugmentFeatures
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Pages, Results, arguments, percent, stamp, table, versions
 
 HERE = Path(__file__).parent
 SEEDS, TUNING_SEEDS = (0, 1, 2, 3, 4), (10, 11)
@@ -318,63 +317,35 @@ PARTS: dict[str, tuple[Callable[[bool], dict[str, Any]], Callable[[dict[str, Any
 }
 
 
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def percent(values: Sequence[float]) -> str:
-    """Return mean and standard deviation in per cent."""
-    return f"{100 * statistics.fmean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
-
-
 def written(settings: Settings) -> str:
     """Return the numbers of settings as text."""
     symbols = {"rho": "ρ", "nu": "ν", "mu": "μ", "epsilon": "ε", "lr": "lr", "weight_decay": "decay"}
     return ", ".join(f"{symbols[name]} {value:g}" for name, value in settings.items() if name in symbols)
 
 
-def tables(results: dict[str, Any]) -> dict[str, str]:
+def tables(results: Results) -> dict[str, str]:
     """Return the tables of the pages, by the names of their places."""
     made = {name: show(results[name]) for name, (_, show) in PARTS.items() if name in results}
-    versions = ", ".join(f"{name} {number}" for name, number in results["environment"]["versions"].items())
-    made["environment"] = f"{results['date']}; float32; {versions}."
+    made["environment"] = f"{results['date']}; float32; {versions(results)}."
     return made
 
 
-def fill(text: str, results: dict[str, Any]) -> str:
-    """Return a page whose tables, between their marks and ``<!-- end -->``, are those of the results."""
-    for name, content in tables(results).items():
-        head, mark, rest = text.partition(f"<!-- plain: {name} -->\n")
-        if mark:
-            text = f"{head}{mark}{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return text
+PAGES = Pages(HERE, tables, ("docs/algorithms.md", "README.md"))
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--parts", default=",".join(PARTS))
-    options = parser.parse_args()
-    parts = options.parts.split(",")
-    if wrong := set(parts) - set(PARTS):
-        parser.error(f"parts {', '.join(sorted(wrong))}: allowed: {', '.join(PARTS)}")
+    given = arguments(__doc__, tuple(PARTS)).parse_args()
     keep_freed_memory()
-    path = HERE / "results.json"
-    results: dict[str, Any] = {"environment": environment("cpu"), "date": datetime.date.today().isoformat()}
-    for part in parts:
-        results[part] = PARTS[part][0](options.quick)
-        if not options.quick:  # parts may run side by side
-            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            results = {**before, **results}
-            path.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    if options.quick:
+    results = PAGES.read() if given.tables else stamp()
+    for part in () if given.tables else given.parts:
+        results[part] = PARTS[part][0](given.quick)
+        if not given.quick:
+            results = PAGES.save(results)
+    if given.quick:
         print("\n\n".join(tables(results).values()))
         return
-    for page in (HERE / "README.md", HERE.parents[2] / "docs" / "algorithms.md", HERE.parents[2] / "README.md"):
-        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    PAGES.renew(results)
 
 
 if __name__ == "__main__":
