@@ -18,7 +18,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Prepared, Run, prepare, run, seeded, summarize
 from gamlp_admm.system.allocator import keep_freed_memory
@@ -238,13 +237,6 @@ def commands_list(results: Results) -> str:
     return "\n".join(["```sh", *lines[:-1], "```"])
 
 
-def own_commands(results: Results) -> str:
-    lines = []
-    for case, methods in results["accuracy"].items():
-        lines += [f"# {case}: {mean(methods[ADMM])}", methods[ADMM]["command"]]
-    return "\n".join(["```sh", *lines, "```"])
-
-
 def time_table(results: Results) -> str:
     rows = []
     for case, row in results["time"].items():
@@ -259,41 +251,10 @@ def environment_line(results: Results) -> str:
     return f"{results['date']}; {results['environment']['threads']} thread, float32; {versions(results)}."
 
 
-def summary_table(results: Results) -> str:
-    """Return the table of the repository's README: these measurements beside published ones."""
-    names = ("Cora", "CiteSeer")
-
-    def here(features: str, layers: int, method: str) -> list[str]:
-        cases = [results["accuracy"].get(key(f"{name}, {features}", layers), {}) for name in names]
-        return [mean(case.get(method)) for case in cases]
-
-    def published(method: str) -> list[str]:
-        infos = [dataset_info(name.lower()).published for name in names]
-        found = [[p.accuracy for p in info if p.method == method and p.neurons in (None, 100)] for info in infos]
-        return [f"{values[0]:.3f}" if values else "" for values in found]
-
-    rows = [
-        ["**pdADMM-G, here**: `ppr`, 2 layers", *here("ppr", 2, ADMM)],
-        ["**pdADMM-G, here**: `ppr`, 10 layers", *here("ppr", 10, ADMM)],
-        ["**pdADMM-G, here**: `sym`, hops 0 to 4, 2 layers", *here("sym", 2, ADMM)],
-        ["**pdADMM-G, here**: `sym`, hops 0 to 4, 10 layers", *here("sym", 10, ADMM)],
-        ["Adam, here, tuned: `ppr`, 2 layers", *here("ppr", 2, "adam, tuned")],
-        ["Adam, here, tuned: `ppr`, 10 layers", *here("ppr", 10, "adam, tuned")],
-        ["Adam, here, tuned: `sym`, hops 0 to 4, 2 layers", *here("sym", 2, "adam, tuned")],
-        ["Adam, here, tuned: `sym`, hops 0 to 4, 10 layers", *here("sym", 10, "adam, tuned")],
-        ["pdADMM-G, published: 10 layers", *published("pdADMM-G")],
-        ["Adam, published: 10 layers", *published("Adam")],
-        *([f"{method}, published", *published(method)] for method in ("GCN", "SGC", "APPNP")),
-    ]
-    return table(["test accuracy", *names], rows, left=3)
-
-
 TABLES: dict[str, Callable[[Results], str]] = {
-    "summary": summary_table,
     "accuracy": accuracy_table,
     "time": time_table,
     "commands": commands_list,
-    "own": own_commands,
     "environment": environment_line,
 }
 
