@@ -138,8 +138,10 @@ def plan(
     jobs = []
     for dataset in datasets:
         drawn = dataset_info(dataset).split == "per-class"
-        for random in [False] * (splits != "random" or not drawn) + [True] * (splits != "usual" and drawn):
-            jobs += [Job(dataset, method, seed, seed if random else None) for method in methods for seed in seeds]
+        if splits != "random" or not drawn:
+            jobs += [Job(dataset, method, seed) for method in methods for seed in seeds]
+        if splits != "usual" and drawn:
+            jobs += [Job(dataset, method, seed, split_seed=seed) for method in methods for seed in seeds]
     return jobs
 
 

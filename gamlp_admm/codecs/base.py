@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,11 +28,6 @@ class Codec(ABC):
     @abstractmethod
     def name(self) -> str:
         """What :func:`gamlp_admm.codecs.codec` makes this codec of."""
-
-    @property
-    def config(self) -> Any:
-        """The codec as a JSON value, which :func:`gamlp_admm.codecs.codec` takes as well."""
-        return self.name
 
     def __str__(self) -> str:
         return self.name

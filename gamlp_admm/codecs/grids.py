@@ -126,10 +126,6 @@ class ListedGrid(Grid):
         return f"grid:{';'.join(map(_number, self.values.tolist()))}"
 
     @property
-    def config(self) -> Any:
-        return self.values.tolist()
-
-    @property
     def points(self) -> int:
         return len(self.values)
 

@@ -58,7 +58,6 @@ class DatasetInfo:
     Attributes:
         name: Name that :func:`gamlp_admm.datasets.load_dataset` takes.
         title: What the data are, in a few words.
-        task: Always ``"node-classification"``.
         kind: ``"graph"``, or ``"plain"`` when there are no edges.
         loader: Name of the function that reads it.
         split: Name of the rule that makes its default split.
@@ -80,7 +79,6 @@ class DatasetInfo:
 
     name: str
     title: str
-    task: str
     kind: str
     loader: str
     split: str

@@ -109,7 +109,6 @@ def _describe(spec: str, class_name: str, data: Data) -> DatasetInfo:
     return DatasetInfo(
         name=spec,
         title=f"{class_name} of PyTorch Geometric",
-        task="node-classification",
         kind="graph",
         loader="pyg",
         split=rule,

@@ -33,7 +33,7 @@ CACHE_BYTES = 2 * 2**30
 OWN = "pyg:own"
 """Name of a graph that is no data set: one without a recipe."""
 
-TEXTS = ("title", "task", "kind", "loader", "split", "licence", "origin", "url")
+TEXTS = ("title", "kind", "loader", "split", "licence", "origin", "url")
 T = TypeVar("T")
 
 

@@ -65,7 +65,6 @@ def test_every_data_set_has_a_description():
 def test_description_is_complete(name):
     info = dataset_info(name)
     assert info.name == name
-    assert info.task == "node-classification"
     assert info.kind in ("graph", "plain")
     assert info.loader in READERS
     assert info.split in RULES
