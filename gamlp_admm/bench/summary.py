@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from gamlp_admm.bench.accuracy import METHODS, Job
+from gamlp_admm.bench.jobs import METHODS, Job
 from gamlp_admm.datasets import dataset_info
 
 

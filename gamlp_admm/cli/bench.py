@@ -90,13 +90,13 @@ def accuracy(
     from rich.console import Console
 
     from gamlp_admm import report as reports
-    from gamlp_admm.bench import accuracy as benchmark
+    from gamlp_admm.bench import jobs as planned
     from gamlp_admm.bench.summary import summarize
     from gamlp_admm.experiment import environment
 
     seeds = seeds or (0, 1, 2, 3, 4)
-    plan = benchmark.plan(
-        datasets or benchmark.default_datasets(), methods or tuple(benchmark.METHODS), seeds, splits or "usual"
+    plan = planned.plan(
+        datasets or planned.default_datasets(), methods or tuple(planned.METHODS), seeds, splits or "usual"
     )
     running.check_files({"markdown": markdown, "json": json}, None)
     folder = _folder(out or Path("bench-accuracy"))

@@ -21,10 +21,15 @@ from torch_geometric.utils import stochastic_blockmodel_graph
 
 from gamlp_admm import propagation
 from gamlp_admm.bench import accuracy, peers
-from gamlp_admm.bench.accuracy import METHODS, Job, Runner, plan, run_jobs
+from gamlp_admm.bench import graph as graphs
+from gamlp_admm.bench import jobs as planned
+from gamlp_admm.bench.accuracy import Runner, run_jobs
+from gamlp_admm.bench.graph import Graph
+from gamlp_admm.bench.jobs import METHODS, Job, plan
 from gamlp_admm.bench.summary import summarize
 from gamlp_admm.cli.main import commands, main
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import run
 from gamlp_admm.report import accuracy_markdown, accuracy_table
 
 KARATE = ["bench", "accuracy", "--datasets", "karate", "--jobs", "1"]
@@ -89,9 +94,9 @@ def test_random_splits_are_for_drawn_splits_only() -> None:
 
 
 def test_default_data_sets_have_published_figures() -> None:
-    assert accuracy.default_datasets()[:3] == ["cora", "citeseer", "amazon-photo"]
-    assert {"flickr", "ogbn-arxiv", "coauthor-physics"} < {*accuracy.default_datasets()}
-    assert "mnist" not in accuracy.default_datasets()  # no graph
+    assert planned.default_datasets()[:3] == ["cora", "citeseer", "amazon-photo"]
+    assert {"flickr", "ogbn-arxiv", "coauthor-physics"} < {*planned.default_datasets()}
+    assert "mnist" not in planned.default_datasets()  # no graph
 
 
 def test_files_of_jobs_are_apart() -> None:
@@ -136,11 +141,11 @@ def test_another_version_or_recipe_is_run_again(
 ) -> None:
     jobs = plan(["karate"], ["pdadmm-g"], [0])
     list(run_jobs(jobs, tmp_path))
-    monkeypatch.setattr(accuracy, "version", lambda _: "0.0.0")
+    monkeypatch.setattr(planned, "version", lambda _: "0.0.0")
     list(run_jobs(jobs, tmp_path))
     assert len(runs) == 2
-    as_it_was = accuracy.experiment
-    monkeypatch.setattr(accuracy, "experiment", lambda job, root: dataclasses.replace(as_it_was(job, root), nu=0.7))
+    as_it_was = planned.experiment
+    monkeypatch.setattr(planned, "experiment", lambda job, root: dataclasses.replace(as_it_was(job, root), nu=0.7))
     list(run_jobs(jobs, tmp_path, root="/elsewhere"))
     list(run_jobs(jobs, tmp_path))
     assert len(runs) == 3  # another root makes no difference
@@ -210,10 +215,10 @@ def test_ours_and_adam_are_runs_of_experiment(tmp_path: Path) -> None:
     assert outcome.record is not None
     used = outcome.record["config"]["experiment"]
     assert (used["layers"], used["hidden"], used["grow"], used["seed"]) == (10, 100, [2, 5, 10], 1)
-    report = accuracy.run(accuracy.experiment(outcome.job, None)).report
+    report = run(planned.experiment(outcome.job, None)).report
     assert outcome.record["result"]["test_accuracy"] == report["best"]["test_accuracy"]
-    adam = accuracy.experiment(Job("karate", "adam", 0), None).resolve()
-    assert (adam.algorithm, adam.hidden, adam.hops, adam.iterations) == ("adam", 16, 2, accuracy.ADAM_ITERATIONS)
+    adam = planned.experiment(Job("karate", "adam", 0), None).resolve()
+    assert (adam.algorithm, adam.hidden, adam.hops, adam.iterations) == ("adam", 16, 2, planned.ADAM_ITERATIONS)
 
 
 def test_data_are_prepared_once_for_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +226,7 @@ def test_data_are_prepared_once_for_all_seeds(tmp_path: Path, monkeypatch: pytes
     prepare, load = accuracy.prepare, accuracy.load_dataset
     monkeypatch.setattr(accuracy, "prepare", lambda e: prepared.append(e) or prepare(e))
     monkeypatch.setattr(accuracy, "load_dataset", lambda *a, **k: loaded.append(a) or load(*a, **k))
-    monkeypatch.setattr(accuracy, "ADAM", accuracy.ADAM[:2])
+    monkeypatch.setattr(planned, "ADAM", planned.ADAM[:2])
     jobs = plan(["karate"], ["adam", "gcn", "sgc"], [0, 1])
     assert all(outcome.error is None for outcome in run_jobs(jobs, tmp_path))
     assert (len(prepared), len(loaded)) == (1, 1)
@@ -234,20 +239,20 @@ def test_data_are_prepared_once_for_all_seeds(tmp_path: Path, monkeypatch: pytes
 def test_peers_learn_and_never_see_test_labels(method: str) -> None:
     data = sbm()
     settings = peers.grid(method, 30)[-1]
-    told = peers.train(method, peers.Graph(data), settings, seed=0)
+    told = peers.train(method, Graph(data), settings, seed=0)
     assert told.keys() == {"val_accuracy", "test_accuracy", "epochs", "seconds", "settings"}
     assert told["val_accuracy"] > 0.75  # chance: 1/3
     assert told["test_accuracy"] > 0.75
     changed = data.clone()
     changed.y[changed.test_mask] = (changed.y[changed.test_mask] + 1) % 3
-    misled = peers.train(method, peers.Graph(changed), settings, seed=0)
+    misled = peers.train(method, Graph(changed), settings, seed=0)
     assert misled["val_accuracy"] == told["val_accuracy"]
     assert misled["test_accuracy"] <= 1 - told["test_accuracy"]
 
 
 @pytest.mark.parametrize("method", peers.PEERS)
 def test_every_setting_of_the_grids_trains(method: str) -> None:
-    graph = peers.Graph(sbm())
+    graph = Graph(sbm())
     for settings in (*peers.grid(method, 30), *peers.grid(method, peers.MANY)):
         short = settings | {"epochs": 3}
         state = torch.random.get_rng_state()
@@ -259,7 +264,7 @@ def test_every_setting_of_the_grids_trains(method: str) -> None:
 
 def test_gcn_is_that_of_pyg() -> None:
     data = sbm()
-    graph, settings = peers.Graph(data), peers.grid("gcn", peers.MANY)[0] | {"batch_norm": False, "hidden": 5}
+    graph, settings = Graph(data), peers.grid("gcn", peers.MANY)[0] | {"batch_norm": False, "hidden": 5}
     net = peers.GCN(graph, settings).eval()
     x = data.x
     for i, conv in enumerate(net.convs):
@@ -276,15 +281,15 @@ def test_gcn_takes_sparse_features_with_their_dropout() -> None:
     settings = peers.grid("gcn", 30)[0]
     wide = data.clone()
     wide.x = torch.cat([data.x, torch.zeros(len(data.x), 60)], 1)
-    assert peers.Graph(wide).neighbourhood("train", 2, True).x.layout is torch.sparse_csr
-    assert peers.Graph(data).neighbourhood("train", 2, True).x.layout is torch.strided
-    assert peers.train("gcn", peers.Graph(wide), settings, 0)["val_accuracy"] > 0.75
+    assert Graph(wide).neighbourhood("train", 2, True).x.layout is torch.sparse_csr
+    assert Graph(data).neighbourhood("train", 2, True).x.layout is torch.strided
+    assert peers.train("gcn", Graph(wide), settings, 0)["val_accuracy"] > 0.75
 
 
 def test_sgc_is_that_of_pyg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "BLOCK", 5)  # columns in several parts
+    monkeypatch.setattr(graphs, "BLOCK", 5)  # columns in several parts
     data = sbm()
-    graph, settings = peers.Graph(data), peers.grid("sgc", 30)[-1]
+    graph, settings = Graph(data), peers.grid("sgc", 30)[-1]
     net = peers.SGC(graph, settings)
     whole = SGConv(data.num_features, 3, K=2)
     whole.load_state_dict(net.conv.state_dict())
