@@ -19,7 +19,7 @@ from gamlp_admm.experiment.recipe import checked, read_recipe
 from gamlp_admm.training.growth import depths
 from gamlp_admm.training.trainer import Trainer
 
-PDADMM = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
+TUNED_FOR = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
 """The algorithms that recipes are tuned for."""
 
 R = TypeVar("R", bound="Resolved")
@@ -116,7 +116,7 @@ def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
         recipe = read_recipe(given["recipe"])
     else:
         recipe = {} if dataset.startswith("pyg:") else checked(dataset_info(dataset).recipe, f"recipe of {dataset}")
-    allowed = recipe_names() if given["algorithm"] in PDADMM else recipe_names(ANY)
+    allowed = recipe_names() if given["algorithm"] in TUNED_FOR else recipe_names(ANY)
     dropped: set[str] = set()
     if given.get("operator", recipe.get("operator")) != recipe.get("operator"):
         dropped |= {"hops", "alpha", "t"}

@@ -9,7 +9,7 @@ from typing import Any
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.options import recipe_names
-from gamlp_admm.experiment.resolve import PDADMM
+from gamlp_admm.experiment.resolve import TUNED_FOR
 from gamlp_admm.tuning.measuring import OWN
 from gamlp_admm.tuning.notation import searchable
 from gamlp_admm.tuning.space import Space
@@ -97,8 +97,8 @@ def check_recipe(experiment: Experiment, space: Space | None = None) -> None:
     Raises:
         InputError: The algorithm takes no recipes, or an option has no place in one.
     """
-    if experiment.algorithm not in PDADMM:
-        raise InputError(f"recipes are for {', '.join(PDADMM)}, not for {experiment.algorithm}")
+    if experiment.algorithm not in TUNED_FOR:
+        raise InputError(f"recipes are for {', '.join(TUNED_FOR)}, not for {experiment.algorithm}")
     names = space.names if space else set()
     # How often a run is evaluated is no setting of it, though what is best may be found between.
     for name in (settings(experiment.resolve()).keys() | names) - recipe_names() - {"evaluate_every"}:
