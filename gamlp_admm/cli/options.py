@@ -111,16 +111,20 @@ class SectionCommand(click.Command):
     def __init__(self, *args: Any, experiment: bool = False, without: Sequence[str] = (), **more: Any) -> None:
         super().__init__(*args, **more)
         self.experiment, self.without = experiment, without
-        self._made: dict[str, SectionOption] = {}
+        self._made: dict[tuple[str, ...], SectionOption] = {}
         self._file = config.options(SectionOption)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """See :meth:`click.Command.get_params`; those that other packages have declared by now are among them."""
-        names = [name for name in declared() if name not in self.without] if self.experiment else []
-        for name in names:
-            if name not in self._made:
-                self._made[name] = of_experiment(declared()[name])
-        return [*(self._made[name] for name in names), *self._file, *super().get_params(ctx)]
+        taken = [each for each in declared().values() if each.name not in self.without] if self.experiment else []
+        return [*map(self._option, taken), *self._file, *super().get_params(ctx)]
+
+    def _option(self, each: Declared) -> SectionOption:
+        # Made once, as click takes for granted, and anew where help lists names that have become more.
+        key = (each.name, *(each.option.allowed() if each.option.listed else ()))
+        if key not in self._made:
+            self._made[key] = of_experiment(each)
+        return self._made[key]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See :meth:`click.Command.format_options`."""
