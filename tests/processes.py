@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 import time
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -161,10 +164,12 @@ def _process(rank: int, size: int, folder: str, function: Any, arguments: tuple[
 def spawn(size: int, folder: Path, function: Any, *arguments: Any, timeout: float = 100.0, check: bool = True) -> None:
     """Run ``function(rank, folder, *arguments)`` in processes of one group; end them all after ``timeout`` seconds.
 
-    They are forks of a process that has only imported the package: as new as started ones, without seconds of imports.
+    They are forks of a process that has only imported this module: as new as started ones, without seconds of imports.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gamlp_admm.algorithms", "gamlp_admm.parallel.launch"])
+    context.set_forkserver_preload([__name__])
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # which it would not find otherwise
+        forkserver.ensure_running()
     processes = [
         context.Process(target=_process, args=(rank, size, str(folder), function, arguments)) for rank in range(size)
     ]
