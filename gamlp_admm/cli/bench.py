@@ -14,7 +14,7 @@ import click
 
 from gamlp_admm.cli import running
 from gamlp_admm.cli.console import PROGRAM
-from gamlp_admm.cli.options import Name, Numbers, SectionCommand, flag, option
+from gamlp_admm.cli.options import Name, Numbers, SectionCommand, flag, option, root
 from gamlp_admm.errors import InputError, Interrupted
 from gamlp_admm.experiment.declaration import DATA, PROCESSES, TRAINING
 
@@ -57,7 +57,7 @@ def _datasets() -> list[str]:
     section=DATA,
     help="usual; random: for each seed its own, where the papers drew one; both.",
 )
-@option("--root", metavar="DIR", default=running.ROOT, section=DATA, help="Data root.")
+@root
 @option("--out", Path, "bench-accuracy", metavar="DIR", help="Folder of results; what is there is not run again.")
 @option(
     "--jobs",

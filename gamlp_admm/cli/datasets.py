@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import click
 
-from gamlp_admm.cli.options import option
+from gamlp_admm.cli.options import root
 
 
 @click.command()
-@option("--root", metavar="DIR", help="Data root.  [default: $GAMLP_ADMM_DATA, else a cache folder]")
+@root
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def datasets(root: str | None, as_json: bool) -> None:
     """List the data sets.

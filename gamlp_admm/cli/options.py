@@ -100,6 +100,12 @@ def of_experiment(each: Declared) -> SectionOption:
     return SectionOption([name], type=kind, metavar=row.metavar, **shared)
 
 
+def root(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that takes no other option of an experiment its ``--root``."""
+    row = declared()["root"].option
+    return option("--root", default=row.default_text(), metavar=row.metavar, section=row.group, help=row.help)(command)
+
+
 class SectionCommand(click.Command):
     """A command whose help is in sections, and whose options a file can give.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gamlp_admm.cli.options import option
+from gamlp_admm.cli.options import option, root
 from gamlp_admm.cli.running import write
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=Path)
 @option("--dataset", default="the model's", help="Data set.")
-@option("--root", metavar="DIR", help="Data root.  [default: $GAMLP_ADMM_DATA, else a cache folder]")
+@root
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from gamlp_admm.experiment import Resolved, Run
     from gamlp_admm.training.result import Progress
 
-ROOT = "$GAMLP_ADMM_DATA, else a cache folder"
-"""What help says of the default of ``--root``."""
-
 
 def start_quietly(options: dict[str, Any], quiet: bool) -> bool:
     """Complete the options of a process that torchrun started; return whether it prints nothing but errors."""
