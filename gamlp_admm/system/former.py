@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -50,15 +49,22 @@ FORMER = {
 """Where the contents of a module of 0.1.0 stand now."""
 
 
-class FormerNames(MetaPathFinder, Loader):
-    """Finds modules by their former names; each is a view of the one that holds its contents now."""
+class FormerNames:
+    """Finds modules by their former names; each is a view of the one that holds its contents now.
+
+    A finder and a loader of :data:`sys.meta_path`, without their base classes: importing those takes 10 ms.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
         package, _, name = fullname.rpartition(".")
-        return ModuleSpec(fullname, self) if package == PACKAGE and name in FORMER else None
+        known = package == PACKAGE and name in FORMER
+        return ModuleSpec(fullname, self) if known else None  # type: ignore[arg-type]  # a loader by its methods
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """See :meth:`importlib.abc.Loader.create_module`."""
 
     def exec_module(self, module: ModuleType) -> None:
         """See :meth:`importlib.abc.Loader.exec_module`."""
