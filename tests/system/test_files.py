@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from samples import GROWN
 
 from gamlp_admm import GAMLP
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import run
 from gamlp_admm.parallel.trace import Trace
 from gamlp_admm.system import files
 from gamlp_admm.training import checkpoint
@@ -71,3 +73,11 @@ def test_unwritable_files_are_named(tmp_path: Path) -> None:
         files.check_writable("json", tmp_path / "none" / "file")
     files.check_writable("json", tmp_path / "file")
     assert not list(tmp_path.iterdir())
+
+
+def test_history_has_one_row_a_record(tmp_path: Path) -> None:
+    grown = run(GROWN).report
+    files.write_history(tmp_path / "history.csv", [grown, grown])
+    header, *rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert header.split(",") == ["seed", *grown["history"][0]]
+    assert len(rows) == 2 * len(grown["history"])

@@ -1,0 +1,68 @@
+"""Tables of runs, of seeds, and the line of each algorithm's theorem."""
+
+import io
+
+import pytest
+from rich.console import Console
+from samples import GROWN
+
+from gamlp_admm import report as reports
+from gamlp_admm.experiment import Experiment, run, seeded, summarize
+
+
+def text(renderable, width=120):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (999_600, "1 MB"), (3.4e9, "3.4 GB")]
+)
+def test_size(count, expected):
+    assert reports.size(count) == expected
+
+
+def test_the_summary_has_accuracies_cost_and_theorem(grown):
+    shown = text(reports.run_table(grown))
+    for part in (
+        "karate",
+        "best on validation",
+        "last",
+        f"{grown['num_parameters']:,} parameters",
+        "rho <= max",
+    ):
+        assert part in shown
+    assert reports.percent(grown["last"]["test_accuracy"]) in shown
+
+
+@pytest.mark.parametrize(("rho", "relation"), [(1.0, "rho > max"), (0.01, "rho <= max")])
+def test_the_theorem_names_the_side(rho, relation):
+    report = run(Experiment(dataset="karate", iterations=1, rho=rho, nu=0.01)).report
+    assert report["converges"] is (rho == 1.0)
+    assert relation in text(reports.run_table(report))
+
+
+def test_baselines_have_no_theorem():
+    report = run(Experiment(dataset="karate", algorithm="adam", iterations=1)).report
+    assert "theorem" not in text(reports.run_table(report))
+
+
+def test_the_table_of_seeds():
+    report = summarize([run(each) for each in seeded(GROWN, [1, 2])])
+    shown = text(reports.seeds_table(report))
+    assert f"{report['summary']['test_accuracy_mean']:.4f} ± {report['summary']['test_accuracy_std']:.4f}" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"algorithm": "dladmm", "rho": 1.1}, "theorem: rho = 1.1: rho > 2 H, so convergence is guaranteed"),
+        ({"algorithm": "dladmm", "rho": 0.9}, "theorem: rho = 0.9: rho <= 2 H, so convergence is not guaranteed"),
+        ({"algorithm": "mdlam"}, "theorem: any rho, at fixed epsilon: convergence is guaranteed"),
+    ],
+)
+def test_each_algorithm_has_a_theorem_of_its_own(options, says, tmp_path):
+    report = run(Experiment(dataset="karate", iterations=3, **options)).report
+    assert says in text(reports.run_table(report))
+    reports.plot(report, tmp_path / "history.png")  # mDLAM has no dual residual
