@@ -131,7 +131,7 @@ def test_an_installed_package_is_found(tmp_path: Path) -> None:
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text("[gamlp_admm]\ntoys = toys\n")
-    paths = [str(tmp_path), str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(tmp_path), str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-m", "gamlp_admm", "train", *KARATE, *SHRUNK, "--json", "-", "--quiet"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=True)
