@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from samples import KARATE
+from searches import make_up
 
 from gamlp_admm.cli.main import main
+from gamlp_admm.experiment import Experiment
 
 
 @pytest.fixture
@@ -24,3 +26,9 @@ def gamlp(capsys):
 def model(gamlp, tmp_path):
     gamlp(*KARATE, "--save", tmp_path / "model")
     return tmp_path / "model"
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    """Replace training in searches by a formula; return what was run."""
+    return make_up(monkeypatch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from gamlp_admm.cli import main
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.experiment import Experiment, run
 
@@ -60,31 +58,3 @@ def test_recipes_learn_data_of_the_same_shape(name: str, layers: int | None, mon
     assert history[-1]["train_loss"] < 0.8 * torch.tensor(float(loaded.info.classes)).log()
     chance = 1 / loaded.info.classes
     assert done.report["best"]["test_accuracy"] > chance + 0.4 * (1 - chance)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('[recipe]\nlayers = "3"\n', "layers must be an integer, not '3'"),
-        ('[recipe]\nnu = "0.1"\n', "nu must be a number, not '0.1'"),
-        ('[recipe]\nresidual = "no"\n', "residual must be true or false, not 'no'"),
-        ("[recipe]\nresidual = 1\n", "residual must be true or false, not 1"),
-        ("[recipe]\nlr = 0.1\n", "unknown option in recipe"),
-    ],
-)
-def test_a_wrong_recipe_is_one_line(
-    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "recipe.toml"
-    file.write_text(text)
-    assert main(["train", "--recipe", str(file), "--iterations", "3"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert f"recipe {file}: " in said
-    assert message in said
-
-
-def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.toml"
-    file.write_bytes(b"\xef\xbb\xbf[recipe]\nlayers = 3\n")
-    assert Experiment(dataset="karate", recipe=str(file)).resolve().layers == 3
