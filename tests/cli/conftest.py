@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from benches import quick_runs
 from samples import KARATE
 from searches import make_up
 
+from gamlp_admm.bench.jobs import Job
 from gamlp_admm.cli.main import main
 from gamlp_admm.experiment import Experiment
 
@@ -32,3 +36,9 @@ def model(gamlp, tmp_path):
 def made_up(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     """Replace training in searches by a formula; return what was run."""
     return make_up(monkeypatch)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Job, tuple[Any, ...]]]:
+    """Replace the training of benchmarks by a quick stand-in; return the list of what it is called with."""
+    return quick_runs(monkeypatch)

@@ -1,0 +1,63 @@
+"""What tests of benchmarks share: a graph, records of jobs and their summary, and a stand-in for training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.utils import stochastic_blockmodel_graph
+
+from gamlp_admm.bench.accuracy import Runner
+from gamlp_admm.bench.jobs import Job, plan
+from gamlp_admm.bench.summary import summarize
+
+
+def sbm(classes: int = 3, size: int = 60) -> Data:
+    """Return a graph of communities whose features say little by themselves."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        within = torch.full((classes, classes), 0.01).fill_diagonal_(0.15)
+        edge_index = stochastic_blockmodel_graph([size] * classes, within)
+    y = torch.arange(classes).repeat_interleave(size)
+    x = torch.rand(classes * size, 12, generator=generator)
+    x[torch.arange(len(y)), y] += 0.3
+    x[x < 0.6] = 0
+    order = torch.randperm(len(y), generator=generator)
+    data = Data(x=x, edge_index=edge_index, y=y)
+    for split, rows in zip(("train", "val", "test"), order.split([30, 60, 90]), strict=True):
+        data[f"{split}_mask"] = torch.zeros(len(y), dtype=torch.bool).index_fill_(0, rows, True)
+    return data
+
+
+def record(job: Job, test: float, val: float = 0.5) -> dict[str, Any]:
+    return {
+        "job": dataclasses.asdict(job),
+        "result": {"test_accuracy": test, "val_accuracy": val, "seconds": 2.0, "epochs": 1, "settings": {}},
+    }
+
+
+def quick_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Job, tuple[Any, ...]]]:
+    """Replace training by a quick stand-in; return the list of what it is called with."""
+    calls: list[tuple[Job, tuple[Any, ...]]] = []
+
+    def work(self: Runner, job: Job, tried: Any) -> dict[str, Any]:
+        calls.append((job, tuple(tried)))
+        return {**record(job, 0.5 + job.seed / 100), "result": record(job, 0.5)["result"] | {"settings": tried[-1]}}
+
+    monkeypatch.setattr(Runner, "__call__", work)
+    return calls
+
+
+def summary() -> dict[str, Any]:
+    """Return the summary of two data sets and two methods, of which one result is absent."""
+    jobs = plan(["cora", "coauthor-cs"], ["pdadmm-g", "gcn", "sgc"], [0, 1], "both")
+    results = {"pdadmm-g": (0.8, 0.9), "gcn": (0.7, 0.8)}
+    done = [record(job, results[job.method][job.seed]) for job in jobs if job.method in results]
+    done = [each for each in done if Job(**each["job"]) != Job("cora", "gcn", 1)]
+    environment = {"versions": {"torch": "9"}}
+    more = {"seeds": (0, 1), "notes": ["a note"], "environment": environment, "command": "c", "date": "today"}
+    return summarize(done, jobs) | more

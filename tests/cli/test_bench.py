@@ -1,0 +1,159 @@
+"""The command that benchmarks: what it prints and writes, its errors, processes, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gamlp_admm.bench.accuracy import Runner, run_jobs
+from gamlp_admm.bench.jobs import METHODS, Job, plan
+from gamlp_admm.cli.main import commands, main
+
+KARATE = ["bench", "accuracy", "--datasets", "karate", "--jobs", "1"]
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {kind: tmp_path / f"table.{kind}" for kind in ("json", "markdown")}
+    options = ["--methods", "pdadmm-g,sgc", "--seeds", "0,1", "--out", tmp_path / "out"]
+    arguments = [*KARATE, *map(str, options), *(f"--{kind}={path}" for kind, path in files.items())]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    report = json.loads(files["json"].read_text())
+    assert report.keys() == {"columns", "rows", "seeds", "jobs", "notes", "environment", "command", "date"}
+    assert report["command"].startswith("gamlp-admm bench accuracy --datasets karate")
+    assert [(row["method"], row["group"]) for row in report["rows"]] == [("pdADMM-G", "ours"), ("SGC", "peers")]
+    assert len(report["jobs"]) == len(list((tmp_path / "out").iterdir())) == 4
+    cell = report["rows"][0]["cells"][0]
+    mean = sum(job["result"]["test_accuracy"] for job in report["jobs"][:2]) / 2
+    assert cell["mean"] == pytest.approx(mean)
+    shown = f"{cell['mean']:.4f} ± {cell['std']:.4f}"
+    assert shown in out
+    assert shown in files["markdown"].read_text()
+
+
+def test_command_names_every_method() -> None:
+    (found,) = (p for p in commands.commands["bench"].commands["accuracy"].params if p.name == "methods")
+    assert found.help.startswith(f"Of {', '.join(METHODS)}.")
+
+
+@pytest.mark.parametrize("args", [["bench"], ["bench", "--help"], ["bench", "accuracy", "--help"]])
+def test_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_help_does_not_import_torch() -> None:
+    code = "import sys; from gamlp_admm.cli.main import main; status = main(['bench', 'accuracy', '--help'])"
+    check = f"{code}; sys.exit(status or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--datasets", "karat"], "did you mean 'karate'?"),
+        (["--methods", "sigm"], "did you mean 'sign'?"),
+        (["--seeds", "1,1"], "different ones"),
+        (["--seeds", "-1"], "seed -1: allowed: integers from 0 on"),
+        (["--splits", "odd"], "allowed: usual, random, both"),
+        (["--jobs", "0"], "'--jobs'"),
+        (["--out", "/dev/null/folder"], "out /dev/null/folder cannot be written"),
+        (["--json", "/no/such/folder/file"], "json /no/such/folder/file cannot be written"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*KARATE, "--out", str(tmp_path), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_absent_data_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str], runs: list[Any]) -> None:
+    root = tmp_path / "file"
+    root.touch()  # nothing can be downloaded into a file
+    options = ["--datasets", "cora,karate", "--methods", "sgc,gcn", "--root", root, "--out", tmp_path, "--jobs", "1"]
+    assert main(["bench", "accuracy", *map(str, options), "--markdown", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("gamlp-admm: cora is left out: ")
+    assert err.count("left out") == 1
+    assert "| test accuracy | karate, usual split |" in out
+    assert "Note: cora" in out
+    assert main(["bench", "accuracy", *map(str, options), "--datasets", "cora", "--quiet"]) == 2
+    assert "no data set can be loaded: cora" in capsys.readouterr().err
+
+
+def test_a_failure_is_one_line_and_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise FloatingPointError("no longer\nfinite")
+
+    monkeypatch.setattr(Runner, "__call__", fail)
+    arguments = [*KARATE, "--methods", "pdadmm-g", "--seeds", "3", "--out", str(tmp_path), "--quiet"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == (
+        "gamlp-admm: karate, pdadmm-g, seed 3 failed: FloatingPointError: no longer finite\n"
+    )
+
+
+def test_ctrl_c_keeps_what_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, runs: list[Any]
+) -> None:
+    quick = Runner.__call__
+
+    def work(self: Runner, job: Job, tried: Any) -> dict[str, Any]:
+        if job.seed == 2:
+            raise KeyboardInterrupt
+        return quick(self, job, tried)
+
+    monkeypatch.setattr(Runner, "__call__", work)
+    arguments = [*KARATE, "--methods", "gcn", "--seeds", "0,1,2,3", "--out", str(tmp_path)]
+    assert main(arguments) == 1
+    message = f"interrupted: 2 of 4 results are in {tmp_path}; the same command goes on from there"
+    assert capsys.readouterr().err == f"gamlp-admm: {message}\n"
+    monkeypatch.setattr(Runner, "__call__", quick)
+    assert main(arguments) == 0
+    assert [job.seed for job, _ in runs] == [0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+def test_processes_and_ctrl_c(tmp_path: Path) -> None:
+    """Two workers give the same as this process; a Ctrl-C on the terminal ends them and leaves one line."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    jobs = plan(["karate"], ["sgc", "gcn", "pdadmm-g"], range(40))
+    command = [sys.executable, "-m", "gamlp_admm", "bench", "accuracy", "--datasets", "karate", "--jobs", "2"]
+    command += ["--methods", "sgc,gcn,pdadmm-g", "--seeds", ",".join(map(str, range(40))), "--out", str(two)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as running:
+        deadline = time.monotonic() + 80
+        while (not two.exists() or not any(two.iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        _, error = running.communicate(timeout=30)  # until all processes that could write there are gone
+    assert running.returncode == 1
+    assert error.count("\n") == 1
+    assert error.startswith("gamlp-admm: interrupted: ")
+    kept = {path.name: json.loads(path.read_text()) for path in two.iterdir()}
+    assert 0 < len(kept) < len(jobs)
+    wanted = [job for job in jobs if job.seed == 0 or job.file_name in kept][: len(kept) + 1]
+    for outcome in run_jobs(wanted, one):
+        if outcome.job.file_name in kept:
+            assert outcome.record is not None
+            theirs = kept[outcome.job.file_name]
+            for mine in (outcome.record["result"], theirs["result"]):
+                mine.pop("seconds")
+            assert outcome.record == theirs
