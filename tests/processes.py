@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import minibatches
 import torch
 import torch.distributed as dist
 from torch import multiprocessing
@@ -251,8 +252,6 @@ def coded_shards(rank: int, folder: str) -> None:
 
 def consensus(rank: int, folder: str, name: str) -> None:
     """Train a network, with half of each batch in each of two processes; note the weights and the all-reduces."""
-    from optim import test_optim
-
     group = dist.group.WORLD
     make = {
         "badm": lambda p: BADM(p, process_group=group),
@@ -266,11 +265,11 @@ def consensus(rank: int, folder: str, name: str) -> None:
         return all_reduce(*arguments, **options)
 
     dist.all_reduce = counting
-    model = test_optim.network()
+    model = minibatches.network()
     optimizer = make(model.parameters())
-    for x, y in test_optim.batches():
+    for x, y in minibatches.batches():
         half = (x.chunk(2)[rank], y.chunk(2)[rank])
-        optimizer.step(test_optim.closures(model, optimizer, *half, 1))
+        optimizer.step(minibatches.closures(model, optimizer, *half, 1))
     dist.all_reduce = all_reduce
     weights = [p.detach() for p in model.parameters()]
     torch.save({"weights": weights, "all_reduces": len(calls)}, f"{folder}/consensus-{rank}.pt")

@@ -1,4 +1,4 @@
-"""BADM and SISA: the equations, both forms of BADM, sub-batches, and what torch expects of an optimiser."""
+"""What BADM and SISA share: closures, processes, and what torch expects of an optimiser."""
 
 from __future__ import annotations
 
@@ -12,143 +12,13 @@ from typing import Any
 import processes
 import pytest
 import torch
-from torch import Tensor, nn
+from minibatches import batches, close, closures, network, train
+from torch import nn
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.optim import BADM, SISA
 
-F64 = torch.float64
-
-
-def network(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)).to(F64)
-
-
-def batches(count: int = 6, rows: int = 12) -> list[tuple[Tensor, Tensor]]:
-    torch.manual_seed(1)
-    return [(torch.randn(rows, 5, dtype=F64), torch.randint(3, (rows,))) for _ in range(count)]
-
-
-def closures(model: nn.Module, optimizer: Any, x: Tensor, y: Tensor, parts: int) -> list[Any]:
-    def closure(x: Tensor, y: Tensor) -> Any:
-        def call() -> Tensor:
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x), y)
-            loss.backward()
-            return loss
-
-        return call
-
-    return [closure(a, b) for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True)]
-
-
-def train(make: Any, parts: int, steps: int = 6) -> tuple[list[Tensor], list[float]]:
-    model = network()
-    optimizer = make(model.parameters())
-    losses = [float(optimizer.step(closures(model, optimizer, x, y, parts))) for x, y in batches(steps)]
-    return [p.detach().clone() for p in model.parameters()], losses
-
-
-def close(a: list[Tensor], b: list[Tensor], tolerance: float = 1e-12) -> bool:
-    return all(bool((s - t).abs().max() <= tolerance) for s, t in zip(a, b, strict=True))
-
-
-# --- the equations ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", ["aggregate", "copies"])
-def test_badm_is_the_papers_iteration(form: str) -> None:
-    sigma, rho, alphas = 3.0, 5.0, [0.5, 0.3, 0.2]
-    w = nn.Parameter(torch.tensor([1.0, -2.0], dtype=F64))
-    optimizer = BADM([w], sigma, rho, form=form)
-    torch.manual_seed(2)
-    plain, pi = w.detach().clone(), torch.zeros(3, 2, dtype=F64)
-    for _ in range(5):
-        A = torch.randn(3, 2, 2, dtype=F64)
-
-        def loss(s: int, at: Tensor, A: Tensor = A) -> Tensor:
-            return (A[s] @ at).square().sum() + at.sin().sum() * s
-
-        def closure(s: int, loss: Any = loss) -> Any:
-            def call() -> Tensor:
-                optimizer.zero_grad()
-                value = loss(s, w)
-                value.backward()
-                return value
-
-            return call
-
-        optimizer.step([closure(s) for s in range(3)], weights=alphas)
-        new = torch.zeros(2, dtype=F64)
-        for s in range(3):
-            leaf = plain.clone().requires_grad_()
-            (g,) = torch.autograd.grad(loss(s, leaf), leaf)
-            w_s = plain - (g + pi[s]) / (rho + sigma)
-            pi[s] += sigma * (w_s - plain)
-            new += alphas[s] * (w_s + pi[s] / sigma)
-        plain = new
-        assert close([w.detach()], [plain])
-
-
-def test_sisa_is_the_papers_iteration() -> None:
-    sigma, rho, beta, eps, decay = 2.0, 7.0, 0.9, 1e-3, 0.1
-    w = nn.Parameter(torch.tensor([1.0, -2.0], dtype=F64))
-    optimizer = SISA([w], sigma, rho, beta=beta, eps=eps, weight_decay=decay)
-    plain, pi, n = w.detach().clone(), torch.zeros(2, 2, dtype=F64), torch.zeros(2, 2, dtype=F64)
-    for t in range(1, 6):
-
-        def closure(s: int, t: int = t) -> Any:
-            def call() -> Tensor:
-                optimizer.zero_grad()
-                value = ((s + 1) * w.square() + w * t).sum()
-                value.backward()
-                return value
-
-            return call
-
-        optimizer.step([closure(0), closure(1)])
-        copies = []
-        for s in range(2):
-            g = 2 * (s + 1) * plain + t
-            n[s] = beta * n[s] + (1 - beta) * (g + pi[s]) ** 2
-            w_s = plain - (g + pi[s]) / (sigma + rho * ((n[s] / (1 - beta**t)).sqrt() + eps))
-            pi[s] += sigma * (w_s - plain)
-            copies.append(w_s)
-        plain = (sigma * torch.stack(copies).mean(0) + pi.mean(0)) / (sigma + decay)
-        assert close([w.detach()], [plain])
-
-
 # --- sub-batches --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rho", [1.0, 10.0, 90.0])
-def test_badm_does_not_depend_on_the_number_of_sub_batches(rho: float) -> None:
-    whole, losses = train(lambda p: BADM(p, rho=rho, weight_decay=0.01), 1)
-    for form in ("aggregate", "copies"):
-        for parts in (1, 2, 3, 4):
-            split, again = train(lambda p, form=form: BADM(p, rho=rho, weight_decay=0.01, form=form), parts)
-            assert close(split, whole)
-            assert again == pytest.approx(losses)
-
-
-def test_sisa_depends_on_the_number_of_sub_batches() -> None:
-    assert not close(train(SISA, 1)[0], train(SISA, 3)[0], 1e-6)
-
-
-def test_badm_with_equal_penalties_is_gradient_descent() -> None:
-    ours, _ = train(lambda p: BADM(p, 4.0, 4.0), 2)
-    theirs, _ = train_with_sgd(0.25)
-    assert close(ours, theirs)
-
-
-def train_with_sgd(lr: float) -> tuple[list[Tensor], None]:
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr)
-    for x, y in batches():
-        closures(model, optimizer, x, y, 1)[0]()
-        optimizer.step()
-    return [p.detach() for p in model.parameters()], None
 
 
 def test_gradients_that_are_there_will_do() -> None:
