@@ -1,54 +1,22 @@
-"""Operators against dense linear algebra and PyG's gcn_norm; schemes against their closed forms."""
+"""Operators against dense linear algebra and PyG's gcn_norm; and given matrices."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
+from small_graphs import MATRIX, Graph, dense, graphs, table
 from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError
-
-Graph = tuple[Tensor, Tensor, int]
-
-table = settings(max_examples=60, derandomize=True, deadline=None)
-schemes = {
-    "powers": propagation.powers,
-    "pagerank": lambda *args: propagation.pagerank(*args, alpha=0.5),
-    "heat": lambda *args: propagation.heat(*args, t=1.5),
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """In thousands of tiny products, threads on a busy machine mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@st.composite
-def graphs(draw: st.DrawFn, smallest_weight: float = 0.0) -> Graph:
-    """Directed weighted graphs with isolated nodes, repeated edges and self-loops (never repeated)."""
-    nodes = draw(st.integers(1, 7))
-    node = st.integers(0, nodes - 1)
-    pairs = draw(st.lists(st.tuples(node, node), max_size=20))
-    edges = [(s, d) for s, d in pairs if s != d] + [(s, s) for s in sorted(draw(st.sets(node)))]
-    weights = draw(
-        st.lists(st.floats(smallest_weight, 10, allow_subnormal=False), min_size=len(edges), max_size=len(edges))
-    )
-    index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).t().contiguous()
-    return index, torch.tensor(weights, dtype=torch.float64), nodes
 
 
 def dense_adjacency(graph: Graph, direction: str) -> Tensor:
@@ -61,25 +29,6 @@ def dense_adjacency(graph: Graph, direction: str) -> Tensor:
 
 def dense_loops(A: Tensor) -> Tensor:
     return A + torch.diag((A.diagonal() == 0).to(A.dtype))
-
-
-def dense(matrix: sparse.csr_array) -> Tensor:
-    assert matrix.dtype == np.float64
-    assert matrix.has_canonical_format
-    return torch.from_numpy(matrix.toarray())
-
-
-def features(rows: int, columns: int = 3) -> Tensor:
-    return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(rows))
-
-
-def run(scheme: str, matrix: Tensor, H: Tensor, steps: tuple[int, ...]) -> dict[int, Tensor]:
-    wide = torch.full((len(H), len(steps) * H.size(1)), math.nan, dtype=H.dtype)
-    blocks = dict(zip(steps, torch.split(wide, H.size(1), dim=1), strict=True))
-    before = H.clone()
-    schemes[scheme](propagation.to_torch(sparse.csr_array(matrix.numpy()), H.dtype), H, blocks)
-    torch.testing.assert_close(H, before, rtol=0, atol=0)
-    return blocks
 
 
 @table
@@ -223,9 +172,6 @@ def quietly_sparse(x: Tensor, layout: torch.layout) -> Tensor:
         return x.to_sparse(layout=layout)
 
 
-MATRIX = torch.tensor([[0.0, -2.0, 0.0], [1.0, 0.0, 0.0], [0.0, 3.0, 4.0]], dtype=torch.float64)
-
-
 @pytest.mark.parametrize(
     "given_matrix",
     [
@@ -269,73 +215,3 @@ def test_given_matrix_is_not_modified() -> None:
 def test_wrong_matrices(matrix: object, message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}$"):
         propagation.as_operator(matrix, 3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_product_writes_into_column_blocks(dtype: torch.dtype) -> None:
-    P = propagation.to_torch(sparse.csr_array(MATRIX.numpy()), dtype)
-    wide = torch.full((3, 7), math.nan, dtype=dtype)
-    H, restart = features(3, 2).to(dtype), features(3, 2).to(dtype).neg()
-    out = wide[:, 3:5]
-    assert propagation.product(P, H, out) is out
-    torch.testing.assert_close(out, MATRIX.to(dtype) @ H)
-    propagation.product(P, H, out, restart=restart, alpha=0.25)
-    torch.testing.assert_close(out, 0.75 * (MATRIX.to(dtype) @ H) + 0.25 * restart)
-    assert wide[:, :3].isnan().all()
-    assert wide[:, 5:].isnan().all()
-
-
-def test_product_does_not_depend_on_the_number_of_threads() -> None:
-    index = torch.randint(500, (2, 5000), generator=torch.Generator().manual_seed(0))
-    matrix = propagation.sym(propagation.adjacency(index, None, 500))
-    H = features(500, 64)
-    results = []
-    try:
-        for number in (1, 2):
-            torch.set_num_threads(number)
-            results.append(propagation.product(propagation.to_torch(matrix, H.dtype), H, torch.empty_like(H)))
-    finally:
-        torch.set_num_threads(1)
-    assert torch.equal(*results)
-    torch.testing.assert_close(results[0], torch.from_numpy(matrix @ H.numpy()))
-
-
-def reference_states(scheme: str, P: Tensor, H: Tensor, last: int) -> list[Tensor]:
-    states, powers = [H], [H]
-    for k in range(1, last + 1):
-        powers.append(P @ powers[-1])
-        if scheme == "pagerank":
-            states.append(0.5 * P @ states[-1] + 0.5 * H)
-        elif scheme == "heat":
-            states.append(sum((math.exp(-1.5) * 1.5**j / math.factorial(j) * powers[j] for j in range(k + 1)), 0 * H))
-        else:
-            states.append(powers[-1])
-    return states
-
-
-@table
-@given(graphs(), st.sampled_from(sorted(schemes)), st.sets(st.integers(0, 9), min_size=1))
-def test_any_set_of_states(graph: Graph, scheme: str, chosen: set[int]) -> None:
-    steps = tuple(sorted(chosen))
-    P = dense(propagation.sym(propagation.adjacency(*graph)))
-    H = features(graph[2])
-    states = reference_states(scheme, P, H, steps[-1])
-    for step, block in run(scheme, P, H, steps).items():
-        torch.testing.assert_close(block, states[step], rtol=1e-10, atol=1e-12)
-
-
-@table
-@given(graphs())
-def test_pagerank_and_heat_reach_their_closed_forms(graph: Graph) -> None:
-    P = dense(propagation.row(propagation.adjacency(*graph)))
-    H = features(graph[2])
-    identity = torch.eye(len(P), dtype=P.dtype)
-    limit = 0.5 * torch.linalg.solve(identity - 0.5 * P, H)
-    torch.testing.assert_close(run("pagerank", P, H, (40,))[40], limit, rtol=1e-8, atol=1e-10)
-    kernel = torch.linalg.matrix_exp(-1.5 * (identity - P))
-    torch.testing.assert_close(run("heat", P, H, (30,))[30], kernel @ H, rtol=1e-10, atol=1e-12)
-
-
-def test_heat_remainder_is_the_missing_part_of_the_series() -> None:
-    terms = [math.exp(-3) * 3**j / math.factorial(j) for j in range(11)]
-    assert propagation.heat_remainder(10, 3.0) == pytest.approx(1 - sum(terms), rel=1e-9)
