@@ -1,9 +1,10 @@
-"""Split rules on made-up labels."""
+"""Split rules on made-up labels, and on those of a bundled data set."""
 
 import pytest
 import torch
 from torch_geometric.data import Data
 
+from gamlp_admm.datasets import load_dataset
 from gamlp_admm.datasets.splits import DEFAULT_SEED, RULES, default_rule, draw_split
 from gamlp_admm.errors import InputError
 
@@ -75,3 +76,11 @@ def test_what_cannot_be_split_is_refused(data):
     with pytest.raises(InputError, match="the data come without a train_mask"):
         draw_split("public", data)
     assert set(RULES) == {"public", "public-train", "per-class", "stratified"}
+
+
+def test_splits_of_digits_are_stratified():
+    data = load_dataset("digits-knn").data
+    for mask, share in ((data.train_mask, 0.6), (data.val_mask, 0.2), (data.test_mask, 0.2)):
+        counts = data.y[mask].bincount() / data.y.bincount()
+        assert (counts - share).abs().max() < 0.01
+    assert (data.train_mask ^ data.val_mask ^ data.test_mask).all()
