@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import processes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,3 +46,8 @@ def test_explicit_balance():
     for wrong in ((1, 3), (5,), (0, 5), (-1, 6)):
         with pytest.raises(InputError, match="balance"):
             explicit(wrong, 5, 2)
+
+
+def test_a_balance_must_fit_the_network():
+    with pytest.raises(InputError, match="balance 1,1: allowed: 1 positive numbers that sum to 2"):
+        processes.train("linesearch", 2, 8, balance=(1, 1))
