@@ -79,7 +79,7 @@ def _report(path: Path, allowed: Mapping[str, click.Parameter]) -> dict[str, Any
     try:
         report = json.loads(path.read_text(encoding="utf-8-sig"))
         runs = report.get("runs", [report])
-        config, seeds = dict(runs[0]["config"]), [run["seed"] for run in runs]
+        config, seeds = dict(runs[0]["config"]), [*dict.fromkeys(run["seed"] for run in runs)]
     except OSError as error:
         raise InputError(f"config {path} cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):

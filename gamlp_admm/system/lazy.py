@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -21,6 +22,8 @@ def load(home: str) -> Any:
 def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the ``__getattr__`` and ``__dir__`` of a package whose names have their homes elsewhere.
 
+    What the package imports for itself is not among the names that ``dir`` shows.
+
     Args:
         package: The package's full name.
         homes: The full name of the module in which each public name stands, by name.
@@ -34,6 +37,7 @@ def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any
         return value
 
     def known() -> list[str]:
-        return sorted({*names, *homes})
+        modules = {name for name, value in names.items() if isinstance(value, ModuleType) or name.startswith("__")}
+        return sorted({*homes, *modules})
 
     return find, known

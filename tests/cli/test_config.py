@@ -143,5 +143,11 @@ def test_other_commands_read_files_too(gamlp: Run, tmp_path: Path) -> None:
     status, out, _ = gamlp("tune", "--config", file, "--json", "-", "--quiet")
     assert status == 0
     assert json.loads(out)["space"] == {"nu": "0.1,1"}
+    report_of_two = tmp_path / "compared.json"
+    options = [*KARATE, "--codecs", "int8,int4", "--seeds", "0,1"]
+    assert gamlp("compare", *options, "--json", report_of_two, "--quiet")[0] == 0
+    status, out, _ = gamlp("compare", "--config", report_of_two, "--codecs", "int2", "--json", "-", "--quiet")
+    assert status == 0
+    assert [(row["codec"], row["seeds"]) for row in json.loads(out)["rows"]] == [("int2", 2)]
     file.write_text('datasets = ["cora"]\nmethod = "adam"\n')
     assert "'method': did you mean 'methods'" in gamlp("bench", "accuracy", "--config", file)[2]
