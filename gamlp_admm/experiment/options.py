@@ -343,12 +343,11 @@ def recipe_names(*takers: str) -> set[str]:
     return {name for taker in takers or (ANY, TUNED) for name in names_where(recipe=taker)}
 
 
-Options.__doc__ = "\n".join(
-    [
-        "The options of a training run.",
-        "",
-        "Attributes:",
-        *(f"    {name}: {each.option.help}" for name, each in declared().items()),
-        "    more: Values of options that other packages declared, by name.",
-    ]
-)
+def described(kind: type[Options]) -> None:
+    """Let a class of options say in its docstring what each of them is."""
+    attributes = "\n".join(f"    {name}: {each.option.help}" for name, each in declared().items())
+    more = "    more: Values of options that other packages declared, by name."
+    kind.__doc__ = f"{kind.__doc__}\n\nAttributes:\n{attributes}\n{more}\n"
+
+
+described(Options)

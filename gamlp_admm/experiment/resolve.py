@@ -14,7 +14,7 @@ from gamlp_admm.datasets.info import dataset_info
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY
-from gamlp_admm.experiment.options import Options, declared, names_where, recipe_names
+from gamlp_admm.experiment.options import Options, declared, described, names_where, recipe_names
 from gamlp_admm.experiment.recipe import checked, read_recipe
 from gamlp_admm.training.growth import depths
 from gamlp_admm.training.trainer import Trainer
@@ -76,6 +76,10 @@ class Resolved(Options):
     def stages(self) -> tuple[int, ...] | None:
         """The depths of the stages of growth; ``None`` where the network is trained at full depth."""
         return None if isinstance(self.grow, str) else self.grow
+
+
+described(Experiment)
+described(Resolved)
 
 
 def _resolve(experiment: Experiment) -> Resolved:

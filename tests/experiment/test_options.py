@@ -12,7 +12,7 @@ import pytest
 
 from gamlp_admm.algorithms import ALGORITHMS, registry
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Experiment, declaration, prepare, resolve, run
+from gamlp_admm.experiment import Experiment, Resolved, declaration, prepare, resolve, run
 from gamlp_admm.experiment.declaration import ANY, FIXED, GROUPS, TUNED, kinds_of
 from gamlp_admm.experiment.options import Options, declared, names_where, recipe_names
 from gamlp_admm.transforms import AugmentFeatures
@@ -46,7 +46,7 @@ def test_a_declaration_is_whole(name: str) -> None:
         assert all(isinstance(allowed, str) for allowed in each.option.allowed())
     if each.option.default is not None:
         assert each.check(each.option.default) == each.option.default
-    assert f"    {name}: " in str(Options.__doc__)
+    assert all(f"    {name}: {each.option.help}" in str(kind.__doc__) for kind in (Options, Experiment, Resolved))
 
 
 def test_what_a_recipe_may_set() -> None:
