@@ -38,6 +38,6 @@ def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any
 
     def known() -> list[str]:
         modules = {name for name, value in names.items() if isinstance(value, ModuleType) or name.startswith("__")}
-        return sorted({*homes, *modules})
+        return sorted({*homes, *names.get("__all__", ()), *modules})
 
     return find, known
