@@ -8,7 +8,7 @@ from gamlp_admm.system.former import keep_former_names
 from gamlp_admm.system.lazy import exports
 
 if TYPE_CHECKING:
-    from gamlp_admm.algorithms import MDLAM, Anderson, Backprop, DlADMM, PdADMM, PdADMMG, PdADMMGQ
+    from gamlp_admm.algorithms import MDLAM, Anderson, Backprop, DlADMM, PdADMM, PdADMMG, PdADMMGQ, Ridge
     from gamlp_admm.datasets import load_dataset
     from gamlp_admm.nn import GAMLP
     from gamlp_admm.training.result import Result
@@ -25,6 +25,7 @@ __all__ = [
     "PdADMMG",
     "PdADMMGQ",
     "Result",
+    "Ridge",
     "load_dataset",
 ]
 __version__ = "0.1.0"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gamlp_admm.algorithms.dladmm import DlADMM
     from gamlp_admm.algorithms.mdlam import MDLAM
     from gamlp_admm.algorithms.pdadmm import PdADMM, PdADMMG, PdADMMGQ
+    from gamlp_admm.algorithms.ridge import Ridge
 
 __all__ = [
     "ADMM",
@@ -34,6 +35,7 @@ __all__ = [
     "PdADMM",
     "PdADMMG",
     "PdADMMGQ",
+    "Ridge",
     "defaults",
     "is_admm",
     "register_algorithm",
@@ -54,5 +56,6 @@ __getattr__, __dir__ = exports(
         "PdADMM": f"{__name__}.pdadmm",
         "PdADMMG": f"{__name__}.pdadmm",
         "PdADMMGQ": f"{__name__}.pdadmm",
+        "Ridge": f"{__name__}.ridge",
     },
 )

@@ -43,6 +43,7 @@ ALGORITHMS: dict[str, AlgorithmEntry] = {
     "pdadmm": _entry("pdadmm:PdADMM", "all layers at once, on plain features"),
     "dladmm": _entry("dladmm:DlADMM", "ADMM by sweeps backward and forward over the layers"),
     "mdlam": _entry("mdlam:MDLAM", "sweeps with inequalities between layers and Nesterov's extrapolation"),
+    "ridge": _entry("ridge:Ridge", "linear ridge regression in closed form, μ chosen on validation"),
     "adam": _entry("backprop:Backprop", "Adam, by backpropagation", optimizer="adam"),
     "sgd": _entry("backprop:Backprop", "gradient descent, by backpropagation", optimizer="sgd"),
     "adagrad": _entry("backprop:Backprop", "AdaGrad, by backpropagation", optimizer="adagrad"),

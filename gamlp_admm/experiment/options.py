@@ -191,7 +191,10 @@ class Options:
         "Penalty ν of z = pW + b and q = f(z).", ADMM, "--rho, else recipe, else the algorithm's", recipe=TUNED
     )
     mu: float | None = setting(
-        "Weight μ of the regulariser.", ADMM, "recipe, else the algorithm's; pdadmm: nu/10", recipe=TUNED
+        "Weight μ of the regulariser.",
+        ADMM,
+        "recipe, else the algorithm's; pdadmm: nu/10; ridge: as validates best",
+        recipe=TUNED,
     )
     solver: str | None = setting(
         "How the quadratic blocks are solved: linesearch, exact or backtracking.",

@@ -133,6 +133,11 @@ def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _depths(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the number of layers, and the depths of the stages of growth or ``none``."""
+    if depth := registry.trainer_class(values["algorithm"]).depth:
+        for name, only in (("layers", depth), ("grow", "none")):
+            if given.get(name, only) not in (only, "auto"):
+                raise InputError(f"{name} {given[name]}: {values['algorithm']} trains networks of {depth} layer alone")
+        return {"layers": depth, "grow": "none"}
     layers, grow = values["layers"], growth_depths(values["grow"])
     if "grow" in given and grow and "layers" not in given:
         layers = grow[-1]

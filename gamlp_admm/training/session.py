@@ -92,12 +92,14 @@ class Algorithm(ABC):
         distributable: Whether the layers may be owned by several processes.
         residual: Whether networks with residual connections can be trained.
         grows: Whether deep networks are grown unless something else is asked for.
+        depth: Layers that a network must have, ``None`` for any number.
     """
 
     scale: str = "none"
     distributable: bool = False
     residual: bool = True
     grows: bool = False
+    depth: int | None = None
 
     @property
     @abstractmethod

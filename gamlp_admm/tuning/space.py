@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gamlp_admm.algorithms import trainer_class
 from gamlp_admm.datasets import dataset_info
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment import Experiment, Resolved
@@ -75,13 +76,14 @@ class Space:
         """Return what is searched by default: of the following what applies and is not set."""
         used = experiment.resolve()
         joined = used.dataset.startswith("pyg:") or dataset_info(used.dataset).kind == "graph"
+        deep = experiment.grow is None and trainer_class(used.algorithm).depth is None
         now = features_text(used)
         usual = ("ppr/10/0.05", "ppr/10/0.1", "ppr/10/0.2", "sym/2", "sym/4", "sym/1-2", "row/1-2", "heat/10/3")
         texts = {
             FEATURES: ",".join([now, *(text for text in usual if text != now)]) if joined else "",
             "component_power": ",".join(f"{p:g}" for p in sorted({used.component_power, -0.2, 0.0, 0.5, 1.0})),
             "unit_rows": "false,true",
-            "layers": ",".join(map(str, sorted({used.layers, 2, 3, 5}))) if experiment.grow is None else "",
+            "layers": ",".join(map(str, sorted({used.layers, 2, 3, 5}))) if deep else "",
             "nu": "1e-3:1:log" if used.nu is not None else "",
             "mu/nu": "0.01:3:log" if used.nu is not None and used.mu is not None else "",
             "rho/nu": "0.1:10:log" if used.nu is not None and used.rho is not None else "",

@@ -24,7 +24,20 @@ from gamlp_admm.algorithms import (
 )
 from gamlp_admm.errors import InputError
 
-NAMES = ["pdadmm-g", "pdadmm-g-q", "pdadmm", "dladmm", "mdlam", "adam", "sgd", "adagrad", "adadelta", "badm", "sisa"]
+NAMES = [
+    "pdadmm-g",
+    "pdadmm-g-q",
+    "pdadmm",
+    "dladmm",
+    "mdlam",
+    "ridge",
+    "adam",
+    "sgd",
+    "adagrad",
+    "adadelta",
+    "badm",
+    "sisa",
+]
 SHARED = {"loss", "class_weight", "scale"}
 
 
@@ -61,7 +74,7 @@ def test_a_trainer_has_its_name(name: str) -> None:
     assert made.algorithm == name
     assert type(made) is trainer_class(name)
     assert is_admm(name) == isinstance(made, ADMM) == made.distributable == made.grows
-    assert ALGORITHMS[name].preset == ({} if is_admm(name) else {"optimizer": name})
+    assert ALGORITHMS[name].preset == ({} if is_admm(name) or name == "ridge" else {"optimizer": name})
 
 
 def test_by_name_or_by_class() -> None:

@@ -1,0 +1,157 @@
+r"""Linear ridge regression on the targets: the closed form beside which every network has to stand.
+
+.. math:: \min_{W,b} \; \tfrac12 \sum_i s_i \|W x_i + b - y_i\|^2 + \tfrac μ2 \|W\|^2
+
+with s the weights of the rows, and one-hot y for classes. b is free, so features and targets are centred by their
+weighted means. With the rows :math:`\sqrt{s_i}(x_i - \bar x)` as A and :math:`\sqrt{s_i}(y_i - \bar y)` as T, and an
+eigendecomposition on the smaller side of A, of rows or of columns,
+
+.. math::
+    W^T = (A^T A + μI)^{-1} A^T T = A^T (A A^T + μI)^{-1} T
+
+costs two small products for each μ. Each iteration tries another μ, so that selection on validation chooses it.
+
+Source: Hoerl, Kennard, Technometrics 1970; the dual form: Saunders, Gammerman, Vovk, ICML 1998.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.algorithms.base import check_positive
+from gamlp_admm.errors import InputError
+from gamlp_admm.nn.network import Weights
+from gamlp_admm.training.session import Session, Stage
+from gamlp_admm.training.trainer import Trainer
+
+LEAST, MOST = 1e-4, 1e4
+"""Between which μ are tried; with features in units of their own, 1 is as much as the features of one row."""
+
+
+def tried(iteration: int) -> float:
+    """Return the μ of an iteration, from 1 on: 1, 0.01, 100, 0.001, …, ever finer from :data:`LEAST` to :data:`MOST`.
+
+    Any number of iterations covers the range evenly in the logarithm (van der Corput's sequence).
+    """
+    place, step = 0.0, 0.5
+    while iteration:
+        iteration, bit = divmod(iteration, 2)
+        place, step = place + bit * step, step / 2
+    return float(LEAST * (MOST / LEAST) ** place)
+
+
+class RidgePath:
+    """The solutions for every μ, in float64.
+
+    Args:
+        X: Features of the rows, ``[N, n]``.
+        Y: Targets, ``[N, C]``.
+        weight: Weights s of the rows, ``[N]``, or ``None`` for ones.
+    """
+
+    def __init__(self, X: Tensor, Y: Tensor, weight: Tensor | None = None) -> None:
+        X, Y = X.double(), Y.double()
+        s = torch.ones_like(Y[:, 0]) if weight is None else weight.double()
+        share = (s / s.sum())[:, None]
+        self.center, self.target = (share * X).sum(0), (share * Y).sum(0)
+        A, T = s.sqrt()[:, None] * (X - self.center), s.sqrt()[:, None] * (Y - self.target)
+        wide = A.shape[0] <= A.shape[1]
+        values, Q = torch.linalg.eigh(A @ A.T if wide else A.T @ A)
+        self.eigenvalues = values.clamp(min=0)
+        # Wᵀ = left · diag(1/(λ + μ)) · right
+        self.left, self.right = (A.T @ Q, Q.T @ T) if wide else (Q, Q.T @ (A.T @ T))
+
+    def solve(self, mu: float) -> tuple[Tensor, Tensor]:
+        """Return W ``[C, n]`` and b ``[C]`` for a μ > 0."""
+        W = (self.left @ (self.right / (self.eigenvalues + mu)[:, None])).T
+        return W, self.target - W @ self.center
+
+
+class RidgeSession(Session):
+    """Ridge regression at work: a μ an iteration."""
+
+    def __init__(self, stage: Stage, mu: float | None) -> None:
+        assert stage.features is not None
+        count = stage.data.num_train
+        self.rows = stage.features.train, stage.data.y[:count], stage.data.weight
+        self.path: RidgePath | None = None  # made in the first iteration, whose time it is
+        self.mu, self.bytes_sent = mu, 0
+        self.last, self.current = mu or 0.0, stage.weights[0]
+
+    def iterate(self, iteration: int, factor: float) -> None:
+        """See :meth:`Session.iterate`."""
+        self.path = self.path or RidgePath(*self.rows)
+        self.last = self.mu or tried(iteration)
+        W, b = self.path.solve(self.last)
+        self.current = W.to(self.rows[0]), b.to(self.rows[0])
+
+    def weights(self) -> Weights:
+        """See :meth:`Session.weights`."""
+        return [self.current]
+
+    def layer_terms(self) -> Tensor:
+        """Return the objective ``[1, 1]``."""
+        (W, b), (X, Y, weight) = self.current, self.rows
+        squares = (torch.addmm(b, X, W.T) - Y).double().square().sum(1)
+        fit = squares.sum() if weight is None else squares @ weight.double()
+        return (fit / 2 + self.last / 2 * W.double().square().sum()).cpu().view(1, 1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See :meth:`Session.tensors`."""
+        W, b = self.current
+        return {"W": W, "b": b, "mu": torch.tensor(self.last, dtype=torch.float64)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`Session.restore`."""
+        self.current, self.last = (tensors["W"], tensors["b"]), float(tensors["mu"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ridge(Trainer):
+    """Linear ridge regression on the targets, in closed form; trains networks of one layer.
+
+    Without ``mu``, each iteration tries another μ and the model keeps the one that is best on validation.
+
+    Source: see :mod:`gamlp_admm.algorithms.ridge`.
+
+    Args:
+        mu: Weight μ > 0 of ½‖W‖²; ``None`` to try one an iteration (:func:`tried`).
+        scale: As for :class:`gamlp_admm.PdADMM`.
+        loss: Gives the form of the targets, and the loss that is reported.
+        class_weight: Weight of each class, ``[C]``, or ``"balanced"``, or ``None``. A weight of 2 is a row twice.
+
+    Raises:
+        InputError: μ is not positive, or a name is not known.
+    """
+
+    mu: float | None = None
+    scale: str = "unit"
+
+    depth = 1
+
+    def __post_init__(self) -> None:
+        check_positive(mu=self.mu)
+        super().__post_init__()
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm's name on the command line."""
+        return "ridge"
+
+    @property
+    def compressible(self) -> bool:
+        """See :attr:`Algorithm.compressible`: W lies in the row space of the features."""
+        return True
+
+    def start(self, stage: Stage) -> RidgeSession:
+        """See :meth:`Algorithm.start`.
+
+        Raises:
+            InputError: The network has more than one layer.
+        """
+        if len(stage.shapes) != 1:
+            raise InputError(f"ridge is a linear model: allowed: num_layers 1, not {len(stage.shapes)}")
+        return RidgeSession(stage, self.mu)
