@@ -32,6 +32,7 @@ SUGGESTED: dict[str, dict[str, Any]] = {
     "pdadmm": {"solver": "exact"},
     "pdadmm-g": {"solver": "exact"},
     "mdlam": {"solver": "exact"},
+    "ridge": {"mu": 1.0},
     "badm": {"lr": 0.3},
     "adam": {"lr": 1e-2},
 }
@@ -125,16 +126,17 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             raise InputError("sample_weight times class_weight must be 0 or more, and not 0 in all rows trained on")
         weight = weight / weight[mask].mean()  # so that ρ, ν and μ mean the same whatever the unit of the weights
         x = _dense(X)
+        made = trainer(self.algorithm, loss=loss, **self._settings())
         model = GAMLP(
             in_channels=x.shape[1],
             hidden_channels=positive_integer("hidden", self.hidden),
             out_channels=outputs,
-            num_layers=positive_integer("layers", self.layers),
+            num_layers=made.depth or positive_integer("layers", self.layers),
             activation=self.activation,
             init=self.init,
         ).to(x.dtype)
         train = torch.from_numpy(mask)
-        self.result_ = trainer(self.algorithm, loss=loss, **self._settings()).fit(
+        self.result_ = made.fit(
             model,
             SimpleNamespace(x=x, y=torch.from_numpy(y), train_mask=train, val_mask=~train),
             positive_integer("iterations", self.iterations),
@@ -171,7 +173,7 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     Args:
         algorithm: A name of :data:`gamlp_admm.algorithms.ALGORITHMS`.
         hidden: Neurons of each hidden layer.
-        layers: Linear layers, the last one included: 1 is a linear model, 2 has one hidden layer.
+        layers: Linear layers, the last one included: 1 is a linear model, 2 has one hidden layer; ``ridge`` has 1.
         activation: As :class:`gamlp_admm.nn.GAMLP` has it.
         init: As :class:`gamlp_admm.nn.GAMLP` has it. ``normal`` starts from a nearly constant function, whatever the
             unit of the features; ``kaiming`` bends more quickly, and more than little data warrant.
