@@ -134,7 +134,7 @@ class Declared:
         if isinstance(value, bool) or bool in self.kinds:
             if bool in self.kinds and isinstance(value, bool):
                 return value
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple | range):
             if tuple in self.kinds and all(hasattr(v, "__index__") and not isinstance(v, bool) for v in value):
                 return tuple(map(operator.index, value))
         elif int in self.kinds and hasattr(value, "__index__"):

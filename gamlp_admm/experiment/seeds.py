@@ -9,9 +9,24 @@ from typing import TypeVar
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.claim import has_checkpoint
-from gamlp_admm.experiment.options import Options
+from gamlp_admm.experiment.options import Options, declared
 
 O = TypeVar("O", bound=Options)
+
+
+def checked_seeds(name: str, seeds: Sequence[int]) -> list[int]:
+    """Return several seeds as ``int``.
+
+    Args:
+        name: What the seeds are for.
+        seeds: The seeds.
+
+    Raises:
+        InputError: There is none, one is given twice, or one is no seed.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"{name} {','.join(map(str, seeds))!r}: allowed: different integers, at least one")
+    return [declared()["seed"].check(seed) for seed in seeds]
 
 
 def seeded(experiment: O, seeds: Sequence[int]) -> list[O]:
@@ -20,10 +35,9 @@ def seeded(experiment: O, seeds: Sequence[int]) -> list[O]:
     To resume is to go on with the seeds that have a checkpoint and to start the others.
 
     Raises:
-        InputError: There is no seed, or one is given twice.
+        InputError: As :func:`checked_seeds` says.
     """
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds {','.join(map(str, seeds))!r}: allowed: different integers, at least one")
+    seeds = checked_seeds("seeds", seeds)
     if experiment.checkpoint is None:
         return [replace(experiment, seed=seed) for seed in seeds]
     folders = [Path(experiment.checkpoint) / f"seed-{seed}" for seed in seeds]

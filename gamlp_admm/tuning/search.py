@@ -11,6 +11,7 @@ from typing import Any
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment
+from gamlp_admm.experiment.seeds import checked_seeds
 from gamlp_admm.tuning.measuring import OWN, measure_all, measurers
 from gamlp_admm.tuning.result import StepCallback, Tuning
 from gamlp_admm.tuning.space import Space
@@ -109,8 +110,7 @@ def _check_counts(trials: int, seeds: Sequence[int], finalists: int, final_seeds
         if count < least:
             raise InputError(f"{name} must be an integer of at least {least}, not {count}")
     for name, several in (("seeds", seeds), ("final_seeds", final_seeds)):
-        if not several or len(set(several)) < len(several):
-            raise InputError(f"{name} {','.join(map(str, several))!r}: allowed: different integers, at least one")
+        checked_seeds(name, several)
 
 
 @contextmanager

@@ -99,6 +99,7 @@ def test_used_settings_are_those_of_the_trainer(algorithm: str) -> None:
         ("nu", 1, 1.0),
         ("nu", np.float32(0.5), 0.5),
         ("hops", [0, 2], (0, 2)),
+        ("hops", range(2, 4), (2, 3)),
         ("hops", 3, 3),
         ("grow", [2, 5], (2, 5)),
         ("grow", "2,5", "2,5"),

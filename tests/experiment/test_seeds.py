@@ -49,3 +49,10 @@ def test_each_seed_has_its_checkpoint(tmp_path):
 def test_seeds_must_differ(seeds):
     with pytest.raises(InputError, match="seeds"):
         seeded(KARATE, seeds)
+
+
+@pytest.mark.parametrize("experiment", [KARATE, KARATE.resolve()])
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5, "1"])
+def test_each_seed_is_checked(experiment, seed):
+    with pytest.raises(InputError, match="seed must be an integer"):
+        seeded(experiment, [0, seed])
