@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -83,9 +83,9 @@ described(Resolved)
 
 
 def _resolve(experiment: Experiment) -> Resolved:
-    given = {
-        name: each.check(value) for name, each in declared().items() if (value := getattr(experiment, name)) is not None
-    }
+    plain = {f.name: f.default for f in fields(Experiment)}  # which stands for None where it is no recipe's to set
+    values = {name: plain.get(name) if value is None else value for name, value in experiment.values().items()}
+    given = {name: declared()[name].check(value) for name, value in values.items() if value is not None}
     _check(given)
     recipe = _recipe(given)
     defaults = {name: each.option.default for name, each in declared().items()}

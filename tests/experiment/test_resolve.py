@@ -8,7 +8,7 @@ from gamlp_admm.algorithms import ALGORITHMS
 from gamlp_admm.datasets import DatasetInfo, dataset_info, dataset_names
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment
-from gamlp_admm.experiment.options import recipe_names
+from gamlp_admm.experiment.options import declared, recipe_names
 
 KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1)
 
@@ -52,6 +52,11 @@ def test_resolve_is_idempotent(experiment):
     used = experiment.resolve()
     assert used.resolve() is used
     assert Experiment.of(used.values()).resolve() == used
+
+
+def test_none_is_as_if_it_were_not_given():
+    nothing = Experiment(**dict.fromkeys(declared()))
+    assert nothing.resolve() == Experiment().resolve()
 
 
 def test_options_without_a_recipe(recipe):
