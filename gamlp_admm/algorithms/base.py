@@ -16,12 +16,16 @@ from gamlp_admm.admm.engine import Phase, iterate
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import all_rows_here, products
 from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
+from gamlp_admm.algorithms.start import ridge_start
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.nn.network import Weights
+from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.channel import LocalChannel
+from gamlp_admm.parallel.team import Team
+from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.schedules import Schedule, schedule
-from gamlp_admm.training.session import Session, Stage
+from gamlp_admm.training.session import Opening, Session, Stage
 from gamlp_admm.training.trainer import Trainer
 
 Variables = dict[tuple[int, str], Tensor]
@@ -176,6 +180,19 @@ class ADMM(Trainer):
     def compressible(self) -> bool:
         """See :attr:`Algorithm.compressible`."""
         return True
+
+    def opening(
+        self,
+        data: NodeData,
+        shapes: Sequence[tuple[int, int]],
+        risk: Risk,
+        network: Network,
+        num_train: int,
+        seed: int,
+        team: Team,
+    ) -> Opening:
+        """See :meth:`Algorithm.opening`."""
+        return ridge_start(data, shapes, risk, network, num_train, seed, team)
 
     def penalty_schedule(self) -> Schedule:
         """See :meth:`Algorithm.penalty_schedule`."""

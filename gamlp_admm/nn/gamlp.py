@@ -21,7 +21,7 @@ from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.system.files import replacing
 
-INITS = ("normal", "kaiming", "identity")
+INITS = ("normal", "kaiming", "identity", "ridge")
 
 
 class GAMLP(nn.Module):
@@ -39,7 +39,9 @@ class GAMLP(nn.Module):
         num_layers: Linear layers L ≥ 1.
         activation: ``relu``, ``leaky_relu``, ``hardtanh``, ``tanh``, ``sigmoid``, ``gelu`` or ``silu``.
         init: ``normal`` (the papers': N(0, 0.1²)), ``kaiming`` (N(0, 2/n_in)), or ``identity`` (``kaiming`` first and
-            last layers, and hidden layers that pass their input on). Biases start at zero.
+            last layers, and hidden layers that pass their input on). Biases start at zero. With ``ridge`` training
+            starts from a closed form of the data and labels (:mod:`gamlp_admm.algorithms.start`); until then weights
+            are as with ``kaiming``.
         residual: Whether hidden layers between equal widths, all but the first, add their input to their output:
             ``p_{l+1} = f(z_l) + p_l``. With ``kaiming`` their weights are then drawn smaller, from N(0, 2/(n_in L)).
 

@@ -52,6 +52,17 @@ class Risk(ABC):
             start: Where an iterative prox begins, ``[N, C]`` (the previous z).
         """
 
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient of each row's risk in its outputs, ``[N, C]``."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.rows(z, y).sum(), z)
+        return gradient
+
+    def regressed(self, y: Tensor) -> Tensor:
+        """Return what a linear regression is to give for targets ``y``, in the scale of the outputs, ``[N, C]``."""
+        return y
+
     def value(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the weighted sum of the rows' risks, a scalar."""
         rows = self.rows(z, y)
@@ -103,6 +114,13 @@ class CrossEntropy(Risk):
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         return -(torch.log_softmax(z, -1) * y).sum(-1)  # logsumexp(z) − z·y would cancel
 
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
+        return torch.softmax(z, -1).sub_(y)
+
+    def regressed(self, y: Tensor) -> Tensor:
+        """Four times the one-hot rows, centred: logits whose softmax is steep enough to be told from noise."""
+        return 4 * (y - 1 / y.shape[-1])
+
     def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
         if not m.numel():
             return m
@@ -153,6 +171,9 @@ class SquaredError(Risk):
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         return (z - y).square().sum(-1) / 2
 
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
+        return z - y
+
     def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
         w = _column(weight)
         return (w * y + nu * m) / (w + nu)
@@ -196,6 +217,13 @@ class BinaryCrossEntropy(Risk):
         # softplus(z) − zy would cancel (torch's own loss does), and F.softplus drops what lies below e^-20.
         return -torch.lerp(F.logsigmoid(-z), F.logsigmoid(z), y).sum(-1)
 
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
+        return torch.sigmoid(z).sub_(y)
+
+    def regressed(self, y: Tensor) -> Tensor:
+        """The logits of which σ, linear around 0, is y."""
+        return 4 * y - 2
+
     def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
         if not m.numel():
             return m
@@ -237,6 +265,9 @@ class SquaredHinge(Risk):
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         return (1 - y * z).clamp(min=0).square().sum(-1)
+
+    def slope(self, z: Tensor, y: Tensor) -> Tensor:
+        return -2 * y * (1 - y * z).clamp_(min=0)
 
     def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
         w = _column(weight)

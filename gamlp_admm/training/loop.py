@@ -88,10 +88,8 @@ class Loop:
         self.wait_seconds = 0.0
         self.wire_before: Counter[int] = Counter()
         self._plan()
-        layers = [kept(model.num_layers, self.depth)[l] for l in team.layers]
-        drawn = model.initial_weights(layers, options.seed, unit_rows=trainer.scale == "unit")
-        weights = [(W.to(like), b.to(like)) for W, b in drawn]
-        self._start(self.coordinates.enter(weights, measured=options.seed is not None))
+        self.opened = False
+        self._start(self.coordinates.enter(self._first_weights(), measured=options.seed is not None))
 
     @property
     def depth(self) -> int:
@@ -104,6 +102,39 @@ class Loop:
         (n_out, n_in), *rest = self.shapes
         solved = [(n_out, self.coordinates.width(n_in)), *rest]
         self.team.plan(layer_costs(solved, self.num_train // self.team.num_shards))
+
+    def _first_weights(self) -> Weights:
+        # Of the layers owned: made from the data, or drawn, or the model's; the first for features in their units.
+        options, team, model, like = self.options, self.team, self.model, self.like
+        if model.config["init"] == "ridge" and options.seed is not None and not options.resume:
+            begin = _now(like)
+            weights = self._opening(options.seed)
+            self.position.seconds += _now(like) - begin
+            if weights is not None:
+                self.opened = True
+                return weights
+        layers = [kept(model.num_layers, self.depth)[l] for l in team.layers]
+        drawn = model.initial_weights(layers, options.seed, unit_rows=self.trainer.scale == "unit")
+        return [(W.to(like), b.to(like)) for W, b in drawn]
+
+    def _opening(self, seed: int) -> Weights | None:
+        team, last, made = self.team, self.depth - 1, None
+        if self.nodes.x is not None:
+            made = self.trainer.opening(
+                self.nodes, self.shapes, self.risk, self.model.network, self.num_train, seed, team
+            )
+        told = None if made is None else (tuple(t.cpu() for t in made.weights[last]), made.about)
+        shared = team.from_first(told)
+        if shared is None:
+            return None
+        (W, b), self.result.start = shared
+
+        def pair(layer: int) -> Pair:
+            if layer == last:
+                return W.to(self.like), b.to(self.like)
+            return passing(self.model.network, self.shapes[layer], self.like) if made is None else made.weights[layer]
+
+        return [pair(layer) for layer in team.layers]
 
     def _start(self, weights: Weights) -> None:
         self.selection.finite = weights
@@ -142,11 +173,15 @@ class Loop:
 
     @property
     def _stage_records(self) -> list[Record]:
-        return [r for r in self.result.history if r["iteration"] > self.position.stage_start]
+        # What a run was opened with, iteration 0, belongs to its first stage.
+        begin = self.position.stage_start
+        return [r for r in self.result.history if r["iteration"] > begin or not begin]
 
     def _train(self) -> None:
         options, position = self.options, self.position
         stopped = False
+        if self.opened and not self.result.history:
+            self._evaluate()
         while not stopped:
             within = position.iteration - position.stage_start
             if within >= options.iterations or exhausted(self._stage_records, options.patience):

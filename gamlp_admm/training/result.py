@@ -14,7 +14,8 @@ class Result:
     """What a run gives beside the trained model.
 
     Attributes:
-        history: One record an evaluated iteration, with the keys ``iteration`` (from 1, over all stages), ``layers``,
+        history: One record an evaluated iteration, with the keys ``iteration`` (from 1, over all stages; 0 for
+            a start that was made from the data), ``layers``,
             ``objective``, ``primal_residual``, ``dual_residual``, ``train_loss``, ``train_accuracy``, ``val_accuracy``,
             ``test_accuracy``, ``seconds`` and ``bytes_sent`` (both since the start; seconds without evaluation).
         best: ``iteration``, ``val_accuracy`` and ``test_accuracy`` of the record with the highest validation accuracy
@@ -23,6 +24,7 @@ class Result:
         last: ``iteration`` and accuracies of the last record.
         converges: Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none.
         theorem: The same as a phrase, with the condition.
+        start: What was chosen for a start from the data (``init`` ``ridge``), and its validation scores; else ``None``.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
             them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
     """
@@ -32,6 +34,7 @@ class Result:
     last: Record = field(default_factory=dict)
     converges: bool | None = None
     theorem: str | None = None
+    start: Record | None = None
     processes: list[Record] = field(default_factory=list)
 
     @property

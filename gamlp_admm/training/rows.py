@@ -26,12 +26,14 @@ class NodeData:
         y: Targets in the risk's form, ``[N, C]``.
         sizes: Number of rows of each split.
         weight: Weights of the training rows, or ``None``.
+        blocks: Numbers of columns of the blocks that ``x`` is made of, such as hops; empty where that is not known.
     """
 
     x: Tensor | None
     y: Tensor
     sizes: tuple[int, ...]
     weight: Tensor | None
+    blocks: tuple[int, ...] = ()
 
     @property
     def num_train(self) -> int:
@@ -52,6 +54,7 @@ class NodeData:
                 y=self.y[torch.cat(piece)],
                 sizes=tuple(map(len, piece)),
                 weight=None if self.weight is None else self.weight[piece[0]],
+                blocks=self.blocks,
             )
             for piece in pieces
         ]
@@ -99,7 +102,18 @@ def node_data(
         y=risk.target(y.cpu()[used], num_classes, like.dtype).to(like.device),
         sizes=tuple(len(r) for r in rows.values()),
         weight=None if weight is None else weight.to(like),
+        blocks=feature_blocks(data),
     )
+
+
+def feature_blocks(data: Any) -> tuple[int, ...]:
+    """Return the widths of the blocks that the columns of ``data.x`` are made of, as transforms note them.
+
+    Empty where nothing is noted, or where it does not fit ``x``, which has been changed since.
+    """
+    blocks = getattr(data, "feature_blocks", None)
+    fits = isinstance(blocks, tuple | list) and all(isinstance(n, int) and n > 0 for n in blocks)
+    return tuple(blocks) if fits and sum(blocks) == data.x.shape[1] else ()
 
 
 def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: Tensor, team: Team) -> NodeData:
@@ -121,13 +135,13 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
     if team.rank == 0:
         try:
             shards = checked().shards(team.num_shards)
-            header = [(shard.sizes, shard.weight is not None) for shard in shards]
+            header = [(shard.sizes, shard.weight is not None, shard.blocks) for shard in shards]
         except InputError as error:
             header = str(error)
     header = team.from_first(header)
     if isinstance(header, str):
         raise InputError(header)
-    sizes, weighted = header[team.shard]
+    sizes, weighted, blocks = header[team.shard]
 
     def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
         held = [getattr(shard, name) for shard in shards] if team.rank == 0 else None
@@ -137,7 +151,7 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
     y = rows("y", (sum(sizes), widths[1]), everyone=True)
     weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
     assert y is not None
-    return NodeData(x, y, tuple(sizes), weight)
+    return NodeData(x, y, tuple(sizes), weight, tuple(blocks))
 
 
 def _required(data: Any, name: str) -> Tensor:

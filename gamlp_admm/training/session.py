@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -39,6 +41,19 @@ class Stage:
     network: Network
     num_train: int
     team: Team
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Weights to start from that were made from the data, and how.
+
+    Attributes:
+        weights: (W, b) of every layer, the first for features in their units.
+        about: What was chosen, and why; JSON values.
+    """
+
+    weights: Weights
+    about: dict[str, Any]
 
 
 class Session(ABC):
@@ -118,6 +133,31 @@ class Algorithm(ABC):
     @abstractmethod
     def start(self, stage: Stage) -> Session:
         """Begin a stage of growth."""
+
+    def opening(
+        self,
+        data: NodeData,
+        shapes: Sequence[tuple[int, int]],
+        risk: Risk,
+        network: Network,
+        num_train: int,
+        seed: int,
+        team: Team,
+    ) -> Opening | None:
+        """Return weights that know the labels, for networks whose ``init`` is ``ridge``; ``None`` where it has none.
+
+        It is called in all processes that own the first layer.
+
+        Args:
+            data: This process's rows, features in their units.
+            shapes: Shape of W of every layer of the network.
+            risk: The risk.
+            network: The network, but for its weights.
+            num_train: Training rows over all shards.
+            seed: Draws what is drawn.
+            team: The processes.
+        """
+        return None
 
     def converges(self, f: Activation) -> bool | None:
         """Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none."""

@@ -96,7 +96,8 @@ class AugmentFeatures(PropagatingTransform):
             data: A graph with ``x`` ``[N, F]``, dense or sparse, and ``edge_index`` ``[2, E]``.
 
         Returns:
-            ``data``, whose ``x`` is a new dense tensor ``[N, len(states)·F]`` on the device of the old one.
+            ``data``, whose ``x`` is a new dense tensor ``[N, len(states)·F]`` on the device of the old one, and whose
+            ``feature_blocks`` are the numbers of columns of the states.
 
         Raises:
             InputError: The features or the edges are missing or not allowed.
@@ -108,6 +109,7 @@ class AugmentFeatures(PropagatingTransform):
             features = F.normalize(features, p=1.0, dim=1, eps=torch.finfo(features.dtype).tiny)
         matrix = self._scheme.matrix(data.edge_index, data.edge_weight, features)
         data.x = self._scheme.propagate(matrix, features).to(dtype)
+        data.feature_blocks = (features.shape[1],) * len(self.states)
         if self.keep_original:
             data.x_original = original
         return data

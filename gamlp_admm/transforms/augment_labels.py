@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError
-from gamlp_admm.transforms.propagating import PropagatingTransform
+from gamlp_admm.transforms.propagating import PropagatingTransform, blocks_of
 
 EXACT = 2000
 """Training nodes up to which ``folds=None`` is exact."""
@@ -114,6 +114,7 @@ class AugmentLabels(PropagatingTransform):
             for fold in division.to(train.device).tensor_split(folds):
                 nodes = train[fold]
                 labels[nodes] = self._scheme.propagate(matrix, Y.index_fill(0, nodes, 0))[nodes]
+        data.feature_blocks = (*blocks_of(data), *(Y.shape[1],) * len(self.states))
         data.x = torch.cat([features, labels.mul_(self.scale)], dim=1).to(dtype)
         return data
 

@@ -54,12 +54,15 @@ class CombineFeatures(BaseTransform):  # type: ignore[misc]
         Returns:
             ``data``, whose ``x`` holds the blocks of the parts, in their order.
         """
-        blocks = []
+        blocks, widths = [], []
         for part in self.parts:
-            x = part(data).x
+            made = part(data)
+            x = made.x
+            widths += made.feature_blocks
             spread = (x.var(0, correction=0).sum()).sqrt()
             blocks.append(x.div_(torch.where(spread > 0, spread, 1)))
         data.x = torch.cat(blocks, 1) if len(blocks) > 1 else blocks[0]
+        data.feature_blocks = tuple(widths)
         return data
 
     def __repr__(self) -> str:

@@ -35,3 +35,9 @@ class PropagatingTransform(BaseTransform):  # type: ignore[misc]
     def _check_graph(self, data: object) -> None:
         if not isinstance(data, Data):
             raise InputError(f"{type(self).__name__} takes a torch_geometric.data.Data, got a {type(data).__name__}")
+
+
+def blocks_of(data: Data) -> tuple[int, ...]:
+    """Return the numbers of columns of the blocks that ``data.x`` is made of; one block where none are noted."""
+    blocks, width = getattr(data, "feature_blocks", None), data.x.shape[1]
+    return tuple(blocks) if blocks is not None and sum(blocks) == width else (width,)

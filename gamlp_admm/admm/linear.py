@@ -1,0 +1,281 @@
+r"""Linear models in closed form: ridge regression for every c at once, and any risk by majorisation.
+
+Ridge regression of targets T on rows X with weights s has a bias b that is not held back,
+
+.. math:: \min_{W,b} \; \tfrac12 \sum_i s_i \|W x_i + b - t_i\|^2 + \tfrac c2 \|W\|^2,
+
+so features and targets are centred by their weighted means. With the rows :math:`\sqrt{s_i}(x_i - \bar x)` as A, and
+:math:`\sqrt{s_i}(t_i - \bar t)` as B, one Gram matrix on the smaller side of A serves all c:
+
+.. math:: W^T = (A^T A + cI)^{-1} A^T B = A^T (A A^T + cI)^{-1} B
+
+and the leverage :math:`h_i = a_i^T (A^T A + cI)^{-1} a_i + s_i / \sum_j s_j` gives, without fitting N times, what the
+model that is fitted to all other rows predicts of a row, :math:`t_i - (t_i - W x_i - b)/(1 - h_i)`.
+
+Any other risk R with H-Lipschitz gradient lies below :math:`\tfrac H2 \|z - (z_0 - ∇R(z_0)/H)\|^2` up to a constant,
+so the same factors minimise it step by step, with Nesterov's extrapolation.
+
+Sources: Hoerl, Kennard, Technometrics 1970; the dual form: Saunders, Gammerman, Vovk, ICML 1998; leaving one out: Allen,
+Technometrics 1974; the majoriser: Böhning, Ann. Inst. Stat. Math. 1992; restarts: O'Donoghue, Candès, Found. Comput.
+Math. 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from scipy.linalg.blas import dsyrk, ssyrk
+from torch import Tensor
+
+from gamlp_admm.admm.stacked import RowSum, all_rows_here
+from gamlp_admm.nn.losses import Risk
+
+EIGEN = 1_000
+"""Side of a Gram matrix up to which it is decomposed, which serves every c; a larger one is factored for each c."""
+
+
+PROBES = 256
+"""Random projections of which leverages are made: their relative error is about √(2/256) = 9 %."""
+
+
+def gram(A: Tensor, wide: bool) -> Tensor:
+    """Return AAᵀ where ``wide``, else AᵀA; of its entries only those on and below the diagonal are to be used."""
+    if A.is_cuda or A.dtype not in (torch.float32, torch.float64):
+        return A @ A.T if wide else A.T @ A
+    syrk = ssyrk if A.dtype == torch.float32 else dsyrk  # half of the operations
+    return torch.from_numpy(syrk(1.0, A.contiguous().numpy().T, trans=int(wide), lower=1))
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Rows and targets about their weighted means, times the roots of the weights.
+
+    Attributes:
+        A: Rows, ``[N, n]``.
+        B: Targets, ``[N, C]``.
+        center: Mean of the features, ``[n]``.
+        target: Mean of the targets, ``[C]``.
+        root: Roots of the weights, ``[N, 1]``, or ``None`` for ones.
+        share: s_i / Σ s, ``[N]``.
+    """
+
+    A: Tensor
+    B: Tensor
+    center: Tensor
+    target: Tensor
+    root: Tensor | None
+    share: Tensor
+
+    @classmethod
+    def of(cls, X: Tensor, T: Tensor, weight: Tensor | None = None, row_sum: RowSum = all_rows_here) -> Centred:
+        """Centre rows.
+
+        Args:
+            X: Features of the rows that this process has, ``[N, n]``.
+            T: Their targets, ``[N, C]``.
+            weight: Their weights s, ``[N]``, or ``None`` for ones.
+            row_sum: Sum over the shards of the rows.
+        """
+        s = torch.ones_like(T[:, 0]) if weight is None else weight
+        share = s / row_sum(s.sum())
+        center, target = row_sum(share @ X), row_sum(share @ T)
+        A, B, root = X - center, T - target, None
+        if weight is not None:
+            root = weight.sqrt()[:, None]
+            A, B = A * root, B * root
+        return cls(A, B, center, target, root, share)
+
+    def columns(self, low: int, high: int) -> Centred:
+        """Return the same of some of the columns."""
+        return Centred(self.A[:, low:high], self.B, self.center[low:high], self.target, self.root, self.share)
+
+
+class RidgePath:
+    """The ridge regressions of centred rows, for any c > 0.
+
+    Args:
+        rows: The rows.
+        H: Their :func:`gram`, where it is there already.
+        row_sum: Sum over the shards of the rows; with shards the Gram matrix is that of the columns.
+        divided: Whether there are shards.
+    """
+
+    def __init__(
+        self, rows: Centred, H: Tensor | None = None, row_sum: RowSum = all_rows_here, divided: bool = False
+    ) -> None:
+        A, self.rows = rows.A, rows
+        self.wide = A.shape[0] < A.shape[1] and not divided
+        H = row_sum(gram(A, self.wide)) if H is None else H
+        self.AtB = row_sum(A.T @ rows.B)
+        self.factor: tuple[float, Tensor] | None = None
+        self.H, self.eigen = H, None
+        if len(H) <= EIGEN:
+            values, Q = torch.linalg.eigh(H.double())
+            right = Q.T @ (rows.B if self.wide else self.AtB).double()
+            self.eigen = values.clamp(min=0), Q, right
+
+    def _factor(self, c: float) -> Tensor:
+        # Cholesky factor of H + cI; NaN where rounding leaves it indefinite.
+        if self.factor is None or self.factor[0] != c:
+            H = self.H.clone(memory_format=torch.preserve_format)
+            H.diagonal().add_(c)
+            L, info = torch.linalg.cholesky_ex(H)
+            self.factor = c, L if int(info) == 0 else torch.full_like(L, torch.nan)
+        return self.factor[1]
+
+    def solve(self, c: float) -> tuple[Tensor, Tensor]:
+        """Return W ``[C, n]`` and b ``[C]`` for a c > 0."""
+        A, B = self.rows.A, self.rows.B
+        if self.eigen is not None:
+            values, Q, right = self.eigen
+            X = (Q @ (right / (values + c)[:, None])).to(A)
+        else:
+            X = torch.cholesky_solve(B if self.wide else self.AtB, self._factor(c))
+        W = (A.T @ X if self.wide else X).T
+        return W, self.rows.target - W @ self.rows.center
+
+    def leverage(self, c: float) -> Tensor:
+        """Return h of each row, ``[N]``; where the Gram matrix was factored, from :data:`PROBES` random projections.
+
+        With L its factor, h is ‖L⁻¹a‖², or 1 − c‖L⁻¹e‖² of the dual form, and random projections keep norms.
+        """
+        A = self.rows.A
+        if self.eigen is not None:
+            values, Q, _ = self.eigen
+            U = Q if self.wide else A @ Q.to(A)
+            h = U.square() @ (values / (values + c) if self.wide else 1 / (values + c)).to(U)
+        else:
+            L = self._factor(c)
+            probes = torch.randn(len(L), PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            spread = torch.linalg.solve_triangular(L.mT, probes.to(L) / PROBES**0.5, upper=True)
+            h = 1 - c * spread.square().sum(1) if self.wide else (A @ spread).square().sum(1)
+        return h.to(A) + self.rows.share
+
+    def left_out(self, c: float, scores: Tensor, T: Tensor) -> Tensor:
+        """Return what each row is predicted by the regression of the others, ``[N, C]``.
+
+        Args:
+            c: The c.
+            scores: What the regression of all rows predicts, ``[N, C]``.
+            T: The targets, ``[N, C]``.
+        """
+        return T - (T - scores) / (1 - self.leverage(c)).clamp(min=0.05)[:, None]
+
+
+Fit = Callable[[Tensor], Tensor]
+"""From a gradient ``[C, n]`` to the step of W that a majoriser takes against it."""
+
+
+def extrapolated(
+    step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    W: Tensor,
+    b: Tensor,
+    steps: int,
+    seen: Callable[[Tensor, Tensor], bool] = lambda W, b: False,
+) -> tuple[Tensor, Tensor]:
+    """Iterate a step with Nesterov's extrapolation, which starts anew where it turns back.
+
+    Args:
+        step: From W ``[C, n]`` and b ``[C]`` to their next values.
+        W: Where to begin.
+        b: Where to begin.
+        steps: Number of steps, at most.
+        seen: Is shown each W and b, and says whether to stop.
+    """
+    Y, y, t = W, b, 1.0
+    for _ in range(steps):
+        W_new, b_new = step(Y, y)
+        back = ((Y - W_new) * (W_new - W)).sum() + ((y - b_new) * (b_new - b)).sum() > 0
+        t_new = 1.0 if back else (1 + (1 + 4 * t * t) ** 0.5) / 2
+        momentum = 0.0 if back else (t - 1) / t_new
+        Y, y = torch.lerp(W, W_new, 1 + momentum), torch.lerp(b, b_new, 1 + momentum)
+        W, b, t = W_new, b_new, t_new
+        if seen(W, b):
+            break
+    return W, b
+
+
+class LastLayer:
+    """A last layer on hidden outputs, for any risk: argmin Σ s R(W x + b, y) + c H/2 ‖W‖² by majorisation.
+
+    Args:
+        X: Hidden outputs, ``[N, h]``; they are measured in a unit of their own: rows about their mean, of mean square 1.
+        y: Targets in the risk's form, ``[N, C]``.
+        risk: The risk.
+        weight: Weights of the rows, ``[N]``, or ``None``.
+        row_sum: Sum over the shards of the rows.
+        num_rows: Rows over all shards.
+    """
+
+    def __init__(
+        self, X: Tensor, y: Tensor, risk: Risk, weight: Tensor | None, row_sum: RowSum, num_rows: int
+    ) -> None:
+        self.y, self.risk, self.row_sum, self.num_rows = y, risk, row_sum, num_rows
+        self.weight = torch.ones_like(y[:, :1]) if weight is None else weight[:, None]
+        self.total = row_sum(self.weight.sum())
+        self.center = row_sum(self.weight.T @ X)[0] / self.total
+        self.X = X - self.center
+        spread = (row_sum(self.X.square().sum()) / num_rows).sqrt()
+        self.unit = torch.where(spread > 0, spread, 1)
+        self.X = self.X / self.unit
+        self.H = row_sum((self.X * self.weight).T @ self.X).double()
+        self.constant = row_sum((self.weight * risk.regressed(y)).sum(0)) / self.total
+
+    def factor(self, c: float) -> Tensor:
+        """Return the Cholesky factor of the weighted Gram matrix plus c."""
+        return torch.linalg.cholesky(self.H + c * torch.eye(len(self.H), dtype=self.H.dtype, device=self.H.device))
+
+    def ridge(self, L: Tensor) -> tuple[Tensor, Tensor]:
+        """Return W and b of the regression on what the risk would have regressed, for a factor."""
+        T = self.risk.regressed(self.y) - self.constant
+        XtT = self.row_sum(self.X.T @ (T * self.weight))
+        return torch.cholesky_solve(XtT.double(), L).T.to(XtT), self.constant
+
+    def risk_step(self, L: Tensor, c: float, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next W and b of the majorised risk, for a factor of c."""
+        slope = self.risk.slope(torch.addmm(b, self.X, W.T), self.y).mul_(self.weight).div_(self.risk.smoothness)
+        gradient = self.row_sum(torch.cat([slope.T @ self.X, slope.sum(0)[:, None]], 1))
+        step = torch.cholesky_solve((gradient[:, :-1] + c * W).T.double(), L).T
+        return W - step.to(W), b - gradient[:, -1] / self.total
+
+    def entered(self, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return W and b for hidden outputs as they are."""
+        W = W / self.unit
+        return W, b - W @ self.center
+
+
+class Sketch:
+    r"""A majoriser of AᵀA from few of its directions, for rows whose Gram matrix would take too long.
+
+    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); the rest is bounded by twice the
+    least of them. A step against :math:`H (U \operatorname{diag}(λ) U^T + τ (I - U U^T)) + c I` costs no more than a
+    product with U.
+
+    Source: Frangella, Tropp, Udell, SIAM J. Matrix Analysis and Applications 2023.
+
+    Args:
+        rows: Centred rows.
+        rank: Number of directions, at most.
+        row_sum: Sum over the shards of the rows.
+    """
+
+    def __init__(self, rows: Centred, rank: int = 128, row_sum: RowSum = all_rows_here) -> None:
+        A = rows.A
+        generator = torch.Generator().manual_seed(0)
+        normal = torch.randn(A.shape[1], min(rank, A.shape[1]), generator=generator, dtype=torch.float64)
+        test = torch.linalg.qr(normal).Q.to(A)
+        range_ = row_sum(A.T @ (A @ test)).double()
+        shift = torch.finfo(A.dtype).eps * torch.linalg.matrix_norm(range_)
+        range_ += shift * test.double()
+        core = torch.linalg.cholesky_ex(test.double().T @ range_).L
+        U, S, _ = torch.linalg.svd(torch.linalg.solve_triangular(core, range_.T, upper=False).T, full_matrices=False)
+        self.U, self.values = U.to(A), (S.square() - shift).clamp(min=0).to(A)
+        self.rest = 2 * self.values[-1]
+
+    def step(self, gradient: Tensor, H: float, c: float) -> Tensor:
+        """Return the gradient ``[C, n]`` times the inverse of the majoriser."""
+        low = H * self.rest + c
+        inside = gradient @ self.U
+        return (gradient + (inside * (low / (H * (self.values + self.rest) + c) - 1)) @ self.U.T) / low

@@ -1,0 +1,458 @@
+r"""A start that knows the labels: a network whose first layer is a closed form, and that is evaluated as iteration 0.
+
+1. **Views.** Ridge regression (:mod:`gamlp_admm.admm.linear`) of the targets on all columns of the features, and, where
+   the columns are made of blocks (hops, propagated labels), on each of them; each with the c that is best on
+   validation. So a block that swamps the others swamps one view and no more.
+2. **Hidden neurons.** With the scores s of the best view, v and −v of each class: :math:`f(s) - f(-s)` is s for ReLU, so
+   that the network *is* the linear model, at any depth through layers that pass their input on. All others are random
+   combinations of the scores of all views, with random biases: they bend where the classes meet.
+3. **The last layer** is solved on their outputs, as a ridge regression and for the risk itself, with the weight decay
+   that is best on validation. It is fitted to what each training row would score had it been left out (leverages), and
+   also to what it does score: fitted scores of training rows are better than those of any other, and a last layer that
+   sees only them trusts them too much.
+
+The linear model itself is among what is chosen from, so no start is worse on validation. Nothing here needs a
+gradient of the network, and everything but the choices is sums over rows.
+
+Where a Gram matrix would cost too much, there is one view of all columns, which minimises the risk by steps against a
+majoriser made of few directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.linear import Centred, LastLayer, RidgePath, Sketch, extrapolated, gram
+from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.network import Network
+from gamlp_admm.training.growth import passing
+from gamlp_admm.training.rows import NodeData
+from gamlp_admm.training.session import Opening
+
+GRID = tuple(10 ** (k / 2) for k in range(-6, 5))
+"""Ridges c that are tried, where 1 is as much as the features of one row."""
+
+FIRST = GRID.index(10**-0.5)
+"""Where the search of :data:`GRID` begins, where each c costs a factor."""
+
+LAST = (1.0, 1e-1, 1e-2, 1e-3)
+"""Ridges of the last layer that are tried."""
+
+LAST_STEPS = 20
+APART = (0.0, 0.5)
+"""Shares of random neurons along differences of rows that are tried."""
+
+SKETCHED_STEPS = 24
+SKETCHED_DECAYS = (1.0, 0.3, 0.1, 0.03)
+"""Weight decays of the sketched view, each from where the one before ended."""
+
+
+@dataclass
+class View:
+    """A linear model on some of the columns.
+
+    Attributes:
+        low: First of the columns.
+        high: Column after the last.
+        W: Weights, ``[C, high − low]``.
+        b: Biases, ``[C]``.
+        fitted: Scores of the training rows, ``[N, C]``.
+        honest: The same, of each row as if it had been left out, ``[N, C]``; ``fitted`` where that is not known.
+        val: Scores of the validation rows, ``[N_val, C]``.
+        score: Validation score.
+        c: The ridge.
+        sketched: Whether it was not solved but sketched.
+    """
+
+    low: int
+    high: int
+    W: Tensor
+    b: Tensor
+    fitted: Tensor
+    honest: Tensor
+    val: Tensor
+    score: float
+    c: float
+    sketched: bool = False
+
+
+@dataclass
+class Rows:
+    """What a start is made from, in one process: its shard of the rows.
+
+    Attributes:
+        data: The rows; features in the solver's units.
+        risk: The risk.
+        num_train: Training rows over all shards.
+        team: Sums over the shards.
+    """
+
+    data: NodeData
+    risk: Risk
+    num_train: int
+    team: Any
+    num_val: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        N, n = self.data.sizes[:2]
+        assert self.data.x is not None
+        self.x, self.x_val = self.data.x[:N], self.data.x[N : N + n]
+        self.y, self.y_val = self.data.y[:N], self.data.y[N : N + n]
+        self.weight = self.data.weight
+        self.num_val = int(self.team.row_sum(torch.tensor([float(n)], device=self.y.device)))
+        self.sharded = self.team.num_shards > 1
+
+    def score(self, val: Tensor, honest: Tensor) -> float:
+        """Return how good scores of the validation rows are; of the training rows where there are none."""
+        z, y = (val, self.y_val) if self.num_val else (honest, self.y)
+        return self.risk.score(self.team.row_sum(self.risk.score_sums(z, y)))
+
+
+# --- views -----------------------------------------------------------------------------------------------------
+
+
+def _factor_pays(num_rows: int, num_columns: int, num_targets: int) -> bool:
+    # Operations of a Gram matrix with a few factors, against those of the sketched steps, whose thin products are
+    # bound by memory: each of their operations takes several times as long.
+    side = min(num_rows, num_columns)
+    factor = num_rows * num_columns * side + 2 * side**3
+    thin = num_rows * num_columns * (4 * 128 + 4 * 2 * SKETCHED_STEPS * num_targets)
+    return factor <= 6 * thin
+
+
+def views(rows: Rows) -> list[View]:
+    """Return the linear models, that on all columns first."""
+    d, blocks = rows.x.shape[1], rows.data.blocks
+    T = rows.risk.regressed(rows.y)
+    centred = Centred.of(rows.x, T, rows.weight, rows.team.row_sum)
+    if not _factor_pays(rows.num_train, d, T.shape[1]):
+        return [_sketched(rows, centred)]
+    ends = [sum(blocks[: i + 1]) for i in range(len(blocks))]
+    ranges = list(zip([0, *ends[:-1]], ends, strict=True)) if len(blocks) > 1 else []
+    wide = len(rows.x) < d and not rows.sharded
+    if not wide:
+        H = rows.team.row_sum(gram(centred.A, False))
+        parts = [H[low:high, low:high] for low, high in ranges]
+        whole = H
+    else:
+        parts = [gram(centred.A[:, low:high], True) for low, high in ranges if high - low > len(rows.x)]
+        whole = sum(parts[1:], parts[0]) if parts and len(parts) == len(ranges) else gram(centred.A, True)
+    result = [_ridge(rows, centred, 0, d, T, whole, FIRST)]
+    given = iter(parts)
+    for low, high in ranges:
+        H_part = next(given) if not wide or high - low > len(rows.x) else None
+        nearby = GRID.index(result[-1].c)
+        result.append(_ridge(rows, centred.columns(low, high), low, high, T, H_part, nearby))
+    return result
+
+
+def _ridge(rows: Rows, centred: Centred, low: int, high: int, T: Tensor, H: Tensor | None, begin: int) -> View:
+    path = RidgePath(centred, H, rows.team.row_sum, rows.sharded)
+    tried: dict[int, View] = {}
+
+    def at(k: int) -> float:
+        if k not in tried:
+            W, b = path.solve(GRID[k])
+            fitted = torch.addmm(b, rows.x[:, low:high], W.T)
+            honest = fitted if rows.num_val else path.left_out(GRID[k], fitted, T)
+            val = torch.addmm(b, rows.x_val[:, low:high], W.T)
+            finite = bool(torch.isfinite(W).all())
+            score = rows.score(val, honest) if finite else -torch.inf
+            tried[k] = View(low, high, W, b, fitted, honest, val, score, GRID[k])
+        return tried[k].score
+
+    if path.eigen is not None:
+        for k in range(len(GRID)):
+            at(k)
+    else:
+        _climb(at, begin)
+    best = max(tried.values(), key=lambda view: (view.score, view.c))
+    if rows.num_val:
+        best.honest = path.left_out(best.c, best.fitted, T)
+    return best
+
+
+def _climb(at: Any, k: int) -> None:
+    # Looks at neighbours on the grid for as long as they are better.
+    step = 1 if k + 1 < len(GRID) and at(k + 1) >= at(k) else -1
+    while 0 <= k + step < len(GRID) and at(k + step) >= at(k):
+        k += step
+
+
+def _sketched(rows: Rows, centred: Centred) -> View:
+    sketch = Sketch(centred, row_sum=rows.team.row_sum)
+    risk, A, root, row_sum = rows.risk, centred.A, centred.root, rows.team.row_sum
+    weight = torch.ones_like(rows.y[:, :1]) if rows.weight is None else rows.weight[:, None]
+    total, H = row_sum(weight.sum()), rows.risk.smoothness
+    W = A.new_zeros(rows.y.shape[1], A.shape[1])
+    b = centred.target.clone()
+    best: View | None = None
+    for decay in SKETCHED_DECAYS:
+
+        def step(W: Tensor, b: Tensor, decay: float = decay) -> tuple[Tensor, Tensor]:
+            z = A @ W.T if root is None else (A @ W.T) / root
+            slope = risk.slope(z.add_(b), rows.y)
+            pulled = row_sum((slope * weight).sum(0)) / (H * total)
+            gradient = row_sum((slope * (1 if root is None else root)).T @ A) + decay * W
+            return W - sketch.step(gradient, H, decay), b - pulled
+
+        W, b = extrapolated(step, W, b, SKETCHED_STEPS if best is None else SKETCHED_STEPS // 3)
+        own = b - W @ centred.center
+        val = torch.addmm(own, rows.x_val, W.T)
+        fitted = torch.addmm(own, rows.x, W.T)
+        view = View(0, A.shape[1], W, own, fitted, fitted, val, rows.score(val, fitted), decay / H, True)
+        if best is not None and view.score <= best.score:
+            break
+        best = view
+    assert best is not None
+    return best
+
+
+# --- the network -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Hidden:
+    """The first layer that is made of views, and what it gives.
+
+    Attributes:
+        W: Weights, ``[h, d]``.
+        b: Biases, ``[h]``.
+        fitted: Pre-activations of training rows, ``[N, h]``.
+        honest: The same from scores of rows as if left out.
+        val: The same on validation rows.
+        plain: Number C of pairs v, −v at the front; 0 if they do not fit.
+    """
+
+    W: Tensor
+    b: Tensor
+    fitted: Tensor
+    honest: Tensor
+    val: Tensor
+    plain: int
+
+
+def neurons(
+    made: Sequence[View], best: View, rows: Rows, shape: tuple[int, int], seed: int, apart: float
+) -> Hidden:
+    """Return the first layer's neurons, and its pre-activations.
+
+    Args:
+        made: The views.
+        best: That of which there are v and −v.
+        rows: The rows.
+        shape: (h, d) of the first layer.
+        seed: Draws what is random.
+        apart: Share of the random neurons that lie along differences of two training rows instead.
+    """
+    h, d = shape
+    C, row_sum = len(best.b), rows.team.row_sum
+    generator = torch.Generator().manual_seed(seed)
+    plain = C if h >= 2 * C else 0
+    between = round(apart * (h - 2 * plain))
+    layers = [_pairs(best, d, row_sum)] if plain else []
+    layers.append(_combined(made, h - 2 * plain - between, d, generator, row_sum))
+    if between:
+        layers.append(_differences(rows, between, generator))
+    joined = {name: torch.cat([layer[name] for layer in layers], int(name in STATES)) for name in ("W", "b", *STATES)}
+    return Hidden(**joined, plain=plain)
+
+
+STATES = ("fitted", "honest", "val")
+Neurons = dict[str, Tensor]
+"""W, b, and the pre-activations of :data:`STATES`."""
+
+
+def _pairs(view: View, d: int, row_sum: Any) -> Neurons:
+    # v and −v of each class.
+    signs = torch.eye(len(view.b)).to(view.W)
+    pair = torch.cat([signs, -signs]) / _deviation(view.honest, row_sum)
+    W = view.W.new_zeros(len(pair), d)
+    W[:, view.low : view.high] = pair @ view.W
+    return {"W": W, "b": pair @ view.b} | {name: getattr(view, name) @ pair.T for name in STATES}
+
+
+def _combined(made: Sequence[View], count: int, d: int, generator: torch.Generator, row_sum: Any) -> Neurons:
+    # Random combinations of the scores of all views.
+    like, C = made[0].W, len(made[0].b)
+    mixing = torch.randn(len(made), C, count, generator=generator, dtype=torch.float64).to(like)
+    parts = [part / _deviation(view.honest, row_sum) for view, part in zip(made, mixing, strict=True)]
+    pairs = list(zip(made, parts, strict=True))
+    W, b = like.new_zeros(count, d), like.new_zeros(count)
+    for view, part in pairs:
+        W[:, view.low : view.high] += part.T @ view.W
+        b += part.T @ view.b
+    states = {name: torch.stack([getattr(view, name) @ part for view, part in pairs]).sum(0) for name in STATES}
+    return _spread({"W": W, "b": b} | states, generator, row_sum)
+
+
+def _differences(rows: Rows, count: int, generator: torch.Generator) -> Neurons:
+    # x − x' of random training rows, of the first shard where there are several.
+    drawn = torch.randint(len(rows.x), (2, count), generator=generator).to(rows.x.device)
+    W = rows.x[drawn[0]] - rows.x[drawn[1]]
+    W = rows.team.row_sum(W if rows.team.shard == 0 else torch.zeros_like(W))
+    fitted, val = rows.x @ W.T, rows.x_val @ W.T
+    made = {"W": W, "b": W.new_zeros(count), "fitted": fitted, "honest": fitted, "val": val}
+    return _spread(made, generator, rows.team.row_sum)
+
+
+def _spread(made: Neurons, generator: torch.Generator, row_sum: Any) -> Neurons:
+    # Pre-activations of deviation 1, and random biases.
+    unit, middle = _deviation(made["honest"], row_sum, columns=True), _mean(made["honest"], row_sum)
+    bias = torch.randn(len(unit), generator=generator, dtype=torch.float64).to(unit) - middle / unit
+    states = {name: made[name] / unit + bias for name in STATES}
+    return {"W": made["W"] / unit[:, None], "b": made["b"] / unit + bias} | states
+
+
+def _mean(x: Tensor, row_sum: Any) -> Tensor:
+    count = row_sum(x.new_tensor([float(len(x))]))
+    return row_sum(x.sum(0)) / count
+
+
+def _deviation(x: Tensor, row_sum: Any, columns: bool = False) -> Tensor:
+    # Of all entries about their columns' means, or column by column; 1 where there is none.
+    squares = row_sum((x - _mean(x, row_sum)).square().sum(0)) / row_sum(x.new_tensor([float(len(x))]))
+    spread = (squares if columns else squares.mean()).sqrt()
+    return torch.where(spread > 0, spread, 1)
+
+
+def _through(z: Tensor, depth: int, network: Network) -> Tensor:
+    # What the hidden layers after the first make of its z: they pass their input on.
+    a = network.output(z, None)
+    for _ in range(depth - 2):
+        a = network.output(torch.zeros_like(a) if network.residual else a, a)
+    return a
+
+
+@dataclass
+class Choice:
+    """A last layer that was considered.
+
+    Attributes:
+        score: Validation score.
+        W: Weights, ``[C, h]``.
+        b: Biases, ``[C]``.
+        about: How it was made.
+    """
+
+    score: float
+    W: Tensor
+    b: Tensor
+    about: dict[str, Any]
+
+
+class LastLayers:
+    """The last layers that are considered for some hidden neurons, each by its validation score.
+
+    Args:
+        rows: The rows.
+        hidden: The first layer.
+        best: The view of which there are v and −v.
+        depth: Layers of the network.
+        network: The network.
+    """
+
+    def __init__(self, rows: Rows, hidden: Hidden, best: View, depth: int, network: Network) -> None:
+        self.rows, self.first = rows, hidden
+        self.inputs = {name: _through(getattr(hidden, name), depth, network) for name in STATES}
+        self.considered: list[Choice] = []
+        self.layers: dict[str, LastLayer] = {}
+        if hidden.plain:
+            self._consider(*self._linear(best, hidden.plain), {"last": "linear"})
+        if rows.num_val or not hidden.plain:
+            for name in ("honest", "fitted"):
+                self._ridges(name)
+
+    @property
+    def best(self) -> Choice:
+        """The best so far, the simplest of equals."""
+        return max(self.considered, key=lambda choice: choice.score)
+
+    def _consider(self, W: Tensor, b: Tensor, about: dict[str, Any]) -> None:
+        val, honest = (torch.addmm(b, self.inputs[name], W.T) for name in ("val", "honest"))
+        self.considered.append(Choice(self.rows.score(val, honest), W, b, about))
+
+    def _linear(self, view: View, C: int) -> tuple[Tensor, Tensor]:
+        # f(s) − f(−s) of the pairs, in the scale of s.
+        row_sum = self.rows.team.row_sum
+        pairs = self.inputs["fitted"][:, :C] - self.inputs["fitted"][:, C : 2 * C]
+        squares = row_sum(pairs.square().sum()).clamp(min=torch.finfo(pairs.dtype).tiny)
+        scale = row_sum((pairs * view.fitted).sum()) / squares
+        W = self.first.W.new_zeros(C, len(self.first.b))
+        signs = torch.eye(C).to(W)
+        W[:, :C], W[:, C : 2 * C] = scale * signs, -scale * signs
+        return W, W.new_zeros(C)
+
+    def _ridges(self, name: str) -> None:
+        rows = self.rows
+        layer = LastLayer(self.inputs[name], rows.y, rows.risk, rows.weight, rows.team.row_sum, rows.num_train)
+        self.layers[name] = layer
+        for c in LAST:
+            self._consider(*layer.entered(*layer.ridge(layer.factor(c))), {"last": "ridge", "rows": name, "c": c})
+
+    def minimise(self) -> None:
+        """Consider minimisers of the risk, on the rows that the best regression is fitted to."""
+        ridges = [choice for choice in self.considered if choice.about["last"] == "ridge"]
+        if not ridges:
+            return
+        name = max(ridges, key=lambda choice: choice.score).about["rows"]
+        layer = self.layers[name]
+        W, b = layer.ridge(layer.factor(LAST[0]))
+        for c in LAST:
+            L = layer.factor(c)
+
+            def step(W: Tensor, b: Tensor, L: Tensor = L, c: float = c) -> tuple[Tensor, Tensor]:
+                return layer.risk_step(L, c, W, b)
+
+            W, b = extrapolated(step, W, b, LAST_STEPS)
+            self._consider(*layer.entered(W, b), {"last": self.rows.risk.name, "rows": name, "c": c})
+
+
+def ridge_start(
+    data: NodeData,
+    shapes: Sequence[tuple[int, int]],
+    risk: Risk,
+    network: Network,
+    num_train: int,
+    seed: int,
+    team: Any,
+) -> Opening:
+    """Return the weights to start from.
+
+    Args:
+        data: This process's rows, with the features.
+        shapes: Shape of W of every layer.
+        risk: The risk.
+        network: The network, but for its weights.
+        num_train: Training rows over all shards.
+        seed: Draws the random combinations.
+        team: Sums over the shards of the rows.
+    """
+    rows = Rows(data, risk, num_train, team)
+    made = views(rows)
+    best = max(made, key=lambda view: view.score)
+    about: dict[str, Any] = {
+        "views": [{"columns": [v.low, v.high], "c": v.c, "score": v.score} for v in made],
+        "linear": best.score,
+    }
+    if len(shapes) == 1:
+        W = best.W.new_zeros(shapes[0])
+        W[:, best.low : best.high] = best.W
+        return Opening([(W, best.b)], about)
+    shares = APART if rows.num_val and not made[0].sketched else APART[:1]
+    tried = {}
+    for apart in shares:
+        first = neurons(made, best, rows, shapes[0], seed, apart)
+        tried[apart] = LastLayers(rows, first, best, len(shapes), network)
+    apart, chosen = max(tried.items(), key=lambda item: item[1].best.score)
+    chosen.minimise()
+    hidden, last = chosen.first, chosen.best
+    about |= last.about | {"score": last.score, "apart": apart}
+    W, b = last.W, last.b
+    between = [passing(network, shape, W) for shape in shapes[1:-1]]
+    return Opening([(hidden.W, hidden.b), *between, (W, b)], about)
