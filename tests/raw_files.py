@@ -23,6 +23,7 @@ NAMES = [
     "flickr",
     "karate",
     "mnist",
+    "mnist-knn",
     "ogbn-arxiv",
     "pubmed",
 ]

@@ -1,7 +1,7 @@
 """Readers: each makes a :class:`torch_geometric.data.Data` from raw files or from an installed library.
 
 They give the same tensors as the PyG class of the same data set but keep no processed copy: reading takes at
-most a few seconds, and a raw folder can be read-only.
+most a few seconds, and a raw folder can be read-only. What takes longer is kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from torch_geometric.datasets import KarateClub
 from torch_geometric.io import parse_npz, read_planetoid_data
 from torch_geometric.io.planetoid import read_file
 
+from gamlp_admm.datasets.neighbours import kept_neighbour_graph
 from gamlp_admm.datasets.raw import reading
 from gamlp_admm.errors import InputError
 
 Reader: TypeAlias = Callable[[list[Path]], Data]
 """From the raw files of a data set, none for those that come with a library, to its data."""
+
+NEIGHBOURS = 10
+"""Nearest neighbours that an image is joined to."""
 
 READERS: dict[str, Reader] = {}
 """The readers by the name that a data set's description gives as its ``loader``."""
@@ -177,6 +181,27 @@ def read_idx(paths: list[Path]) -> Data:
         val_mask=~(train_mask | test_mask),
         test_mask=test_mask,
     )
+
+
+@reader("idx-knn")
+def read_idx_knn(paths: list[Path]) -> Data:
+    """Read images from idx files, joined by a 10-nearest-neighbour graph.
+
+    Two images, of whichever parts, have an edge if either is among the other's 10 nearest by Euclidean distance of
+    pixels, of which ties go to the lower node number. The graph is built once and kept in the user's cache folder.
+
+    Args:
+        paths: As of :func:`read_idx`.
+
+    Returns:
+        Data as :func:`read_idx`, with an undirected ``edge_index`` [2, E] without self-loops.
+
+    Raises:
+        InputError: If a file cannot be read, or the files do not fit each other.
+    """
+    data = read_idx(paths)
+    data.edge_index = kept_neighbour_graph((data.x * 255).round_().byte().numpy(), NEIGHBOURS)
+    return data
 
 
 def _read_labelled(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
