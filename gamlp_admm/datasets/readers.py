@@ -23,7 +23,7 @@ from torch_geometric.datasets import KarateClub
 from torch_geometric.io import parse_npz, read_planetoid_data
 from torch_geometric.io.planetoid import read_file
 
-from gamlp_admm.datasets.neighbours import kept_neighbour_graph
+from gamlp_admm.datasets.neighbours import kept_neighbour_graph, neighbour_graph
 from gamlp_admm.datasets.raw import reading
 from gamlp_admm.errors import InputError
 
@@ -263,21 +263,12 @@ def read_digits(_: list[Path]) -> Data:
 def read_digits_knn(_: list[Path]) -> Data:
     """Make scikit-learn's bundled digits, joined by a 10-nearest-neighbour graph.
 
-    Two digits have an edge if either is among the other's 10 nearest by Euclidean distance. Pixels are small
-    integers, so squared distances are exact, and ties go to the lower node number: the graph is the same on
-    every machine.
+    Two digits have an edge if either is among the other's 10 nearest by Euclidean distance of pixels, of which ties
+    go to the lower node number.
 
     Returns:
         Data as :func:`read_digits`, with an undirected ``edge_index`` [2, E] without self-loops.
     """
-    neighbours = 10
     data = read_digits([])
-    pixels = data.x.double().numpy() * 16
-    norms = (pixels**2).sum(axis=1)
-    distances = norms[:, None] + norms[None, :] - 2 * pixels @ pixels.T
-    np.fill_diagonal(distances, np.inf)
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :neighbours]
-    adjacency = np.zeros(distances.shape, dtype=bool)
-    np.put_along_axis(adjacency, nearest, True, axis=1)
-    data.edge_index = torch.from_numpy(np.stack((adjacency | adjacency.T).nonzero()))
+    data.edge_index = neighbour_graph((data.x * 16).byte().numpy(), NEIGHBOURS)
     return data
