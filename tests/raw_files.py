@@ -23,6 +23,7 @@ NAMES = [
     "flickr",
     "karate",
     "mnist",
+    "mnist-knn",
     "ogbn-arxiv",
     "pubmed",
 ]
@@ -84,3 +85,22 @@ def make_pubmed(folder):
     np.savetxt(folder / "ind.pubmed.test.index", order, fmt="%d")
     counts = {"nodes": 1615, "edges": 3230, "features": 20, "train": 15}
     return dataclasses.replace(dataset_info("pubmed"), **counts)
+
+
+def write_idx(path, array):
+    """Write bytes as an idx file: two zeros, type 8, the number of dimensions, their sizes, the elements."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">i4").tobytes()
+    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+
+
+def make_mnist(folder, train=36, test=10):
+    """Write small images in the four idx files, and return their description, all pixels and all labels."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(256, size=(train + test, 3, 2))
+    y = np.arange(train + test)[::-1] % 10
+    for part, rows in (("train", slice(train)), ("t10k", slice(train, None))):
+        write_idx(folder / f"{part}-images-idx3-ubyte.gz", x[rows])
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", y[rows])
+    counts = {"nodes": train + test, "features": 6, "train": train - train // 12, "val": train // 12, "test": test}
+    return dataclasses.replace(dataset_info("mnist"), **counts), x, y

@@ -1,7 +1,7 @@
 """Readers: each makes a :class:`torch_geometric.data.Data` from raw files or from an installed library.
 
 They give the same tensors as the PyG class of the same data set but keep no processed copy: reading takes at
-most a few seconds, and a raw folder can be read-only.
+most a few seconds, and a raw folder can be read-only. What takes longer is kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from torch_geometric.datasets import KarateClub
 from torch_geometric.io import parse_npz, read_planetoid_data
 from torch_geometric.io.planetoid import read_file
 
+from gamlp_admm.datasets.neighbours import kept_neighbour_graph, neighbour_graph
 from gamlp_admm.datasets.raw import reading
 from gamlp_admm.errors import InputError
 
 Reader: TypeAlias = Callable[[list[Path]], Data]
 """From the raw files of a data set, none for those that come with a library, to its data."""
+
+NEIGHBOURS = 10
+"""Nearest neighbours that an image is joined to."""
 
 READERS: dict[str, Reader] = {}
 """The readers by the name that a data set's description gives as its ``loader``."""
@@ -179,6 +183,27 @@ def read_idx(paths: list[Path]) -> Data:
     )
 
 
+@reader("idx-knn")
+def read_idx_knn(paths: list[Path]) -> Data:
+    """Read images from idx files, joined by a 10-nearest-neighbour graph.
+
+    Two images, of whichever parts, have an edge if either is among the other's 10 nearest by Euclidean distance of
+    pixels, of which ties go to the lower node number. The graph is built once and kept in the user's cache folder.
+
+    Args:
+        paths: As of :func:`read_idx`.
+
+    Returns:
+        Data as :func:`read_idx`, with an undirected ``edge_index`` [2, E] without self-loops.
+
+    Raises:
+        InputError: If a file cannot be read, or the files do not fit each other.
+    """
+    data = read_idx(paths)
+    data.edge_index = kept_neighbour_graph((data.x * 255).round_().byte().numpy(), NEIGHBOURS)
+    return data
+
+
 def _read_labelled(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Read images [N, height, width] and as many labels [N]."""
     pixels, classes = _read_idx_file(images, 3), _read_idx_file(labels, 1)
@@ -238,21 +263,12 @@ def read_digits(_: list[Path]) -> Data:
 def read_digits_knn(_: list[Path]) -> Data:
     """Make scikit-learn's bundled digits, joined by a 10-nearest-neighbour graph.
 
-    Two digits have an edge if either is among the other's 10 nearest by Euclidean distance. Pixels are small
-    integers, so squared distances are exact, and ties go to the lower node number: the graph is the same on
-    every machine.
+    Two digits have an edge if either is among the other's 10 nearest by Euclidean distance of pixels, of which ties
+    go to the lower node number.
 
     Returns:
         Data as :func:`read_digits`, with an undirected ``edge_index`` [2, E] without self-loops.
     """
-    neighbours = 10
     data = read_digits([])
-    pixels = data.x.double().numpy() * 16
-    norms = (pixels**2).sum(axis=1)
-    distances = norms[:, None] + norms[None, :] - 2 * pixels @ pixels.T
-    np.fill_diagonal(distances, np.inf)
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :neighbours]
-    adjacency = np.zeros(distances.shape, dtype=bool)
-    np.put_along_axis(adjacency, nearest, True, axis=1)
-    data.edge_index = torch.from_numpy(np.stack((adjacency | adjacency.T).nonzero()))
+    data.edge_index = neighbour_graph((data.x * 16).byte().numpy(), NEIGHBOURS)
     return data

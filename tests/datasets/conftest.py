@@ -8,7 +8,8 @@ import pytest
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     folder = tmp_path / "user-cache"
-    monkeypatch.setattr("gamlp_admm.datasets.ogb.cache_folder", lambda: folder)
+    for module in ("neighbours", "ogb"):
+        monkeypatch.setattr(f"gamlp_admm.datasets.{module}.cache_folder", lambda: folder)
     return folder
 
 

@@ -30,7 +30,7 @@ def test_description_is_complete(name):
     assert (info.raw is None) == (info.download_bytes == 0)
     if info.raw is not None:
         assert len(info.raw.urls) in (1, len(info.raw.files))
-        assert info.published
+        assert info.published or name == "mnist-knn"  # the graph is our own
 
 
 def test_unknown_name_suggests_the_nearest():

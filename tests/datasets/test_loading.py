@@ -73,6 +73,20 @@ def test_real_digits_are_those_of_mnist():
     assert data.x[:60_000].mean(dtype=torch.double).item() == pytest.approx(0.1307, abs=5e-5)  # as is well known
 
 
+@pytest.mark.slow  # half a minute
+def test_real_digits_are_joined_to_their_nearest():
+    data = load_dataset("mnist-knn", real_root("mnist-knn")).data  # counts are checked inside
+    assert is_undirected(data.edge_index)
+    one, other = data.edge_index
+    assert (one != other).all()
+    assert (data.y[one] == data.y[other]).double().mean().item() == pytest.approx(0.9401, abs=5e-5)
+    pixels = data.x.double().mul(255).round()
+    for node in (0, 31_234, 69_999):
+        distances = (pixels - pixels[node]).square().sum(1)
+        nearest = distances.argsort(stable=True)[1:11]
+        assert set(nearest.tolist()) <= set(other[one == node].tolist())
+
+
 def test_raw_folder_is_left_as_it_was():
     root = real_root("cora")
 

@@ -1,13 +1,11 @@
 """The readers on made-up raw files in the exact layout of the originals, and the bundled data sets."""
 
-import dataclasses
 import gzip
 
-import numpy as np
 import pytest
 import torch
 import torch_geometric.datasets
-from raw_files import make_flickr, make_pubmed
+from raw_files import make_flickr, make_mnist, make_pubmed, write_idx
 from torch_geometric.utils import contains_self_loops, is_undirected
 
 from gamlp_admm.datasets import dataset_info, load_dataset
@@ -50,25 +48,6 @@ def test_files_that_do_not_belong_together(root):
 
 
 # idx images
-
-
-def write_idx(path, array):
-    """Write bytes as an idx file: two zeros, type 8, the number of dimensions, their sizes, the elements."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">i4").tobytes()
-    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
-
-
-def make_mnist(folder, train=36, test=10):
-    """Write small images in the four idx files, and return their description, all pixels and all labels."""
-    rng = np.random.default_rng(0)
-    x = rng.integers(256, size=(train + test, 3, 2))
-    y = np.arange(train + test)[::-1] % 10
-    for part, rows in (("train", slice(train)), ("t10k", slice(train, None))):
-        write_idx(folder / f"{part}-images-idx3-ubyte.gz", x[rows])
-        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", y[rows])
-    counts = {"nodes": train + test, "features": 6, "train": train - train // 12, "val": train // 12, "test": test}
-    return dataclasses.replace(dataset_info("mnist"), **counts), x, y
 
 
 @pytest.mark.parametrize(("train", "test"), [(36, 10), (41, 1), (11, 5)])
