@@ -127,7 +127,11 @@ class Options:
         recipe=TUNED,
     )
     init: str = option(
-        "How weights are drawn: kaiming, normal or identity.", NETWORK, "kaiming", names="nn:INITS", recipe=TUNED
+        "Where training starts: ridge (a closed form that knows the labels), kaiming, normal or identity.",
+        NETWORK,
+        text="recipe, else ridge for ADMM, kaiming for others",
+        names="nn:INITS",
+        recipe=TUNED,
     )
     residual: bool = option(
         "Add the input of hidden layers between equal widths to their output.",
@@ -153,10 +157,17 @@ class Options:
     patience: int = option(
         "Evaluations without a better validation that end a stage; 0: never.",
         TRAINING,
-        0,
+        text="recipe, else 10 where --auto chooses, else 0",
         least=0,
         recipe=TUNED,
         free=True,
+    )
+    auto: str = option(
+        "Choose on validation what neither options nor a recipe say of features, units, width and patience: all, none.",
+        TRAINING,
+        "all",
+        names=("all", "none"),
+        tune=FIXED,
     )
     evaluate_every: int = option("Iterations from one evaluation to the next.", TRAINING, 1, least=1, metavar="K")
     loss: str = option(
@@ -174,10 +185,10 @@ class Options:
         recipe=TUNED,
     )
     scale: str = setting(
-        "Measure features in units of their own in training, or not: unit or none.",
+        "Measure features in training in a unit of their own, one of each column, or as they are: unit, columns, none.",
         TRAINING,
         "unit; others than pdadmm: none",
-        names=("unit", "none"),
+        names=("unit", "columns", "none"),
         recipe=TUNED,
     )
     seed: int = option("Seed of the weights.", TRAINING, 0, least=0, tune=ASIDE)

@@ -71,6 +71,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "seed": used.seed,
         "converges": result.converges,
         "theorem": result.theorem,
+        "start": result.start,
         "processes": result.processes,
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
     }

@@ -13,7 +13,7 @@ from gamlp_admm.algorithms import registry
 from gamlp_admm.datasets.info import dataset_info
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
-from gamlp_admm.experiment.declaration import ANY
+from gamlp_admm.experiment.declaration import ANY, FEATURES
 from gamlp_admm.experiment.options import Options, declared, described, names_where, recipe_names
 from gamlp_admm.experiment.recipe import checked, read_recipe
 from gamlp_admm.training.growth import depths
@@ -90,6 +90,7 @@ def _resolve(experiment: Experiment) -> Resolved:
     recipe = _recipe(given)
     defaults = {name: each.option.default for name, each in declared().items()}
     values = {**defaults, **recipe, **given}
+    values |= _left_open(values, given, recipe)
     values |= _depths(values, given)
     values |= features.resolved(values, given)
     values |= _settings(values)
@@ -111,6 +112,16 @@ def _check(given: Mapping[str, Any]) -> None:
         raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
     if (given["resume"] or "checkpoint_every" in given) and "checkpoint" not in given:
         raise InputError("resume and checkpoint_every need checkpoint, a directory")
+
+
+def _left_open(values: Mapping[str, Any], given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the start, the patience, and whether the data are to decide on features and width: ``auto`` all or none."""
+    algorithm = values["algorithm"]
+    init = values["init"] or ("ridge" if registry.is_admm(algorithm) else "kaiming")
+    said = {*given, *recipe} & {*names_where(group=FEATURES), "scale", "hidden"}
+    chooses = values["auto"] == "all" and not said and init == "ridge" and algorithm in TUNED_FOR
+    patience = (10 if chooses else 0) if values["patience"] is None else values["patience"]
+    return {"init": init, "auto": "all" if chooses else "none", "patience": patience}
 
 
 def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +152,7 @@ def _depths(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     layers, grow = values["layers"], growth_depths(values["grow"])
     if "grow" in given and grow and "layers" not in given:
         layers = grow[-1]
-    if values["grow"] == "auto" and registry.is_admm(values["algorithm"]):
+    if values["grow"] == "auto" and values["init"] != "ridge" and registry.is_admm(values["algorithm"]):
         stages = depths("auto", layers)
     else:
         stages = depths(grow, layers)

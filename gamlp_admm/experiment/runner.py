@@ -6,22 +6,23 @@ The command line is a thin layer over this module.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gamlp_admm.datasets import DatasetInfo, load_dataset
+from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claim
 from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
 from gamlp_admm.parallel.first import is_first, on_first, size
 from gamlp_admm.training.result import Callback
-from gamlp_admm.transforms.correct_and_smooth import chosen
+from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Prepared:
         info: Description of the data set.
         load_seconds: Time of loading.
         augment_seconds: Time of augmenting.
+        changes: Options that were chosen with the data (:mod:`gamlp_admm.experiment.choosing`).
+        about: What was chosen from.
+        choose_seconds: Time of choosing.
     """
 
     data: Any
@@ -41,6 +45,9 @@ class Prepared:
     info: DatasetInfo
     load_seconds: float
     augment_seconds: float
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    about: list[dict[str, Any]] = field(default_factory=list)
+    choose_seconds: float = 0.0
 
 
 def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Prepared:
@@ -52,11 +59,22 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     used = _resolved(experiment, process_group)
     data: Any = None
 
+    def chosen_features(loaded: Any, load_seconds: float) -> Prepared:
+        nonlocal data
+        start = time.perf_counter()
+        made = choose(used, loaded.data, loaded.info.classes)
+        data, middle = made.data, time.perf_counter() - start
+        return Prepared(
+            None, data.num_features, loaded.info, load_seconds, 0.0, made.changes, made.about, middle
+        )
+
     def load() -> Prepared:
         nonlocal data
         start = time.perf_counter()
         loaded = load_dataset(used.dataset, used.root, seed=used.split_seed)
         middle = time.perf_counter()
+        if used.auto == "all":
+            return chosen_features(loaded, middle - start)
         data = used.transform(loaded.info.classes)(loaded.data)
         end = time.perf_counter()
         return Prepared(None, data.num_features, loaded.info, middle - start, end - middle)
@@ -99,6 +117,8 @@ def run(
     if used.checkpoint is not None:
         on_first(lambda: claim(Path(str(used.checkpoint)), used), process_group)
     prepared = prepared or prepare(used, process_group)
+    if prepared.changes:
+        used = used.changed(prepared.changes)
     with _threads(used.threads):
         start = time.perf_counter()
         model = _model(used, prepared, whole=first)
@@ -122,9 +142,11 @@ def run(
             trace_dir=used.trace,
         )
         smoothed = correct_and_smooth(model, prepared.data, used) if used.correct_and_smooth and first else {}
-        total = prepared.load_seconds + prepared.augment_seconds + time.perf_counter() - start
-        seconds = {"augment": prepared.augment_seconds, "train": result.seconds, "total": total}
-        return Run(used, model, report(used, model, result, seconds, prepared.data) | smoothed)
+        before = prepared.load_seconds + prepared.augment_seconds + prepared.choose_seconds
+        seconds = {"augment": prepared.augment_seconds, "train": result.seconds}
+        seconds |= {"choose": prepared.choose_seconds, "total": before + time.perf_counter() - start}
+        chosen = {"chosen": prepared.about} if prepared.changes else {}
+        return Run(used, model, report(used, model, result, seconds, prepared.data) | chosen | smoothed)
 
 
 def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
@@ -146,7 +168,7 @@ def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
 def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any]:
     """Return what reports say of Correct and Smooth after training: the way chosen on validation, and accuracies."""
     probabilities = risk(used.loss).probabilities(model(data.x.to(used.device)))
-    best = chosen(probabilities.to(data.x), data)
+    best = chosen_way(probabilities.to(data.x), data)
     test = data.test_mask & (data.y >= 0)
     accuracy = float((best.probabilities[test].argmax(1) == data.y[test]).double().mean()) if test.any() else None
     way = None if best.candidate is None else asdict(best.candidate)

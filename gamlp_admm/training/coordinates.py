@@ -23,7 +23,7 @@ from torch import Tensor
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.training.rows import NodeData
 
-SCALES = ("unit", "none")
+SCALES = ("unit", "columns", "none")
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,32 @@ class Units:
 
     Attributes:
         origin: m, ``[d]``.
-        length: s > 0, a scalar tensor.
+        length: s > 0, a scalar tensor, or one a column, ``[d]``.
     """
 
     origin: Tensor
     length: Tensor
 
     @classmethod
-    def of(cls, train: Tensor, num_rows: int, row_sum: Callable[[Tensor], Tensor]) -> Units:
+    def of(
+        cls, train: Tensor, num_rows: int, row_sum: Callable[[Tensor], Tensor], by_column: bool = False
+    ) -> Units:
         """Measure training rows.
 
         Args:
             train: The rows that this process has, ``[N, d]``.
             num_rows: Their number over all shards.
             row_sum: Sum over the shards of the rows.
+            by_column: Whether every column has a unit of its own, its deviation times the root of their number.
         """
         origin = row_sum(train.sum(0)) / num_rows
-        squares = torch.stack([(rows - origin).square().sum() for rows in torch.split(train, 4096)]).sum()
-        length = (row_sum(squares) / num_rows).sqrt()
+        if by_column:
+            squares = torch.stack([(rows - origin).square().sum(0) for rows in torch.split(train, 4096)]).sum(0)
+            squares = row_sum(squares) * (squares.new_tensor(train.shape[1]))
+        else:
+            squares = torch.stack([(rows - origin).square().sum() for rows in torch.split(train, 4096)]).sum()
+            squares = row_sum(squares)
+        length = (squares / num_rows).sqrt()
         return cls(origin, torch.where(length > 0, length, 1))  # where all rows are the same, any unit will do
 
     def measure_(self, x: Tensor) -> None:
@@ -179,7 +187,7 @@ class Coordinates:
 
     Args:
         nodes: This process's rows; their features are measured in place.
-        scale: ``unit`` for units of their own, or ``none``.
+        scale: ``unit`` for a unit of their own, ``columns`` for one of each column, or ``none``.
         compressible: Whether features may be compressed.
         num_train: Training rows over all shards.
         row_sum: Sum over the shards of the rows.
@@ -194,8 +202,9 @@ class Coordinates:
         self.nodes, self.compressible = nodes, compressible
         self.units: Units | None = None
         self.features: Features | None = None
-        if scale == "unit" and nodes.x is not None:
-            self.units = Units.of(nodes.x[: nodes.num_train], num_train, row_sum)
+        if scale != "none" and nodes.x is not None:
+            by_column = scale == "columns"
+            self.units = Units.of(nodes.x[: nodes.num_train], num_train, row_sum, by_column)
             self.units.measure_(nodes.x)
 
     def width(self, num_columns: int) -> int:

@@ -114,7 +114,7 @@ class Loop:
                 self.opened = True
                 return weights
         layers = [kept(model.num_layers, self.depth)[l] for l in team.layers]
-        drawn = model.initial_weights(layers, options.seed, unit_rows=self.trainer.scale == "unit")
+        drawn = model.initial_weights(layers, options.seed, unit_rows=self.trainer.scale != "none")
         return [(W.to(like), b.to(like)) for W, b in drawn]
 
     def _opening(self, seed: int) -> Weights | None:

@@ -16,13 +16,13 @@ from gamlp_admm.nn.losses import risk
 from gamlp_admm.parallel.balance import explicit
 from gamlp_admm.parallel.team import ProcessTeam, Team
 from gamlp_admm.parallel.trace import Trace
-from gamlp_admm.training.coordinates import SCALES
-from gamlp_admm.training.growth import depths
+from gamlp_admm.training.coordinates import SCALES, Coordinates
+from gamlp_admm.training.growth import depths, shapes
 from gamlp_admm.training.loop import Loop
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.training.rows import NodeData, distributed, node_data
-from gamlp_admm.training.session import Algorithm
+from gamlp_admm.training.session import Algorithm, Opening
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class Trainer(Algorithm):
             iterations: Iterations of each stage.
             seed: Draws the model's weights anew; ``None`` starts from the weights that the model has.
             grow: Depths of the stages of greedy growth, e.g. ``(2, 5, 10)``; ``None`` trains at full depth. ``"auto"``
-                grows networks of 5 layers or more, trained by ADMM from weights drawn anew, through 2, 5, 10, 20, …
+                grows networks of 5 layers or more, trained by ADMM from weights drawn anew, through 2, 5, 10, 20, …,
+                unless they start from the data (``init="ridge"``).
             patience: Ends a stage after so many evaluations without a better validation accuracy.
             evaluate_every: Iterations from one history record to the next (the last of a stage always has one).
             node_weight: Weight of each node in the risk, ``[N]``.
@@ -121,7 +122,9 @@ class Trainer(Algorithm):
             NeighbourError: Another process failed, or did not answer within ``timeout``.
         """
         directory = None if checkpoint_dir is None else Path(checkpoint_dir)
-        stages = depths(None if grow == "auto" and (seed is None or not self.grows) else grow, model.num_layers)
+        # A start from the data is whole at any depth.
+        whole = seed is None or not self.grows or model.config["init"] == "ridge"
+        stages = depths(None if grow == "auto" and whole else grow, model.num_layers)
         options = FitOptions(
             stages,
             iterations,
@@ -154,6 +157,28 @@ class Trainer(Algorithm):
         finally:
             if trace_dir is not None:
                 trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
+
+    def foresee(self, model: GAMLP, data: Any, seed: int) -> Opening | None:
+        """Return the start from the data that :meth:`fit` would make, and its validation score.
+
+        Args:
+            model: The network, whose weights are left as they are.
+            data: As for :meth:`fit`.
+            seed: As for :meth:`fit`.
+
+        Returns:
+            The start; ``None`` where the algorithm has none.
+
+        Raises:
+            InputError: The data is wrong.
+        """
+        the_risk, like, team = risk(self.loss), next(model.parameters()), Team()
+        widths = model.config["in_channels"], model.config["out_channels"]
+        nodes = node_data(data, *widths, the_risk, like, None, self.class_weight)
+        Coordinates(nodes, self.scale, False, nodes.num_train, team.row_sum)  # measures the features
+        sizes = shapes(model.config, model.num_layers)
+        with torch.no_grad():
+            return self.opening(nodes, sizes, the_risk, model.network, nodes.num_train, seed, team)
 
     def _team(
         self, process_group: Any, node_shards: int, balance: Sequence[int] | None, timeout: float, trace: Trace
