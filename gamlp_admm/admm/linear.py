@@ -15,9 +15,9 @@ model that is fitted to all other rows predicts of a row, :math:`t_i - (t_i - W 
 Any other risk R with H-Lipschitz gradient lies below :math:`\tfrac H2 \|z - (z_0 - ∇R(z_0)/H)\|^2` up to a constant,
 so the same factors minimise it step by step, with Nesterov's extrapolation.
 
-Sources: Hoerl, Kennard, Technometrics 1970; the dual form: Saunders, Gammerman, Vovk, ICML 1998; leaving one out: Allen,
-Technometrics 1974; the majoriser: Böhning, Ann. Inst. Stat. Math. 1992; restarts: O'Donoghue, Candès, Found. Comput.
-Math. 2015.
+Sources: Hoerl, Kennard, Technometrics 1970; the dual form: Saunders, Gammerman, Vovk, ICML 1998; leaving one out:
+Allen, Technometrics 1974; the majoriser: Böhning, Ann. Inst. Stat. Math. 1992; restarts: O'Donoghue, Candès, Found.
+Comput. Math. 2015.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 import torch
 from scipy.linalg.blas import dsyrk, ssyrk
+from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
 from gamlp_admm.admm.stacked import RowSum, all_rows_here
@@ -35,6 +36,12 @@ from gamlp_admm.nn.losses import Risk
 EIGEN = 1_000
 """Side of a Gram matrix up to which it is decomposed, which serves every c; a larger one is factored for each c."""
 
+
+SPARSE = 0.15
+"""Share of entries up to which rows are kept compressed."""
+
+RANK = 128
+"""Directions of a sketch."""
 
 PROBES = 256
 """Random projections of which leverages are made: their relative error is about √(2/256) = 9 %."""
@@ -151,7 +158,8 @@ class RidgePath:
             probes = torch.randn(len(L), PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
             spread = torch.linalg.solve_triangular(L.mT, probes.to(L) / PROBES**0.5, upper=True)
             h = 1 - c * spread.square().sum(1) if self.wide else (A @ spread).square().sum(1)
-        return h.to(A) + self.rows.share
+        leverage: Tensor = h.to(A) + self.rows.share
+        return leverage
 
     def left_out(self, c: float, scores: Tensor, T: Tensor) -> Tensor:
         """Return what each row is predicted by the regression of the others, ``[N, C]``.
@@ -201,7 +209,7 @@ class LastLayer:
     """A last layer on hidden outputs, for any risk: argmin Σ s R(W x + b, y) + c H/2 ‖W‖² by majorisation.
 
     Args:
-        X: Hidden outputs, ``[N, h]``; they are measured in a unit of their own: rows about their mean, of mean square 1.
+        X: Hidden outputs, ``[N, h]``; they are measured in a unit of their own: centred rows of mean square 1.
         y: Targets in the risk's form, ``[N, C]``.
         risk: The risk.
         weight: Weights of the rows, ``[N]``, or ``None``.
@@ -209,9 +217,7 @@ class LastLayer:
         num_rows: Rows over all shards.
     """
 
-    def __init__(
-        self, X: Tensor, y: Tensor, risk: Risk, weight: Tensor | None, row_sum: RowSum, num_rows: int
-    ) -> None:
+    def __init__(self, X: Tensor, y: Tensor, risk: Risk, weight: Tensor | None, row_sum: RowSum, num_rows: int) -> None:
         self.y, self.risk, self.row_sum, self.num_rows = y, risk, row_sum, num_rows
         self.weight = torch.ones_like(y[:, :1]) if weight is None else weight[:, None]
         self.total = row_sum(self.weight.sum())
@@ -225,7 +231,8 @@ class LastLayer:
 
     def factor(self, c: float) -> Tensor:
         """Return the Cholesky factor of the weighted Gram matrix plus c."""
-        return torch.linalg.cholesky(self.H + c * torch.eye(len(self.H), dtype=self.H.dtype, device=self.H.device))
+        L: Tensor = torch.linalg.cholesky(self.H + c * torch.eye(len(self.H), dtype=self.H.dtype, device=self.H.device))
+        return L
 
     def ridge(self, L: Tensor) -> tuple[Tensor, Tensor]:
         """Return W and b of the regression on what the risk would have regressed, for a factor."""
@@ -246,36 +253,71 @@ class LastLayer:
         return W, b - W @ self.center
 
 
+class ThinRows:
+    """Centred rows of a matrix that meets thin ones only: products with them are bound by reading it.
+
+    Where most entries of each column are its smallest, as those of bags of words are, even after centring, what differs
+    from it is kept in compressed rows, a tenth to read.
+
+    Args:
+        X: Features, ``[N, n]``.
+        center: What is taken from every row, ``[n]``.
+        root: What every row is then multiplied by, ``[N, 1]``, or ``None`` for ones.
+    """
+
+    def __init__(self, X: Tensor, center: Tensor, root: Tensor | None) -> None:
+        self.X, self.root, self.shift = X, root, center
+        self.kept: csr_matrix | None = None
+        if not X.is_cuda and len(X):
+            base = X.amin(0)
+            some = X[:: max(len(X) // 256, 1)]
+            if float((some != base).float().mean()) < SPARSE:
+                self.kept = vstack([csr_matrix((rows - base).numpy()) for rows in torch.split(X, 1024)], format="csr")
+                self.shift = center - base
+
+    def times(self, V: Tensor) -> Tensor:
+        """Return A V, ``[N, k]``, of a V ``[n, k]``."""
+        AV = (self.X @ V if self.kept is None else torch.from_numpy(self.kept @ V.numpy())) - self.shift @ V
+        return AV if self.root is None else AV.mul_(self.root)
+
+    def transposed(self, S: Tensor) -> Tensor:
+        """Return Aᵀ S, ``[n, k]``, of an S ``[N, k]``."""
+        S = S if self.root is None else S * self.root
+        XtS = self.X.T @ S if self.kept is None else torch.from_numpy(self.kept.T @ S.numpy())
+        return XtS - torch.outer(self.shift, S.sum(0))
+
+
 class Sketch:
     r"""A majoriser of AᵀA from few of its directions, for rows whose Gram matrix would take too long.
 
-    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); the rest is bounded by twice the
-    least of them. A step against :math:`H (U \operatorname{diag}(λ) U^T + τ (I - U U^T)) + c I` costs no more than a
-    product with U.
+    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); the rest is bounded by twice
+    the least of them. A step against :math:`H (U \operatorname{diag}(λ) U^T + τ (I - U U^T)) + c I` costs no more
+    than a product with U.
 
     Source: Frangella, Tropp, Udell, SIAM J. Matrix Analysis and Applications 2023.
 
     Args:
-        rows: Centred rows.
+        A: The rows.
         rank: Number of directions, at most.
         row_sum: Sum over the shards of the rows.
     """
 
-    def __init__(self, rows: Centred, rank: int = 128, row_sum: RowSum = all_rows_here) -> None:
-        A = rows.A
+    def __init__(self, A: ThinRows, rank: int = RANK, row_sum: RowSum = all_rows_here) -> None:
+        like, n = A.X, A.X.shape[1]
         generator = torch.Generator().manual_seed(0)
-        normal = torch.randn(A.shape[1], min(rank, A.shape[1]), generator=generator, dtype=torch.float64)
-        test = torch.linalg.qr(normal).Q.to(A)
-        range_ = row_sum(A.T @ (A @ test)).double()
-        shift = torch.finfo(A.dtype).eps * torch.linalg.matrix_norm(range_)
+        normal = torch.randn(n, min(rank, n), generator=generator, dtype=torch.float64)
+        test = torch.linalg.qr(normal).Q.to(like)
+        range_ = row_sum(A.transposed(A.times(test))).double()
+        shift = torch.finfo(like.dtype).eps * torch.linalg.matrix_norm(range_)
         range_ += shift * test.double()
         core = torch.linalg.cholesky_ex(test.double().T @ range_).L
         U, S, _ = torch.linalg.svd(torch.linalg.solve_triangular(core, range_.T, upper=False).T, full_matrices=False)
-        self.U, self.values = U.to(A), (S.square() - shift).clamp(min=0).to(A)
+        self.U, self.values = U.to(like), (S.square() - shift).clamp(min=0).to(like)
         self.rest = 2 * self.values[-1]
 
     def step(self, gradient: Tensor, H: float, c: float) -> Tensor:
         """Return the gradient ``[C, n]`` times the inverse of the majoriser."""
         low = H * self.rest + c
         inside = gradient @ self.U
-        return (gradient + (inside * (low / (H * (self.values + self.rest) + c) - 1)) @ self.U.T) / low
+        step: Tensor = (gradient + (inside * (low / (H * (self.values + self.rest) + c) - 1)) @ self.U.T) / low
+        return step

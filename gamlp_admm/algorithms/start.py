@@ -3,9 +3,10 @@ r"""A start that knows the labels: a network whose first layer is a closed form,
 1. **Views.** Ridge regression (:mod:`gamlp_admm.admm.linear`) of the targets on all columns of the features, and, where
    the columns are made of blocks (hops, propagated labels), on each of them; each with the c that is best on
    validation. So a block that swamps the others swamps one view and no more.
-2. **Hidden neurons.** With the scores s of the best view, v and −v of each class: :math:`f(s) - f(-s)` is s for ReLU, so
-   that the network *is* the linear model, at any depth through layers that pass their input on. All others are random
-   combinations of the scores of all views, with random biases: they bend where the classes meet.
+2. **Hidden neurons.** With the scores s of the best view, v and −v of each class: :math:`f(s) - f(-s)` is s for ReLU,
+   so that the network *is* the linear model, at any depth through layers that pass their input on. The others are
+   random combinations of the scores of all views, with random biases: they bend where the classes meet; or half of
+   them lie along differences of two training rows, where that validates better: they see what no score says.
 3. **The last layer** is solved on their outputs, as a ridge regression and for the risk itself, with the weight decay
    that is best on validation. It is fitted to what each training row would score had it been left out (leverages), and
    also to what it does score: fitted scores of training rows are better than those of any other, and a last layer that
@@ -27,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.linear import Centred, LastLayer, RidgePath, Sketch, extrapolated, gram
+from gamlp_admm.admm.linear import RANK, Centred, LastLayer, RidgePath, Sketch, ThinRows, extrapolated, gram
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network
 from gamlp_admm.training.growth import passing
@@ -47,8 +48,8 @@ LAST_STEPS = 20
 APART = (0.0, 0.5)
 """Shares of random neurons along differences of rows that are tried."""
 
-SKETCHED_STEPS = 24
-SKETCHED_DECAYS = (1.0, 0.3, 0.1, 0.03)
+SKETCHED_STEPS = 32
+SKETCHED_DECAYS = (0.3, 0.1, 0.03, 0.01)
 """Weight decays of the sketched view, each from where the one before ended."""
 
 
@@ -109,8 +110,13 @@ class Rows:
 
     def score(self, val: Tensor, honest: Tensor) -> float:
         """Return how good scores of the validation rows are; of the training rows where there are none."""
-        z, y = (val, self.y_val) if self.num_val else (honest, self.y)
-        return self.risk.score(self.team.row_sum(self.risk.score_sums(z, y)))
+        row_sum, by_class = self.team.row_sum, self.data.val_weight
+        if not self.num_val:
+            return self.risk.score(row_sum(self.risk.score_sums(honest, self.y)))
+        if by_class is None:
+            return self.risk.score(row_sum(self.risk.score_sums(val, self.y_val)))
+        hits, weight = row_sum(self.risk.weighted_sums(val, self.y_val, by_class))
+        return float(hits / weight)
 
 
 # --- views -----------------------------------------------------------------------------------------------------
@@ -121,7 +127,7 @@ def _factor_pays(num_rows: int, num_columns: int, num_targets: int) -> bool:
     # bound by memory: each of their operations takes several times as long.
     side = min(num_rows, num_columns)
     factor = num_rows * num_columns * side + 2 * side**3
-    thin = num_rows * num_columns * (4 * 128 + 4 * 2 * SKETCHED_STEPS * num_targets)
+    thin = num_rows * num_columns * (4 * RANK + 4 * 2 * SKETCHED_STEPS * num_targets)
     return factor <= 6 * thin
 
 
@@ -129,9 +135,9 @@ def views(rows: Rows) -> list[View]:
     """Return the linear models, that on all columns first."""
     d, blocks = rows.x.shape[1], rows.data.blocks
     T = rows.risk.regressed(rows.y)
-    centred = Centred.of(rows.x, T, rows.weight, rows.team.row_sum)
     if not _factor_pays(rows.num_train, d, T.shape[1]):
-        return [_sketched(rows, centred)]
+        return [_sketched(rows, T)]
+    centred = Centred.of(rows.x, T, rows.weight, rows.team.row_sum)
     ends = [sum(blocks[: i + 1]) for i in range(len(blocks))]
     ranges = list(zip([0, *ends[:-1]], ends, strict=True)) if len(blocks) > 1 else []
     wide = len(rows.x) < d and not rows.sharded
@@ -184,28 +190,29 @@ def _climb(at: Any, k: int) -> None:
         k += step
 
 
-def _sketched(rows: Rows, centred: Centred) -> View:
-    sketch = Sketch(centred, row_sum=rows.team.row_sum)
-    risk, A, root, row_sum = rows.risk, centred.A, centred.root, rows.team.row_sum
+def _sketched(rows: Rows, T: Tensor) -> View:
+    risk, row_sum = rows.risk, rows.team.row_sum
     weight = torch.ones_like(rows.y[:, :1]) if rows.weight is None else rows.weight[:, None]
-    total, H = row_sum(weight.sum()), rows.risk.smoothness
-    W = A.new_zeros(rows.y.shape[1], A.shape[1])
-    b = centred.target.clone()
+    total, H = row_sum(weight.sum()), risk.smoothness
+    center, root = row_sum(weight.T @ rows.x)[0] / total, None if rows.weight is None else weight.sqrt()
+    A = ThinRows(rows.x, center, root)
+    sketch = Sketch(A, row_sum=row_sum)
+    W, b = rows.x.new_zeros(T.shape[1], rows.x.shape[1]), row_sum((weight * T).sum(0)) / total
     best: View | None = None
     for decay in SKETCHED_DECAYS:
 
         def step(W: Tensor, b: Tensor, decay: float = decay) -> tuple[Tensor, Tensor]:
-            z = A @ W.T if root is None else (A @ W.T) / root
-            slope = risk.slope(z.add_(b), rows.y)
+            z = A.times(W.T)
+            slope = risk.slope((z if root is None else z / root) + b, rows.y)
             pulled = row_sum((slope * weight).sum(0)) / (H * total)
-            gradient = row_sum((slope * (1 if root is None else root)).T @ A) + decay * W
+            gradient = row_sum(A.transposed(slope if root is None else slope * root)).T + decay * W
             return W - sketch.step(gradient, H, decay), b - pulled
 
-        W, b = extrapolated(step, W, b, SKETCHED_STEPS if best is None else SKETCHED_STEPS // 3)
-        own = b - W @ centred.center
+        W, b = extrapolated(step, W, b, SKETCHED_STEPS if best is None else SKETCHED_STEPS // 2)
+        own, z = b - W @ center, A.times(W.T)
+        fitted = (z if root is None else z / root) + b
         val = torch.addmm(own, rows.x_val, W.T)
-        fitted = torch.addmm(own, rows.x, W.T)
-        view = View(0, A.shape[1], W, own, fitted, fitted, val, rows.score(val, fitted), decay / H, True)
+        view = View(0, W.shape[1], W, own, fitted, fitted, val, rows.score(val, fitted), decay / H, sketched=True)
         if best is not None and view.score <= best.score:
             break
         best = view
@@ -237,9 +244,7 @@ class Hidden:
     plain: int
 
 
-def neurons(
-    made: Sequence[View], best: View, rows: Rows, shape: tuple[int, int], seed: int, apart: float
-) -> Hidden:
+def neurons(made: Sequence[View], best: View, rows: Rows, shape: tuple[int, int], seed: int, apart: float) -> Hidden:
     """Return the first layer's neurons, and its pre-activations.
 
     Args:
@@ -311,7 +316,8 @@ def _spread(made: Neurons, generator: torch.Generator, row_sum: Any) -> Neurons:
 
 def _mean(x: Tensor, row_sum: Any) -> Tensor:
     count = row_sum(x.new_tensor([float(len(x))]))
-    return row_sum(x.sum(0)) / count
+    mean: Tensor = row_sum(x.sum(0)) / count
+    return mean
 
 
 def _deviation(x: Tensor, row_sum: Any, columns: bool = False) -> Tensor:

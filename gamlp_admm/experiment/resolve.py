@@ -115,7 +115,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _left_open(values: Mapping[str, Any], given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the start, the patience, and whether the data are to decide on features and width: ``auto`` all or none."""
+    """Return the start, the patience, and whether data decide on features and width: ``auto`` all or none."""
     algorithm = values["algorithm"]
     init = values["init"] or ("ridge" if registry.is_admm(algorithm) else "kaiming")
     said = {*given, *recipe} & {*names_where(group=FEATURES), "scale", "hidden"}

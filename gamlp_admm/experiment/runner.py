@@ -64,9 +64,7 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
         start = time.perf_counter()
         made = choose(used, loaded.data, loaded.info.classes)
         data, middle = made.data, time.perf_counter() - start
-        return Prepared(
-            None, data.num_features, loaded.info, load_seconds, 0.0, made.changes, made.about, middle
-        )
+        return Prepared(None, data.num_features, loaded.info, load_seconds, 0.0, made.changes, made.about, middle)
 
     def load() -> Prepared:
         nonlocal data

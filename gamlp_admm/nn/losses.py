@@ -80,6 +80,11 @@ class Risk(ABC):
         """
         return float(sums[0] / sums[1])
 
+    def weighted_sums(self, z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """Return hits and rows, each row as often as its weight ``[N]`` says, as float64 sums; of one class a row."""
+        hits = (z.argmax(-1) == y.argmax(-1)).double()
+        return torch.stack([hits @ weight.double(), weight.double().sum()])
+
     def probabilities(self, z: Tensor) -> Tensor:
         """Return class probabilities ``[N, C]`` for outputs ``z``."""
         return torch.softmax(z, -1)

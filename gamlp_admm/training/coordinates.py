@@ -39,9 +39,7 @@ class Units:
     length: Tensor
 
     @classmethod
-    def of(
-        cls, train: Tensor, num_rows: int, row_sum: Callable[[Tensor], Tensor], by_column: bool = False
-    ) -> Units:
+    def of(cls, train: Tensor, num_rows: int, row_sum: Callable[[Tensor], Tensor], by_column: bool = False) -> Units:
         """Measure training rows.
 
         Args:
@@ -171,8 +169,8 @@ def compress(train: Tensor, evaluated: Tensor, W: Tensor, unit: bool = False) ->
 
 
 def _row_space(train: Tensor) -> tuple[Tensor, Tensor]:
-    # V and L of X = L Vᵀ, by Cholesky of XXᵀ in float64: a fraction of the operations of a QR decomposition. What rounding
-    # may take from a singular XXᵀ is added to it; V then falls short of unit columns where X̃ has next to nothing.
+    # V and L of X = L Vᵀ, by Cholesky of XXᵀ in float64: a fraction of the operations of a QR decomposition. What
+    # rounding may take from a singular XXᵀ is added to it; V then falls short of unit columns where X̃ is next to 0.
     X = train.double()
     K = X @ X.T
     largest = K.diagonal().amax().clamp(min=torch.finfo(K.dtype).tiny)

@@ -83,7 +83,13 @@ class Evaluator:
         parts = list(zip(torch.split(z, sizes), torch.split(y, sizes), strict=True))
         loss = self.risk.value(*parts[0], weight).double()
         rows = loss.new_tensor(sizes)
-        return torch.cat([loss[None], rows, *(self.risk.score_sums(*part) for part in parts)])
+        by_class = self.data.val_weight
+        weighted = [] if by_class is None else [self._weighted(parts[1], by_class)]
+        return torch.cat([loss[None], rows, *weighted, *(self.risk.score_sums(*part) for part in parts)])
+
+    def _weighted(self, part: tuple[Tensor, Tensor], by_class: Tensor) -> Tensor:
+        z, y = part
+        return self.risk.weighted_sums(z, y, by_class if len(z) else by_class[:0])
 
     def measures(self, sums: Tensor) -> dict[str, float | None]:
         """Return ``train_loss`` (mean over rows), ``train_accuracy``, ``val_accuracy`` and ``test_accuracy``.
@@ -92,10 +98,15 @@ class Evaluator:
             sums: What :meth:`sums` returned, added up over all processes.
 
         Returns:
-            The measures; ``None`` for a split without rows.
+            The measures; ``None`` for a split without rows. Where classes have weights, ``val_score`` too: the share of
+            validation rows that are right, each counted as often as its class weighs.
         """
-        loss, rows, scores = sums[0], sums[1 : 1 + len(SPLITS)], sums[1 + len(SPLITS) :].chunk(len(SPLITS))
+        loss, rows, rest = sums[0], sums[1 : 1 + len(SPLITS)], sums[1 + len(SPLITS) :]
         result: dict[str, float | None] = {"train_loss": float(loss / rows[0])}
+        if self.data.val_weight is not None:
+            (hits, weight), rest = rest[:2], rest[2:]
+            result["val_score"] = float(hits / weight) if weight else None
+        scores = rest.chunk(len(SPLITS))
         for split, count, score in zip(SPLITS, rows.tolist(), scores, strict=True):
             result[f"{split}_accuracy"] = self.risk.score(score) if count else None
         return result

@@ -27,6 +27,7 @@ class NodeData:
         sizes: Number of rows of each split.
         weight: Weights of the training rows, or ``None``.
         blocks: Numbers of columns of the blocks that ``x`` is made of, such as hops; empty where that is not known.
+        val_weight: Weights of the validation rows by their class, where classes have weights, or ``None``.
     """
 
     x: Tensor | None
@@ -34,6 +35,7 @@ class NodeData:
     sizes: tuple[int, ...]
     weight: Tensor | None
     blocks: tuple[int, ...] = ()
+    val_weight: Tensor | None = None
 
     @property
     def num_train(self) -> int:
@@ -55,6 +57,7 @@ class NodeData:
                 sizes=tuple(map(len, piece)),
                 weight=None if self.weight is None else self.weight[piece[0]],
                 blocks=self.blocks,
+                val_weight=None if self.val_weight is None else self.val_weight[piece[1] - self.sizes[0]],
             )
             for piece in pieces
         ]
@@ -96,13 +99,15 @@ def node_data(
     _check_finite(x[used.to(x.device)], used)
     _check_labels(y, rows, used, num_classes, risk)
     _warn_overlaps(rows, len(x))
-    weight = _weights(node_weight, class_weight, y, rows["train"], len(x), num_classes)
+    by_class = _class_weights(class_weight, y, rows["train"], num_classes)
+    weight = _weights(node_weight, by_class, y, rows["train"], len(x))
     return NodeData(
         x=x[used.to(x.device)].to(like),
         y=risk.target(y.cpu()[used], num_classes, like.dtype).to(like.device),
         sizes=tuple(len(r) for r in rows.values()),
         weight=None if weight is None else weight.to(like),
         blocks=feature_blocks(data),
+        val_weight=None if by_class is None else by_class[y.cpu()[rows["val"]]].to(like),
     )
 
 
@@ -112,8 +117,9 @@ def feature_blocks(data: Any) -> tuple[int, ...]:
     Empty where nothing is noted, or where it does not fit ``x``, which has been changed since.
     """
     blocks = getattr(data, "feature_blocks", None)
-    fits = isinstance(blocks, tuple | list) and all(isinstance(n, int) and n > 0 for n in blocks)
-    return tuple(blocks) if fits and sum(blocks) == data.x.shape[1] else ()
+    if not isinstance(blocks, tuple | list) or not all(isinstance(n, int) and n > 0 for n in blocks):
+        return ()
+    return tuple(blocks) if sum(blocks) == data.x.shape[1] else ()
 
 
 def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: Tensor, team: Team) -> NodeData:
@@ -135,13 +141,13 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
     if team.rank == 0:
         try:
             shards = checked().shards(team.num_shards)
-            header = [(shard.sizes, shard.weight is not None, shard.blocks) for shard in shards]
+            header = [(s.sizes, s.weight is not None, s.blocks, s.val_weight is not None) for s in shards]
         except InputError as error:
             header = str(error)
     header = team.from_first(header)
     if isinstance(header, str):
         raise InputError(header)
-    sizes, weighted, blocks = header[team.shard]
+    sizes, weighted, blocks, by_class = header[team.shard]
 
     def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
         held = [getattr(shard, name) for shard in shards] if team.rank == 0 else None
@@ -150,8 +156,9 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
     x = rows("x", (sum(sizes), widths[0]), everyone=False)
     y = rows("y", (sum(sizes), widths[1]), everyone=True)
     weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
+    val_weight = rows("val_weight", (sizes[1],), everyone=True) if by_class else None
     assert y is not None
-    return NodeData(x, y, tuple(sizes), weight, tuple(blocks))
+    return NodeData(x, y, tuple(sizes), weight, tuple(blocks), val_weight)
 
 
 def _required(data: Any, name: str) -> Tensor:
@@ -238,33 +245,35 @@ def _warn_overlaps(rows: dict[str, Tensor], num_nodes: int) -> None:
             warnings.warn(f"{a}_mask and {b}_mask share {shared} nodes", InputWarning, stacklevel=4)
 
 
+def _class_weights(class_weight: Tensor | str | None, y: Tensor, train: Tensor, num_classes: int) -> Tensor | None:
+    # Weight of each class, [C], float64.
+    if class_weight is None:
+        return None
+    if y.ndim != 1:
+        raise InputError("class_weight needs one class a node; data.y has several labels or real targets")
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise InputError(f"class_weight {class_weight!r} is unknown; allowed: 'balanced', a tensor or None")
+        labels = y.cpu()[train]
+        counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
+        class_weight = len(labels) / (num_classes * counts.double())
+    if not _are_weights(class_weight, num_classes):
+        raise InputError(f"class_weight must be a tensor of {num_classes} finite non-negative numbers, one a class")
+    return class_weight.cpu().double()
+
+
 def _weights(
-    node_weight: Tensor | None,
-    class_weight: Tensor | str | None,
-    y: Tensor,
-    train: Tensor,
-    num_nodes: int,
-    num_classes: int,
+    node_weight: Tensor | None, by_class: Tensor | None, y: Tensor, train: Tensor, num_nodes: int
 ) -> Tensor | None:
-    if node_weight is None and class_weight is None:
+    if node_weight is None and by_class is None:
         return None
     weight = torch.ones(len(train), dtype=torch.float64)
     if node_weight is not None:
         if not _are_weights(node_weight, num_nodes):
             raise InputError(f"node_weight must be a tensor of {num_nodes} finite non-negative numbers, one a node")
         weight *= node_weight.cpu()[train]
-    if class_weight is not None:
-        if y.ndim != 1:
-            raise InputError("class_weight needs one class a node; data.y has several labels or real targets")
-        labels = y.cpu()[train]
-        if isinstance(class_weight, str):
-            if class_weight != "balanced":
-                raise InputError(f"class_weight {class_weight!r} is unknown; allowed: 'balanced', a tensor or None")
-            counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
-            class_weight = len(labels) / (num_classes * counts.double())
-        if not _are_weights(class_weight, num_classes):
-            raise InputError(f"class_weight must be a tensor of {num_classes} finite non-negative numbers, one a class")
-        weight *= class_weight.cpu()[labels]
+    if by_class is not None:
+        weight *= by_class[y.cpu()[train]]
     return weight
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.training.result import Result
@@ -36,9 +37,10 @@ class Selection:
         """
         self.finite = weights
         self.result.last = {k: record[k] for k in ("iteration", "train_accuracy", "val_accuracy", "test_accuracy")}
-        score, best = record["val_accuracy"], self.result.best
-        if final and (score is None or not best or score > best["val_accuracy"]):
-            self.result.best = {k: record[k] for k in ("iteration", "val_accuracy", "test_accuracy")}
+        score, best = validation(record), self.result.best
+        if final and (score is None or not best or score > validation(best)):
+            kept = ("iteration", "val_accuracy", "test_accuracy", *(("val_score",) if "val_score" in record else ()))
+            self.result.best = {k: record[k] for k in kept}
             self.best = weights
 
     def chosen(self, newest: Weights) -> Weights:
@@ -53,6 +55,11 @@ class Selection:
         return self.best if self.select == "best" and self.best is not None else newest
 
 
+def validation(record: Record) -> Any:
+    """Return what a record is selected by: validation accuracy, weighted where classes have weights; or ``None``."""
+    return record.get("val_score", record["val_accuracy"])
+
+
 def exhausted(records: Sequence[Record], patience: int | None) -> bool:
     """Whether a stage has gone ``patience`` evaluations without a better validation accuracy.
 
@@ -60,7 +67,7 @@ def exhausted(records: Sequence[Record], patience: int | None) -> bool:
         records: The stage's records so far.
         patience: The number; ``None`` for no end.
     """
-    scores = [r["val_accuracy"] for r in records]
+    scores = [validation(r) for r in records]
     if patience is None or len(scores) <= patience or scores[0] is None:
         return False
     return len(scores) - 1 - scores.index(max(scores)) >= patience
