@@ -55,7 +55,7 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     def load() -> Prepared:
         nonlocal data
         start = time.perf_counter()
-        loaded = load_dataset(used.dataset, used.root, seed=used.split_seed)
+        loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)
         middle = time.perf_counter()
         data = used.transform(loaded.info.classes)(loaded.data)
         end = time.perf_counter()
