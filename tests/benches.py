@@ -10,9 +10,9 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import stochastic_blockmodel_graph
 
-from gamlp_admm.bench.accuracy import Runner
-from gamlp_admm.bench.jobs import Job, plan
-from gamlp_admm.bench.summary import summarize
+from gamlp_admm.bench.accuracy import Accuracy, plan
+from gamlp_admm.bench.jobs import Job
+from gamlp_admm.bench.running import Runner
 
 
 def sbm(classes: int = 3, size: int = 60) -> Data:
@@ -60,4 +60,4 @@ def summary() -> dict[str, Any]:
     done = [each for each in done if Job(**each["job"]) != Job("cora", "gcn", 1)]
     environment = {"versions": {"torch": "9"}}
     more = {"seeds": (0, 1), "notes": ["a note"], "environment": environment, "command": "c", "date": "today"}
-    return summarize(done, jobs) | more
+    return Accuracy().summarize(done, jobs) | more

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from gamlp_admm.bench.accuracy import Runner, run_jobs
-from gamlp_admm.bench.jobs import METHODS, Job, plan
+from gamlp_admm.bench.accuracy import METHODS, Accuracy, plan
+from gamlp_admm.bench.jobs import Job
+from gamlp_admm.bench.running import Runner, run_jobs
 from gamlp_admm.cli.main import commands, main
 
 KARATE = ["bench", "accuracy", "--datasets", "karate", "--jobs", "1"]
@@ -40,9 +41,10 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown in files["markdown"].read_text()
 
 
-def test_command_names_every_method() -> None:
-    (found,) = (p for p in commands.commands["bench"].commands["accuracy"].params if p.name == "methods")
-    assert found.help.startswith(f"Of {', '.join(METHODS)}.")
+@pytest.mark.parametrize(("command", "methods"), [("accuracy", METHODS)])
+def test_command_names_every_method(command: str, methods: dict[str, str]) -> None:
+    (found,) = (p for p in commands.commands["bench"].commands[command].params if p.name == "methods")
+    assert found.help.startswith(f"Of {', '.join(methods)}.")
 
 
 @pytest.mark.parametrize("args", [["bench"], ["bench", "--help"], ["bench", "accuracy", "--help"]])
@@ -150,10 +152,11 @@ def test_processes_and_ctrl_c(tmp_path: Path) -> None:
     kept = {path.name: json.loads(path.read_text()) for path in two.iterdir()}
     assert 0 < len(kept) < len(jobs)
     wanted = [job for job in jobs if job.seed == 0 or job.file_name in kept][: len(kept) + 1]
-    for outcome in run_jobs(wanted, one):
+    for outcome in run_jobs(Accuracy(), wanted, one):
         if outcome.job.file_name in kept:
             assert outcome.record is not None
             theirs = kept[outcome.job.file_name]
-            for mine in (outcome.record["result"], theirs["result"]):
-                mine.pop("seconds")
+            for made in (outcome.record, theirs):
+                for each in (made["result"], *made["tried"]):
+                    each.pop("seconds")
             assert outcome.record == theirs
