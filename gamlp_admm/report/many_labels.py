@@ -65,7 +65,7 @@ def _shown(rows: list[dict[str, Any]], bold: str) -> list[list[str]]:
         if row["mean"] == best[row["dataset"]]:
             cells[-1] = bold.format(cells[-1])
         memory = row["memory_bytes"]
-        times = [_seconds(row[key]) for key in ("seconds_near", "seconds_adam", "seconds")]
+        times = [_seconds(row[key]) if key in row else "" for key in ("seconds_near", "seconds_adam", "seconds")]
         shown.append([*cells, *times, "–" if memory is None else f"{memory / 1e6:.0f}"])
     return shown
 

@@ -110,7 +110,7 @@ def test_ours_and_adam_are_runs_of_experiment(tmp_path: Path) -> None:
     (outcome,) = run_jobs(FEW, [Job("karate", "pdadmm-g:10", 1)], tmp_path)
     assert outcome.record is not None
     used = outcome.record["config"]["experiment"]
-    assert (used["layers"], used["hidden"], used["grow"], used["seed"]) == (10, 100, [2, 5, 10], 1)
+    assert (used["layers"], used["hidden"], used["seed"]) == (10, 100, 1)
     report = run(FEW.experiment(outcome.job, None)).report
     assert outcome.record["result"]["test_accuracy"] == report["best"]["test_accuracy"]
     ridge = FEW.experiment(Job("karate", "ridge", 0), None).resolve()

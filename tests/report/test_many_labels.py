@@ -10,7 +10,7 @@ from gamlp_admm.report import many_labels_markdown, many_labels_table
 def test_markdown() -> None:
     lines = many_labels_markdown(many_labels()).splitlines()
     assert lines[2:7] == [
-        "| karate, 60/20/20 | pdADMM-G, here | **0.9200 ± 0.0000** | 2.00 | – | 3.00 | 5 |",
+        "| karate, 60/20/20 | pdADMM-G, here | **0.9200 ± 0.0000** | 2.00 |  | 3.00 | 5 |",
         "| coauthor-cs, 60/20/20 | pdADMM-G, here | 0.9200 ± 0.0000 | 2.00 | 1.00 | 3.00 | 5 |",
         "| coauthor-cs, 60/20/20 | Adam, here | **0.9300 ± 0.0000** | 20.0 | 20.0 | 30.0 | 5 |",
         "| coauthor-cs, 60/20/20 | NAGphormer, published | 0.9575 |  |  |  |  |",
