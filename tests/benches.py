@@ -10,9 +10,11 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import stochastic_blockmodel_graph
 
-from gamlp_admm.bench.accuracy import Runner
-from gamlp_admm.bench.jobs import Job, plan
-from gamlp_admm.bench.summary import summarize
+from gamlp_admm.bench import many_labels as many
+from gamlp_admm.bench.accuracy import Accuracy, plan
+from gamlp_admm.bench.curve import Curve, Point
+from gamlp_admm.bench.jobs import Job
+from gamlp_admm.bench.running import Runner
 
 
 def sbm(classes: int = 3, size: int = 60) -> Data:
@@ -60,4 +62,27 @@ def summary() -> dict[str, Any]:
     done = [each for each in done if Job(**each["job"]) != Job("cora", "gcn", 1)]
     environment = {"versions": {"torch": "9"}}
     more = {"seeds": (0, 1), "notes": ["a note"], "environment": environment, "command": "c", "date": "today"}
-    return summarize(done, jobs) | more
+    return Accuracy().summarize(done, jobs) | more
+
+
+def curves(*points: tuple[float, float, float]) -> dict[str, Any]:
+    """Return the result of a run with some evaluations."""
+    curve = Curve()
+    curve.points, curve.seconds = [Point(*point) for point in points], points[-1][0]
+    return {**curve.result(), "settings": {}, "memory_bytes": 5e6}
+
+
+def many_labels() -> dict[str, Any]:
+    """Return the summary of two data sets with many labels; only one of them has Adam."""
+    jobs = many.plan(["karate", "coauthor-cs"], ["pdadmm-g", "adam", "gcn"], [0, 1])
+    ours = curves((1.0, 0.90, 0.94), (2.0, 0.94, 0.91), (3.0, 0.945, 0.92))
+    adam = curves((10.0, 0.5, 0.5), (20.0, 0.95, 0.93), (30.0, 0.95, 0.95))
+    results = {("karate", "pdadmm-g"): ours, ("coauthor-cs", "pdadmm-g"): ours, ("coauthor-cs", "adam"): adam}
+    done = [
+        {"job": dataclasses.asdict(job), "result": results[job.dataset, job.method]}
+        for job in jobs
+        if (job.dataset, job.method) in results
+    ]
+    environment = {"versions": {"torch": "9"}}
+    more = {"seeds": (0, 1), "notes": ["a note"], "environment": environment, "command": "c", "date": "today"}
+    return many.ManyLabels().summarize(done, jobs) | more

@@ -1,41 +1,21 @@
-"""The jobs of the benchmark of accuracy: which methods on which data sets from which seeds, and their options."""
+"""What benchmarks share: jobs, what comes of them, and what a benchmark says of its own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from gamlp_admm.algorithms.backprop import OPTIMIZERS
-from gamlp_admm.bench import peers
 from gamlp_admm.bench.peers import Settings
 from gamlp_admm.datasets import dataset_info, dataset_names
+from gamlp_admm.datasets.splits import USUAL
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment import Experiment
 
 Made = TypeVar("Made")
-
-METHODS = {
-    "pdadmm-g": "pdADMM-G",
-    "pdadmm-g:smooth": "pdADMM-G, Correct and Smooth",
-    "pdadmm-g:10": "pdADMM-G, 10 layers",
-    "pdadmm-g-q:10": "pdADMM-G-Q, 10 layers",
-    "adam": "Adam",
-    "adam:10": "Adam, 10 layers",
-    "gcn": "GCN",
-    "sgc": "SGC",
-    "sign": "SIGN",
-}
-"""What can be trained, by name: pdADMM-G by the recipe of the data set, Adam with its features and network; with
-``:10``, the same with 10 layers of 100 neurons; with ``:smooth``, the same and Correct and Smooth after training."""
-
-ADAM: tuple[Settings, ...] = tuple({"lr": lr, "weight_decay": decay} for lr in (1e-3, 1e-2) for decay in (0.0, 5e-3))
-"""The settings that Adam is tried with."""
-
-ADAM_ITERATIONS = 200
-SPLITS = ("usual", "random", "both")
 
 
 @dataclass(frozen=True)
@@ -44,25 +24,29 @@ class Job:
 
     Attributes:
         dataset: Name of the data set.
-        method: One of :data:`METHODS`.
+        method: Name of the method.
         seed: Seed of the weights.
         split_seed: Seed of a random split; ``None`` for the usual split.
+        split: How the split is drawn, as :func:`gamlp_admm.datasets.load_dataset` takes it.
     """
 
     dataset: str
     method: str
     seed: int
     split_seed: int | None = None
+    split: str = USUAL
 
     @property
     def column(self) -> tuple[str, str]:
-        """Data set and kind of split: what a column of the table is for."""
-        return self.dataset, "usual" if self.split_seed is None else "random"
+        """Data set and kind of split: the jobs that a mean is over."""
+        drawn = "random" if self.split == USUAL else self.split
+        return self.dataset, USUAL if self.split_seed is None else drawn
 
     @property
     def file_name(self) -> str:
         """Name of the file of its result."""
-        return f"{self.dataset}_{self.method.replace(':', '-')}_{self.column[1]}_seed-{self.seed}.json"
+        kind = self.column[1].replace("/", "-")
+        return f"{self.dataset}_{self.method.replace(':', '-')}_{kind}_seed-{self.seed}.json"
 
     def __str__(self) -> str:
         split = "" if self.split_seed is None else f", split {self.split_seed}"
@@ -86,93 +70,96 @@ class Outcome:
     skipped: bool = False
 
 
-def default_datasets() -> list[str]:
-    """Return the graphs that have published figures, the smallest first."""
-    infos = [info for info in map(dataset_info, dataset_names()) if info.kind == "graph" and info.published]
-    return [info.name for info in sorted(infos, key=lambda info: info.nodes)]
+class Shelf:
+    """Keeps what was made last, and for the sake of memory nothing else."""
+
+    def __init__(self) -> None:
+        self.key: Any = None
+        self.kept: Any = None
+
+    def __call__(self, key: Any, make: Callable[[], Made]) -> Made:
+        """Return what was made last if it is for this key, else make it."""
+        if self.key != key:
+            self.key = self.kept = None
+            self.kept, self.key = make(), key
+        made: Made = self.kept
+        return made
 
 
-def plan(
-    datasets: Sequence[str], methods: Sequence[str] = tuple(METHODS), seeds: Sequence[int] = (0,), splits: str = "usual"
-) -> list[Job]:
-    """Return the jobs of a benchmark.
+class Benchmark(ABC):
+    """What a benchmark says of its own: its methods, how each is trained, and what its results come to.
+
+    Attributes:
+        methods: What can be trained, by name, and how tables call it; in the order of the tables.
+    """
+
+    methods: ClassVar[dict[str, str]]
+
+    @abstractmethod
+    def experiment(self, job: Job, root: str | None) -> Experiment | None:
+        """Return the options that a job is run with or whose features it takes, ``None`` if it has neither."""
+
+    @abstractmethod
+    def grid(self, job: Job) -> tuple[Settings, ...]:
+        """Return the settings that a job is tried with; what they leave open, options and defaults say."""
+
+    @abstractmethod
+    def train(self, job: Job, settings: Settings, root: str | None, keep: Shelf) -> dict[str, Any]:
+        """Run a job with some settings.
+
+        Args:
+            job: The job.
+            settings: One of :meth:`grid`.
+            root: Data root.
+            keep: Keeps what it is trained on for the next job.
+
+        Returns:
+            ``val_accuracy``, ``test_accuracy``, ``settings``, and what else :meth:`summarize` reads.
+        """
+
+    @abstractmethod
+    def summarize(self, records: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> dict[str, Any]:
+        """Return the table as data, of records of outcomes and the plan that they come from."""
+
+    def describe(self, job: Job, chosen_on: int) -> dict[str, Any]:
+        """Return what a file must say to be the result of a job.
+
+        Args:
+            job: The job.
+            chosen_on: The seed that settings are chosen on.
+        """
+        config: dict[str, Any] = {}
+        if (experiment := self.experiment(job, None)) is not None:
+            used = experiment.resolve().values()
+            config["experiment"] = {name: value for name, value in used.items() if name not in ("root", "threads")}
+        tried = self.grid(job)
+        if len(tried) > 1:
+            config |= {"grid": tried, "chosen_on": chosen_on}
+        description = {"job": asdict(job), "version": version("gamlp-admm"), "config": config}
+        return dict(json.loads(json.dumps(description)))  # as it is read: with lists for tuples
+
+
+def check_names(
+    datasets: Sequence[str], methods: Sequence[str], seeds: Sequence[int], allowed: Collection[str]
+) -> None:
+    """Check what a plan is for.
 
     Args:
         datasets: Names of graphs.
-        methods: Names from :data:`METHODS`.
+        methods: Names of methods.
         seeds: Seeds of the weights.
-        splits: ``usual``; ``random``, for a split of its own a seed where the usual one is a draw of the papers' (20
-            nodes a class); or ``both``. A split that comes with the data is always that.
-
-    Returns:
-        The jobs, data set after data set.
+        allowed: The methods that there are.
 
     Raises:
         InputError: A name is wrong, or something is given twice or not at all.
     """
     graphs = [name for name in dataset_names() if dataset_info(name).kind == "graph"]
-    for kind, given, allowed in (("graph data set", datasets, graphs), ("method", methods, METHODS)):
+    for kind, given, known in (("graph data set", datasets, graphs), ("method", methods, allowed)):
         for name in given:
-            if name not in allowed:
-                raise unknown(kind, name, allowed)
-    if splits not in SPLITS:
-        raise unknown("splits", splits, SPLITS)
+            if name not in known:
+                raise unknown(kind, name, known)
     for kind, values in (("datasets", datasets), ("methods", methods), ("seeds", seeds)):
         if not values or len({*values}) < len(values):
             raise InputError(f"{kind} {','.join(map(str, values))!r}: allowed: different ones, at least one")
     if min(seeds) < 0:
         raise InputError(f"seed {min(seeds)}: allowed: integers from 0 on")
-    jobs = []
-    for dataset in datasets:
-        drawn = dataset_info(dataset).split == "per-class"
-        if splits != "random" or not drawn:
-            jobs += [Job(dataset, method, seed) for method in methods for seed in seeds]
-        if splits != "usual" and drawn:
-            jobs += [Job(dataset, method, seed, split_seed=seed) for method in methods for seed in seeds]
-    return jobs
-
-
-def experiment(job: Job, root: str | None) -> Experiment:
-    """Return the options of a job that is not a peer's; Adam's learning rate and weight decay are not among them."""
-    algorithm, _, variant = job.method.partition(":")
-    options: dict[str, Any] = {}
-    if variant == "smooth":
-        options["correct_and_smooth"] = True
-    elif variant:
-        options |= {"layers": int(variant), "hidden": 100}
-    if algorithm in OPTIMIZERS:
-        options["iterations"] = ADAM_ITERATIONS
-    return Experiment(
-        dataset=job.dataset,
-        root=root,
-        split_seed=job.split_seed,
-        algorithm=algorithm,
-        seed=job.seed,
-        threads=1,
-        **options,
-    )
-
-
-def grid(method: str, dataset: str) -> tuple[Settings, ...]:
-    """Return the settings that a method is tried with on a data set; ours are those of the recipe."""
-    if method in peers.PEERS:
-        return peers.grid(method, dataset_info(dataset).train)
-    return ADAM if method.startswith("adam") else ({},)
-
-
-def describe(job: Job, chosen_on: int) -> dict[str, Any]:
-    """Return what a file must say to be the result of a job.
-
-    Args:
-        job: The job.
-        chosen_on: The seed that settings are chosen on.
-    """
-    config: dict[str, Any] = {}
-    if job.method not in peers.PEERS:
-        used = experiment(job, None).resolve().values()
-        config["experiment"] = {name: value for name, value in used.items() if name not in ("root", "threads")}
-    tried = grid(job.method, job.dataset)
-    if len(tried) > 1:
-        config |= {"grid": tried, "chosen_on": chosen_on}
-    description = {"job": asdict(job), "version": version("gamlp-admm"), "config": config}
-    return dict(json.loads(json.dumps(description)))  # as it is read: with lists for tuples

@@ -1,8 +1,9 @@
 """Graph networks to compare with: GCN, SGC and SIGN, made of PyG's own layers and trained by Adam.
 
 Training is on the whole graph, with cross-entropy on the training rows; the weights kept are those of the epoch that is
-best on validation, the earlier one on ties. Labels of test rows are read once, when training is over. The graph is that
-of :class:`gamlp_admm.transforms.AugmentFeatures`: undirected, with weights where there are some.
+best on validation, the earlier one on ties. Labels of test rows are read once, when training is over, or for a curve
+after each epoch; they decide nothing. The graph is that of :class:`gamlp_admm.transforms.AugmentFeatures`: undirected,
+with weights where there are some.
 
 Only what the labelled rows need is computed, which changes no number: SGC and SIGN propagate before training and then
 see labelled rows alone; a layer of GCN gathers from the nodes that the layers above it ask for.
@@ -11,7 +12,6 @@ see labelled rows alone; a layer of GCN gathers from the nodes that the layers a
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import MLP, BatchNorm, GCNConv, SGConv
 
+from gamlp_admm.bench.curve import Curve
 from gamlp_admm.bench.graph import Graph, Neighbourhood
 from gamlp_admm.training.rows import SPLITS
 
@@ -176,7 +177,7 @@ class SIGN(torch.nn.Module):
 PEERS: dict[str, type[GCN] | type[SGC] | type[SIGN]] = {"gcn": GCN, "sgc": SGC, "sign": SIGN}
 
 
-def train(method: str, graph: Graph, settings: Settings, seed: int) -> dict[str, Any]:
+def train(method: str, graph: Graph, settings: Settings, seed: int, curve: Curve | None = None) -> dict[str, Any]:
     """Train a peer once.
 
     Args:
@@ -184,19 +185,22 @@ def train(method: str, graph: Graph, settings: Settings, seed: int) -> dict[str,
         graph: The data set.
         settings: One of :func:`grid`.
         seed: Seed of weights and dropout; torch's own state is left as it was.
+        curve: Is given the accuracies after each epoch, if there is one.
 
     Returns:
         ``val_accuracy`` and ``test_accuracy`` of the weights that are best on validation, ``epochs`` and ``seconds`` of
-        training (with the evaluation of each epoch, without propagation), and ``settings``.
+        training (without propagation and evaluation), and ``settings``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = PEERS[method](graph, settings)
         inputs = {split: net.inputs(graph, split, settings) for split in SPLITS}
-        return _fit(net, inputs, graph, settings)
+        return _fit(net, inputs, graph, settings, curve)
 
 
-def _fit(net: GCN | SGC | SIGN, inputs: dict[str, Any], graph: Graph, settings: Settings) -> dict[str, Any]:
+def _fit(
+    net: GCN | SGC | SIGN, inputs: dict[str, Any], graph: Graph, settings: Settings, curve: Curve | None
+) -> dict[str, Any]:
     decayed = {*net.decayed()}
     free = [p for p in net.parameters() if p not in decayed]
     groups = [{"params": [*decayed], "weight_decay": settings["weight_decay"]}, {"params": free}]
@@ -208,23 +212,24 @@ def _fit(net: GCN | SGC | SIGN, inputs: dict[str, Any], graph: Graph, settings: 
         net.eval()
         return float((net(inputs[split]).argmax(1) == graph.labels(split)).double().mean())
 
-    best, weights = -1.0, {}
-    start = time.perf_counter()
+    best, weights, watch = -1.0, {}, curve or Curve()
     for _ in range(settings["epochs"]):
-        net.train()
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(inputs["train"]), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        with watch.training():
+            net.train()
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(inputs["train"]), targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
         if (found := accuracy("val")) > best:
             best, weights = found, copy.deepcopy(net.state_dict())
-    seconds = time.perf_counter() - start
+        if curve is not None:
+            curve.add(found, accuracy("test"))
     net.load_state_dict(weights)
     return {
         "val_accuracy": best,
         "test_accuracy": accuracy("test"),
         "epochs": settings["epochs"],
-        "seconds": seconds,
+        "seconds": watch.seconds,
         "settings": settings,
     }
 

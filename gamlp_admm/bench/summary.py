@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gamlp_admm.bench.jobs import METHODS, Job
-from gamlp_admm.datasets import dataset_info
+from gamlp_admm.bench.jobs import Job
+from gamlp_admm.datasets import DatasetInfo, dataset_info
+from gamlp_admm.datasets.info import Published
+from gamlp_admm.datasets.splits import USUAL
 
 
-def summarize(records: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> dict[str, Any]:
+def summarize(records: Sequence[dict[str, Any]], jobs: Sequence[Job], methods: Mapping[str, str]) -> dict[str, Any]:
     """Return the table of a benchmark as data.
 
     Args:
         records: Records of outcomes.
         jobs: The plan that they come from.
+        methods: What can be trained, by name, and how the table calls it.
 
     Returns:
         ``columns``, the data sets and splits that there are results for; ``rows``, a method each: ``group`` (``ours``,
@@ -31,23 +34,29 @@ def summarize(records: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> dict[st
     columns = [column for column in planned if any(key == column for key, _ in done)]
     seeds = len({job.seed for job in jobs})
     rows: list[dict[str, Any]] = []
-    for method in METHODS:
-        cells = [_cell(done.get((column, method)), seeds) for column in columns]
+    for method, title in methods.items():
+        cells = [cell(done.get((column, method)), seeds) for column in columns]
         if any(cells):
             group = "ours" if method.startswith("pdadmm") else "peers"
-            rows.append({"group": group, "method": METHODS[method], "neurons": None, "cells": cells})
+            rows.append({"group": group, "method": title, "neurons": None, "cells": cells})
     figures: dict[tuple[str, int | None], dict[tuple[str, str], dict[str, Any]]] = {}
     for column in columns:
-        for figure in dataset_info(column[0]).published if column[1] == "usual" else ():
-            cell = {"mean": figure.accuracy, "source": figure.source}
-            figures.setdefault((figure.method, figure.neurons), {})[column] = cell
+        for figure in published(dataset_info(column[0]), column[1]):
+            known = {"mean": figure.accuracy, "source": figure.source}
+            figures.setdefault((figure.method, figure.neurons), {})[column] = known
     for (method, neurons), by_column in sorted(figures.items(), key=lambda item: item[0][1] or 0):
         cells = [by_column.get(column) for column in columns]
         rows.append({"group": "published", "method": method, "neurons": neurons, "cells": cells})
-    return {"columns": [_titled(*column) for column in columns], "rows": rows}
+    return {"columns": [titled(*column) for column in columns], "rows": rows}
 
 
-def _cell(results: list[dict[str, Any]] | None, planned: int) -> dict[str, Any] | None:
+def published(info: DatasetInfo, split: str = USUAL) -> list[Published]:
+    """Return the figures that were published of a split."""
+    return [figure for figure in info.published if figure.split == split]
+
+
+def cell(results: list[dict[str, Any]] | None, planned: int) -> dict[str, Any] | None:
+    """Return means over the results of some jobs, of which so many are planned."""
     if not results:
         return None
     test, val, seconds = ([r[key] for r in results] for key in ("test_accuracy", "val_accuracy", "seconds"))
@@ -61,7 +70,8 @@ def _cell(results: list[dict[str, Any]] | None, planned: int) -> dict[str, Any] 
     }
 
 
-def _titled(dataset: str, kind: str) -> dict[str, str]:
+def titled(dataset: str, kind: str) -> dict[str, str]:
     """Return a column: data set, kind of split, and what the table calls that split."""
     usual = {"public": "public split", "per-class": "papers' split"}.get(dataset_info(dataset).split, "usual split")
-    return {"dataset": dataset, "splits": kind, "title": usual if kind == "usual" else "random splits"}
+    title = {USUAL: usual, "random": "random splits"}.get(kind, kind)
+    return {"dataset": dataset, "splits": kind, "title": title}

@@ -36,19 +36,21 @@ class RawFiles:
 
 @dataclass(frozen=True)
 class Published:
-    """A test accuracy that others reported on the data set's usual split.
+    """A test accuracy that others reported.
 
     Attributes:
         method: Name of the method.
         accuracy: Test accuracy, a fraction in [0, 1].
         source: Where it was published.
         neurons: Neurons of a hidden layer, where the source varies them.
+        split: The split that it is of: ``"usual"``, or shares drawn at random.
     """
 
     method: str
     accuracy: float
     source: str
     neurons: int | None = None
+    split: str = "usual"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from gamlp_admm.datasets.info import DatasetInfo, dataset_info
 from gamlp_admm.datasets.pyg import PREFIX, load_pyg
 from gamlp_admm.datasets.raw import default_root, ensure_raw
 from gamlp_admm.datasets.readers import READERS
-from gamlp_admm.datasets.splits import draw_split
+from gamlp_admm.datasets.splits import USUAL, draw_split
 from gamlp_admm.errors import InputError, unknown
 
 
@@ -41,11 +41,12 @@ def load_dataset(
             written to only by a download. Default: :func:`default_root`.
         split: Rule that divides the nodes: ``"public"`` (the masks that come with the data),
             ``"public-train"`` (only their training nodes, the rest at random), ``"per-class"`` (20 a class,
-            then 1,000 test and 1,000 validation nodes) or ``"stratified"`` (60/20/20 %). Default: the data
-            set's usual rule.
+            then 1,000 test and 1,000 validation nodes) or ``"stratified"`` (60/20/20 % of each class); or
+            shares, as ``"60/20/20"``: per cents of the labelled nodes, drawn as PyG's ``RandomNodeSplit``
+            draws them. Default, ``"usual"``: the data set's own rule.
         seed: Seed of a random split. Where several splits come with the data it chooses one of them; where
             one does, it is not used. Default: 100, with which ``"per-class"`` draws as the papers' released
-            code.
+            code; of shares 0.
 
     Returns:
         The data, with masks set, and their description.
@@ -90,6 +91,7 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
 
 def split_data(data: Data, info: DatasetInfo, split: str | None, seed: int | None) -> Data:
     """Set the three masks by a rule; the sizes of the default split are checked."""
+    split = None if split == USUAL else split
     masks = draw_split(info.split if split is None else split, data, seed)
     if split is None and info.loader != "pyg":
         _check(info, **{part: int(mask.sum()) for part, mask in masks._asdict().items()})

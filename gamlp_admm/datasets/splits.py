@@ -17,6 +17,8 @@ from torch_geometric.data import Data
 from gamlp_admm.errors import InputError, unknown
 
 DEFAULT_SEED = 100
+USUAL = "usual"
+ALLOWED = f"{USUAL}, or per cents of training, validation and test nodes, positive integers whose sum is 100: 60/20/20"
 
 
 class Masks(NamedTuple):
@@ -31,9 +33,9 @@ def draw_split(rule: str, data: Data, seed: int | None = None) -> Masks:
     """Divide the nodes of a data set.
 
     Args:
-        rule: Name of the rule, a key of :data:`RULES`.
+        rule: Name of the rule, a key of :data:`RULES`; or shares in per cent (:func:`shares`).
         data: Data with ``y`` of shape [N]; a negative label means that the label is not known.
-        seed: Seed of the random draws; None for :data:`DEFAULT_SEED`.
+        seed: Seed of the random draws; None for :data:`DEFAULT_SEED`, of shares 0.
 
     Returns:
         The three masks.
@@ -41,6 +43,8 @@ def draw_split(rule: str, data: Data, seed: int | None = None) -> Masks:
     Raises:
         InputError: If there is no such rule, or the data do not have the masks that it needs.
     """
+    if "/" in rule:
+        return by_shares(shares(rule), data, 0 if seed is None else seed)
     if rule not in RULES:
         raise unknown("split", rule, RULES)
     return RULES[rule](data, DEFAULT_SEED if seed is None else seed)
@@ -101,6 +105,33 @@ def stratified(data: Data, seed: int) -> Masks:
         masks.val[nodes[fifth : 2 * fifth]] = True
         masks.train[nodes[2 * fifth :]] = True
     return masks
+
+
+def shares(text: str) -> tuple[int, int, int]:
+    """Return the per cents of training, validation and test nodes that a text gives, as ``60/20/20``.
+
+    Raises:
+        InputError: It does not.
+    """
+    parts = text.split("/")
+    if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
+        train, val, test = map(int, parts)
+        if min(train, val, test) > 0 and train + val + test == 100:
+            return train, val, test
+    raise InputError(f"split {text!r}: allowed: {ALLOWED}")
+
+
+def by_shares(percents: tuple[int, int, int], data: Data, seed: int) -> Masks:
+    """Draw validation, then test nodes among those that have a label; the others of these train.
+
+    The draw is that of :class:`torch_geometric.transforms.RandomNodeSplit` after ``torch.manual_seed(seed)``, on data
+    whose nodes all have a label bit for bit. Papers on graph networks call 60/20/20 the usual random split.
+    """
+    labelled = (data.y >= 0).nonzero().view(-1)
+    nodes, (_, *rest) = _permuted(labelled, seed), percents
+    val, test = (round(len(nodes) * (percent / 100)) for percent in rest)
+    parts = nodes[val + test :], nodes[:val], nodes[val : val + test]
+    return Masks(*(_mask(part, len(data.y)) for part in parts))
 
 
 RULES: dict[str, Callable[[Data, int], Masks]] = {

@@ -67,7 +67,18 @@ class Options:
         free=True,
         metavar="FILE",
     )
-    split_seed: int | None = option("Seed of a random split.", DATA, text="the usual split", least=0, tune=FIXED)
+    split: str = option(
+        "usual, or shares of training, validation and test nodes in per cent, drawn at random: 60/20/20.",
+        DATA,
+        "usual",
+        names=("usual",),
+        open=True,
+        tune=FIXED,
+        metavar="A/B/C",
+    )
+    split_seed: int | None = option(
+        "Seed of a random split.", DATA, text="the usual split; of shares 0", least=0, tune=FIXED
+    )
 
     # What the network sees
     operator: str = option(

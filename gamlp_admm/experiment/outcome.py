@@ -36,7 +36,7 @@ class Run:
 
     def save(self, path: str | Path) -> None:
         """Write the model, with what :func:`gamlp_admm.experiment.predict` needs to know of its features."""
-        names = ("dataset", "split_seed", *augmentation(), "loss")
+        names = ("dataset", "split", "split_seed", *augmentation(), "loss")
         self.model.save(
             path,
             experiment={name: getattr(self.experiment, name) for name in names},

@@ -11,6 +11,7 @@ import torch
 
 from gamlp_admm.algorithms import registry
 from gamlp_admm.datasets.info import dataset_info
+from gamlp_admm.datasets.splits import USUAL, shares
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY, FEATURES
@@ -87,7 +88,7 @@ def _resolve(experiment: Experiment) -> Resolved:
     values = {name: plain.get(name) if value is None else value for name, value in experiment.values().items()}
     given = {name: declared()[name].check(value) for name, value in values.items() if value is not None}
     _check(given)
-    recipe = _recipe(given)
+    recipe = {} if given["split"] != "usual" and "recipe" not in given else _recipe(given)
     defaults = {name: each.option.default for name, each in declared().items()}
     values = {**defaults, **recipe, **given}
     values |= _left_open(values, given, recipe)
@@ -101,6 +102,8 @@ def _resolve(experiment: Experiment) -> Resolved:
 
 
 def _check(given: Mapping[str, Any]) -> None:
+    if given["split"] != USUAL:
+        shares(given["split"])
     processes, shards = given["processes"], given["node_shards"]
     if processes > 1 and not registry.is_admm(given["algorithm"]):
         raise InputError(f"processes {processes}: {given['algorithm']} runs in one process")

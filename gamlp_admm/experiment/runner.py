@@ -69,7 +69,7 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     def load() -> Prepared:
         nonlocal data
         start = time.perf_counter()
-        loaded = load_dataset(used.dataset, used.root, seed=used.split_seed)
+        loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)
         middle = time.perf_counter()
         if used.auto == "all":
             return chosen_features(loaded, middle - start)

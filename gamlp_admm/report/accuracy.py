@@ -25,37 +25,44 @@ def accuracy_table(report: dict[str, Any]) -> Table:
     rows = list(zip(report["rows"], _shown(report, "[bold]{}[/bold]"), strict=True))
     for i, (row, cells) in enumerate(rows):
         last = i + 1 < len(rows) and row["group"] != rows[i + 1][0]["group"]
-        table.add_row(_label(row), *cells, end_section=last)
+        table.add_row(label(row), *cells, end_section=last)
     return table
 
 
 def accuracy_markdown(report: dict[str, Any]) -> str:
     """Return the same as Markdown, with what the figures are, the sources of the published ones, and the command."""
     titles = [f"{column['dataset']}, {column['title']}" for column in report["columns"]]
-    lines = [_line(["test accuracy", *titles]), _line(["---"] * (1 + len(titles)))]
+    lines = [line(["test accuracy", *titles]), line(["---"] * (1 + len(titles)))]
     for row, cells in zip(report["rows"], _shown(report, "**{}**"), strict=True):
-        lines.append(_line([_label(row), *cells]))
+        lines.append(line([label(row), *cells]))
     seeds = ", ".join(map(str, report["seeds"]))
     lines += ["", f"Seeds {seeds}: mean ± sample standard deviation; weights selected on validation."]
-    if sources := _sources(report):
+    return "\n".join([*lines, *foot(report, _sources(report))]) + "\n"
+
+
+def foot(report: dict[str, Any], sources: dict[str, list[str]]) -> list[str]:
+    """Return the lines below a benchmark's table: sources of published figures, notes and how it was made."""
+    lines = []
+    if sources:
         lines += ["", "Published:", "", *(f"- {'; '.join(methods)}: {source}" for source, methods in sources.items())]
     versions = ", ".join(f"{name} {number}" for name, number in report["environment"]["versions"].items())
     lines += ["", *(f"Note: {note}\n" for note in report["notes"])]
-    lines += [f"`{report['command']}`, {report['date']}; {versions}."]
-    return "\n".join(lines) + "\n"
+    return [*lines, f"`{report['command']}`, {report['date']}; {versions}."]
 
 
-def _line(cells: list[str]) -> str:
+def line(cells: list[str]) -> str:
+    """Return a line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
-def _label(row: dict[str, Any]) -> str:
-    neurons = f", {row['neurons']} neurons" if row["neurons"] else ""
+def label(row: dict[str, Any]) -> str:
+    """Return what a table calls a method, and where its figures come from."""
+    neurons = f", {row['neurons']} neurons" if row.get("neurons") else ""
     return f"{row['method']}{neurons}, {GROUPS[row['group']]}"
 
 
-def _text(cell: dict[str, Any] | None) -> str:
-    """Return mean and deviation; of a published figure the digits that it has, at least three."""
+def text(cell: dict[str, Any] | None) -> str:
+    """Return an accuracy: mean and deviation; of a published figure the digits that it has, at least three."""
     if cell is None:
         return ""
     if "seeds" not in cell:
@@ -76,7 +83,7 @@ def _shown(report: dict[str, Any], bold: str) -> list[list[str]]:
             for cell, top in zip(row["cells"], best, strict=True)
         ]
         rows.append(
-            [bold.format(_text(cell)) if mark else _text(cell) for cell, mark in zip(row["cells"], marks, strict=True)]
+            [bold.format(text(cell)) if mark else text(cell) for cell, mark in zip(row["cells"], marks, strict=True)]
         )
     return rows
 
@@ -86,5 +93,5 @@ def _sources(report: dict[str, Any]) -> dict[str, list[str]]:
     sources: dict[str, list[str]] = {}
     for row in report["rows"]:
         for source in dict.fromkeys(cell["source"] for cell in row["cells"] if cell and "source" in cell):
-            sources.setdefault(source, []).append(_label(row).removesuffix(", published"))
+            sources.setdefault(source, []).append(label(row).removesuffix(", published"))
     return sources

@@ -88,8 +88,13 @@ class Loop:
         self.wait_seconds = 0.0
         self.wire_before: Counter[int] = Counter()
         self._plan()
-        self.opened = False
-        self._start(self.coordinates.enter(self._first_weights(), measured=options.seed is not None))
+        self.opened, begin = False, _now(like)
+        first = self._first_weights()
+        middle = _now(like)
+        self._start(self.coordinates.enter(first, measured=options.seed is not None))
+        # The start from the data is evaluated as it is; what the iterations need beside it is their time.
+        self.opening_seconds = middle - begin if self.opened else 0.0
+        self.position.seconds = _now(like) - begin - self.opening_seconds
 
     @property
     def depth(self) -> int:
@@ -107,9 +112,7 @@ class Loop:
         # Of the layers owned: made from the data, or drawn, or the model's; the first for features in their units.
         options, team, model, like = self.options, self.team, self.model, self.like
         if model.config["init"] == "ridge" and options.seed is not None and not options.resume:
-            begin = _now(like)
             weights = self._opening(options.seed)
-            self.position.seconds += _now(like) - begin
             if weights is not None:
                 self.opened = True
                 return weights
@@ -181,7 +184,9 @@ class Loop:
         options, position = self.options, self.position
         stopped = False
         if self.opened and not self.result.history:
+            later, self.position.seconds = self.position.seconds, self.opening_seconds
             self._evaluate()
+            self.position.seconds += later
         while not stopped:
             within = position.iteration - position.stage_start
             if within >= options.iterations or exhausted(self._stage_records, options.patience):

@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,8 @@ class Search:
         self.space = space or Space.default(experiment)
         given = {name: getattr(experiment, name, None) for name in (*names_where(tune=FIXED), *searchable())}
         mine = _plain({**given, "seeds": seeds, "resplit": resplit, "search": self.space.texts})
-        before = self.study.user_attrs.get("search", mine)
+        defaults = {f.name: f.default for f in fields(Experiment)}  # of options that there were not yet
+        before = {**_plain(defaults), **self.study.user_attrs.get("search", mine)}
         if space is None:  # its default depends on the recipe, which may have been written since
             mine["search"] = before["search"]
             self.space = Space(before["search"])

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gamlp_admm.bench import jobs as planned
-from gamlp_admm.bench.jobs import METHODS, Job, plan
+from gamlp_admm.bench import accuracy
+from gamlp_admm.bench.accuracy import METHODS, plan
+from gamlp_admm.bench.jobs import Job
 from gamlp_admm.errors import InputError
 
 
@@ -29,9 +30,9 @@ def test_random_splits_are_for_drawn_splits_only() -> None:
 
 
 def test_default_data_sets_have_published_figures() -> None:
-    assert planned.default_datasets()[:3] == ["cora", "citeseer", "amazon-photo"]
-    assert {"flickr", "ogbn-arxiv", "coauthor-physics"} < {*planned.default_datasets()}
-    assert "mnist" not in planned.default_datasets()  # no graph
+    assert accuracy.default_datasets()[:3] == ["cora", "citeseer", "amazon-photo"]
+    assert {"flickr", "ogbn-arxiv", "coauthor-physics"} < {*accuracy.default_datasets()}
+    assert "mnist" not in accuracy.default_datasets()  # no graph
 
 
 def test_files_of_jobs_are_apart() -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from gamlp_admm.bench.accuracy import Runner, run_jobs
-from gamlp_admm.bench.jobs import METHODS, Job, plan
+from gamlp_admm.bench.accuracy import METHODS, Accuracy, plan
+from gamlp_admm.bench.jobs import Job
+from gamlp_admm.bench.many_labels import METHODS as MANY_LABELS
+from gamlp_admm.bench.running import Runner, run_jobs
 from gamlp_admm.cli.main import commands, main
 
 KARATE = ["bench", "accuracy", "--datasets", "karate", "--jobs", "1"]
@@ -40,19 +42,37 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown in files["markdown"].read_text()
 
 
-def test_command_names_every_method() -> None:
-    (found,) = (p for p in commands.commands["bench"].commands["accuracy"].params if p.name == "methods")
-    assert found.help.startswith(f"Of {', '.join(METHODS)}.")
+def test_command_with_many_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--datasets", "karate", "--methods", "ridge,logistic", "--seeds", "0,1"]
+    files = ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "json"), "--markdown", "-"]
+    assert main(["bench", "many-labels", *options, *files]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads((tmp_path / "json").read_text())
+    assert report.keys() == {"rows", "seeds", "jobs", "notes", "environment", "command", "date"}
+    assert report["environment"]["processes"] == 1  # times are to be relied on
+    assert {job["job"]["split_seed"] for job in report["jobs"]} == {0, 1}
+    ridge, logistic = report["rows"]
+    assert (ridge["method"], logistic["method"]) == ("Ridge regression", "Logistic regression")
+    assert f"| karate, 60/20/20 | Ridge regression, here | **{ridge['mean']:.4f} ± {ridge['std']:.4f}** |" in out
+    assert f"{logistic['mean']:.4f} ± {logistic['std']:.4f}" in err
 
 
-@pytest.mark.parametrize("args", [["bench"], ["bench", "--help"], ["bench", "accuracy", "--help"]])
+@pytest.mark.parametrize(("command", "methods"), [("accuracy", METHODS), ("many-labels", MANY_LABELS)])
+def test_command_names_every_method(command: str, methods: dict[str, str]) -> None:
+    (found,) = (p for p in commands.commands["bench"].commands[command].params if p.name == "methods")
+    assert found.help.startswith(f"Of {', '.join(methods)}.")
+
+
+@pytest.mark.parametrize(
+    "args", [["bench"], ["bench", "--help"], ["bench", "accuracy", "--help"], ["bench", "many-labels", "--help"]]
+)
 def test_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 0
     assert "accuracy" in capsys.readouterr().out
 
 
 def test_help_does_not_import_torch() -> None:
-    code = "import sys; from gamlp_admm.cli.main import main; status = main(['bench', 'accuracy', '--help'])"
+    code = "import sys; from gamlp_admm.cli.main import main; status = main(['bench', 'many-labels', '--help'])"
     check = f"{code}; sys.exit(status or 'torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, timeout=60)
 
@@ -150,10 +170,11 @@ def test_processes_and_ctrl_c(tmp_path: Path) -> None:
     kept = {path.name: json.loads(path.read_text()) for path in two.iterdir()}
     assert 0 < len(kept) < len(jobs)
     wanted = [job for job in jobs if job.seed == 0 or job.file_name in kept][: len(kept) + 1]
-    for outcome in run_jobs(wanted, one):
+    for outcome in run_jobs(Accuracy(), wanted, one):
         if outcome.job.file_name in kept:
             assert outcome.record is not None
             theirs = kept[outcome.job.file_name]
-            for mine in (outcome.record["result"], theirs["result"]):
-                mine.pop("seconds")
+            for made in (outcome.record, theirs):
+                for each in (made["result"], *made["tried"]):
+                    each.pop("seconds")
             assert outcome.record == theirs

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch_geometric.data import Data
+from torch_geometric.transforms import RandomNodeSplit
 
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.datasets.splits import DEFAULT_SEED, RULES, default_rule, draw_split
@@ -14,7 +15,7 @@ def data():
     return Data(y=torch.arange(6000).remainder(7).flip(0).contiguous())
 
 
-@pytest.mark.parametrize("rule", ["per-class", "stratified"])
+@pytest.mark.parametrize("rule", ["per-class", "stratified", "48/32/20"])
 def test_random_splits_keep_their_promises(rule, data):
     state = torch.random.get_rng_state()
     masks = draw_split(rule, data, seed=5)
@@ -22,7 +23,8 @@ def test_random_splits_keep_their_promises(rule, data):
     assert torch.stack(masks).sum(0).max() == 1
     assert all(map(torch.equal, masks, draw_split(rule, data, seed=5)))
     assert not any(map(torch.equal, masks, draw_split(rule, data, seed=6)))
-    assert all(map(torch.equal, draw_split(rule, data), draw_split(rule, data, seed=DEFAULT_SEED)))
+    default = 0 if "/" in rule else DEFAULT_SEED
+    assert all(map(torch.equal, draw_split(rule, data), draw_split(rule, data, seed=default)))
 
 
 def test_per_class_repeats_the_released_draws(data):
@@ -41,6 +43,31 @@ def test_per_class_repeats_the_released_draws(data):
     assert (data.y[masks.train].bincount() == 20).all()
     assert set(torch.where(masks.test)[0].tolist()) == set(rest[:1000].tolist())
     assert set(torch.where(masks.val)[0].tolist()) == set(rest[1000:2000].tolist())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shares", [(60, 20, 20), (50, 25, 25), (1, 29, 70)])
+def test_shares_repeat_the_draws_of_pyg(shares, seed):
+    train, val, test = shares
+    data = load_dataset("digits-knn", split=f"{train}/{val}/{test}", seed=seed).data
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        theirs = RandomNodeSplit(num_val=val / 100, num_test=test / 100)(data.clone())
+    for part in ("train_mask", "val_mask", "test_mask"):
+        assert torch.equal(data[part], theirs[part])
+
+
+def test_shares_are_of_the_nodes_with_labels():
+    data = Data(y=torch.tensor([-1, 0, 1, -1] * 25))
+    masks = draw_split("60/20/20", data, seed=1)
+    assert [int(mask.sum()) for mask in masks] == [30, 10, 10]
+    assert torch.equal(torch.stack(masks).sum(0) == 1, data.y >= 0)
+
+
+@pytest.mark.parametrize("split", ["60/20", "60/20/10", "60/40/0", "0.6/0.2/0.2", "60/-20/60", "60/20/20/", "a/b/c"])
+def test_wrong_shares_are_one_line(split, data):
+    with pytest.raises(InputError, match=r"^split '.*': allowed: usual, or .* 60/20/20$"):
+        draw_split(split, data)
 
 
 def test_per_class_scales_down():

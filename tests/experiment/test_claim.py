@@ -11,7 +11,9 @@ from gamlp_admm.experiment import Experiment, run
 KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"operator": "row"}, {"nu": 0.2}, {"split_seed": 7}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"operator": "row"}, {"nu": 0.2}, {"split_seed": 7}, {"split": "60/20/20"}]
+)
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_checkpoint_belongs_to_one_experiment(tmp_path, change, resume):
     base = dataclasses.replace(KARATE, checkpoint=str(tmp_path))

@@ -14,7 +14,14 @@ KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"hops": (0, 2)}, {"dtype": "float64", "normalize_features": True}, {"split_seed": 5}]
+    "options",
+    [
+        {},
+        {"hops": (0, 2)},
+        {"dtype": "float64", "normalize_features": True},
+        {"split_seed": 5},
+        {"split": "40/20/40", "split_seed": 5},
+    ],
 )
 def test_predictions_are_those_of_the_model(tmp_path, options):
     experiment = dataclasses.replace(KARATE, **options)
@@ -28,6 +35,15 @@ def test_predictions_are_those_of_the_model(tmp_path, options):
     assert prediction.accuracy["test"] == trained.report["best"]["test_accuracy"]
     assert torch.equal(prediction.rows["val"], data.val_mask.nonzero()[:, 0])
     assert prediction.accuracy["all"] == (z.argmax(1) == data.y).double().mean().item()
+
+
+def test_models_of_before_there_were_shares_have_the_usual_split(tmp_path):
+    trained = run(KARATE)
+    trained.save(tmp_path / "new")
+    _, metadata = GAMLP.load(tmp_path / "new")
+    assert metadata["experiment"].pop("split") == "usual"
+    trained.model.save(tmp_path / "old", **metadata)
+    assert predict(tmp_path / "old").accuracy == predict(tmp_path / "new").accuracy
 
 
 def test_prediction_needs_fitting_data(tmp_path):

@@ -67,6 +67,11 @@ def test_a_storage_belongs_to_one_search(made_up: list[Experiment], tmp_path: Pa
     ):
         with pytest.raises(InputError, match="belongs to a search with"):
             tune(other, space, 4, seeds, storage=kept)
+    kept.write_text(kept.read_text().replace('"split":"usual",', ""))  # as before there was that option
+    assert '"split"' not in kept.read_text()
+    tune(KARATE, NU_AND_MU, 2, storage=kept, finalists=0)
+    with pytest.raises(InputError, match="belongs to a search with split=usual, not 50/30/20"):
+        tune(replace(KARATE, split="50/30/20"), NU_AND_MU, 4, storage=kept)
     (tmp_path / "other").write_text("something else\n")
     with pytest.raises(InputError, match="is not a file that tune has written"):
         tune(KARATE, NU_AND_MU, 2, storage=tmp_path / "other")
