@@ -24,10 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from scipy.linalg.blas import dsyrk, ssyrk
-from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
 from gamlp_admm.admm.stacked import RowSum, all_rows_here
@@ -51,6 +50,8 @@ def gram(A: Tensor, wide: bool) -> Tensor:
     """Return AAᵀ where ``wide``, else AᵀA; of its entries only those on and below the diagonal are to be used."""
     if A.is_cuda or A.dtype not in (torch.float32, torch.float64):
         return A @ A.T if wide else A.T @ A
+    from scipy.linalg.blas import dsyrk, ssyrk  # here, because scipy takes long to import
+
     syrk = ssyrk if A.dtype == torch.float32 else dsyrk  # half of the operations
     return torch.from_numpy(syrk(1.0, A.contiguous().numpy().T, trans=int(wide), lower=1))
 
@@ -267,11 +268,13 @@ class ThinRows:
 
     def __init__(self, X: Tensor, center: Tensor, root: Tensor | None) -> None:
         self.X, self.root, self.shift = X, root, center
-        self.kept: csr_matrix | None = None
+        self.kept: Any = None
         if not X.is_cuda and len(X):
             base = X.amin(0)
             some = X[:: max(len(X) // 256, 1)]
             if float((some != base).float().mean()) < SPARSE:
+                from scipy.sparse import csr_matrix, vstack
+
                 self.kept = vstack([csr_matrix((rows - base).numpy()) for rows in torch.split(X, 1024)], format="csr")
                 self.shift = center - base
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gamlp_admm.admm.linear import Centred, RidgePath
 from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.network import Weights
@@ -43,33 +44,6 @@ def tried(iteration: int) -> float:
     return float(LEAST * (MOST / LEAST) ** place)
 
 
-class RidgePath:
-    """The solutions for every μ, in float64.
-
-    Args:
-        X: Features of the rows, ``[N, n]``.
-        Y: Targets, ``[N, C]``.
-        weight: Weights s of the rows, ``[N]``, or ``None`` for ones.
-    """
-
-    def __init__(self, X: Tensor, Y: Tensor, weight: Tensor | None = None) -> None:
-        X, Y = X.double(), Y.double()
-        s = torch.ones_like(Y[:, 0]) if weight is None else weight.double()
-        share = (s / s.sum())[:, None]
-        self.center, self.target = (share * X).sum(0), (share * Y).sum(0)
-        A, T = s.sqrt()[:, None] * (X - self.center), s.sqrt()[:, None] * (Y - self.target)
-        wide = A.shape[0] <= A.shape[1]
-        values, Q = torch.linalg.eigh(A @ A.T if wide else A.T @ A)
-        self.eigenvalues = values.clamp(min=0)
-        # Wᵀ = left · diag(1/(λ + μ)) · right
-        self.left, self.right = (A.T @ Q, Q.T @ T) if wide else (Q, Q.T @ (A.T @ T))
-
-    def solve(self, mu: float) -> tuple[Tensor, Tensor]:
-        """Return W ``[C, n]`` and b ``[C]`` for a μ > 0."""
-        W = (self.left @ (self.right / (self.eigenvalues + mu)[:, None])).T
-        return W, self.target - W @ self.center
-
-
 class RidgeSession(Session):
     """Ridge regression at work: a μ an iteration."""
 
@@ -83,10 +57,9 @@ class RidgeSession(Session):
 
     def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`."""
-        self.path = self.path or RidgePath(*self.rows)
+        self.path = self.path or RidgePath(Centred.of(*self.rows))
         self.last = self.mu or tried(iteration)
-        W, b = self.path.solve(self.last)
-        self.current = W.to(self.rows[0]), b.to(self.rows[0])
+        self.current = self.path.solve(self.last)
 
     def weights(self) -> Weights:
         """See :meth:`Session.weights`."""

@@ -83,7 +83,7 @@ class View:
 
 
 @dataclass
-class Rows:
+class StartRows:
     """What a start is made from, in one process: its shard of the rows.
 
     Attributes:
@@ -131,7 +131,7 @@ def _factor_pays(num_rows: int, num_columns: int, num_targets: int) -> bool:
     return factor <= 6 * thin
 
 
-def views(rows: Rows) -> list[View]:
+def views(rows: StartRows) -> list[View]:
     """Return the linear models, that on all columns first."""
     d, blocks = rows.x.shape[1], rows.data.blocks
     T = rows.risk.regressed(rows.y)
@@ -157,7 +157,7 @@ def views(rows: Rows) -> list[View]:
     return result
 
 
-def _ridge(rows: Rows, centred: Centred, low: int, high: int, T: Tensor, H: Tensor | None, begin: int) -> View:
+def _ridge(rows: StartRows, centred: Centred, low: int, high: int, T: Tensor, H: Tensor | None, begin: int) -> View:
     path = RidgePath(centred, H, rows.team.row_sum, rows.sharded)
     tried: dict[int, View] = {}
 
@@ -190,7 +190,7 @@ def _climb(at: Any, k: int) -> None:
         k += step
 
 
-def _sketched(rows: Rows, T: Tensor) -> View:
+def _sketched(rows: StartRows, T: Tensor) -> View:
     risk, row_sum = rows.risk, rows.team.row_sum
     weight = torch.ones_like(rows.y[:, :1]) if rows.weight is None else rows.weight[:, None]
     total, H = row_sum(weight.sum()), risk.smoothness
@@ -244,7 +244,9 @@ class Hidden:
     plain: int
 
 
-def neurons(made: Sequence[View], best: View, rows: Rows, shape: tuple[int, int], seed: int, apart: float) -> Hidden:
+def neurons(
+    made: Sequence[View], best: View, rows: StartRows, shape: tuple[int, int], seed: int, apart: float
+) -> Hidden:
     """Return the first layer's neurons, and its pre-activations.
 
     Args:
@@ -296,7 +298,7 @@ def _combined(made: Sequence[View], count: int, d: int, generator: torch.Generat
     return _spread({"W": W, "b": b} | states, generator, row_sum)
 
 
-def _differences(rows: Rows, count: int, generator: torch.Generator) -> Neurons:
+def _differences(rows: StartRows, count: int, generator: torch.Generator) -> Neurons:
     # x − x' of random training rows, of the first shard where there are several.
     drawn = torch.randint(len(rows.x), (2, count), generator=generator).to(rows.x.device)
     W = rows.x[drawn[0]] - rows.x[drawn[1]]
@@ -336,7 +338,7 @@ def _through(z: Tensor, depth: int, network: Network) -> Tensor:
 
 
 @dataclass
-class Choice:
+class Considered:
     """A last layer that was considered.
 
     Attributes:
@@ -363,10 +365,10 @@ class LastLayers:
         network: The network.
     """
 
-    def __init__(self, rows: Rows, hidden: Hidden, best: View, depth: int, network: Network) -> None:
+    def __init__(self, rows: StartRows, hidden: Hidden, best: View, depth: int, network: Network) -> None:
         self.rows, self.first = rows, hidden
         self.inputs = {name: _through(getattr(hidden, name), depth, network) for name in STATES}
-        self.considered: list[Choice] = []
+        self.considered: list[Considered] = []
         self.layers: dict[str, LastLayer] = {}
         if hidden.plain:
             self._consider(*self._linear(best, hidden.plain), {"last": "linear"})
@@ -375,13 +377,13 @@ class LastLayers:
                 self._ridges(name)
 
     @property
-    def best(self) -> Choice:
+    def best(self) -> Considered:
         """The best so far, the simplest of equals."""
         return max(self.considered, key=lambda choice: choice.score)
 
     def _consider(self, W: Tensor, b: Tensor, about: dict[str, Any]) -> None:
         val, honest = (torch.addmm(b, self.inputs[name], W.T) for name in ("val", "honest"))
-        self.considered.append(Choice(self.rows.score(val, honest), W, b, about))
+        self.considered.append(Considered(self.rows.score(val, honest), W, b, about))
 
     def _linear(self, view: View, C: int) -> tuple[Tensor, Tensor]:
         # f(s) − f(−s) of the pairs, in the scale of s.
@@ -439,7 +441,7 @@ def ridge_start(
         seed: Draws the random combinations.
         team: Sums over the shards of the rows.
     """
-    rows = Rows(data, risk, num_train, team)
+    rows = StartRows(data, risk, num_train, team)
     made = views(rows)
     best = max(made, key=lambda view: view.score)
     about: dict[str, Any] = {

@@ -9,18 +9,21 @@ at.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn.gamlp import GAMLP
 
-MEMORY = 1_250_000_000
-"""Bytes of propagated features up to which another hop is taken, beyond the first."""
+COLUMNS = 12_000
+"""Columns of propagated features up to which another hop is taken, beyond the first."""
 
-MOST_HOPS = 4
+MOST_HOPS = 3
+
+MOST_MEASURED = 1_000
+"""Features up to which units by column are tried: more are words or the like, of one unit."""
+
 LABEL_HOPS = 3
 PATIENCE = 10
 
@@ -30,13 +33,13 @@ def width(num_train: int, num_classes: int) -> int:
     return max(100, min(256, num_train // 8), 4 * num_classes)
 
 
-def hops(num_nodes: int, num_features: int) -> int:
-    """Return how many hops are taken: as many as fit into :data:`MEMORY`, from 1 to :data:`MOST_HOPS`."""
-    return min(max(MEMORY // max(4 * num_nodes * num_features, 1) - 1, 1), MOST_HOPS)
+def hops(num_features: int) -> int:
+    """Return how many hops are taken: as many as fit into :data:`COLUMNS` with ppr, from 1 to :data:`MOST_HOPS`."""
+    return min(max(COLUMNS // max(num_features, 1) - 2, 1), MOST_HOPS)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class FeatureCandidate:
     """Features that were tried.
 
     Attributes:
@@ -51,7 +54,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenFeatures:
     """What was chosen.
 
     Attributes:
@@ -65,7 +68,7 @@ class Chosen:
     about: list[dict[str, Any]]
 
 
-def choose(used: Resolved, data: Any, num_classes: int) -> Chosen:
+def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
     """Choose features, their units and the width.
 
     Args:
@@ -75,10 +78,10 @@ def choose(used: Resolved, data: Any, num_classes: int) -> Chosen:
     """
     changes: dict[str, Any] = {"hidden": width(int(data.train_mask.sum()), num_classes), "auto": "none"}
     if not bool(data.val_mask.any()):  # nothing to choose by
-        return Chosen(changes, used.transform(num_classes)(data), [])
+        return ChosenFeatures(changes, used.transform(num_classes)(data), [])
     about: list[dict[str, Any]] = []
-    taken: Candidate | None = None
-    for make in (_propagated, _personalised, _labels, _unit_rows, _columns):
+    taken: FeatureCandidate | None = None
+    for make in (_propagated, _labels, _unit_rows, _columns):
         tried = make(used.changed(taken.changes) if taken else used, data)
         if tried is None:
             continue
@@ -88,7 +91,7 @@ def choose(used: Resolved, data: Any, num_classes: int) -> Chosen:
         about.append({"options": dict(tried), "score": candidate.score, "taken": better})
         taken = candidate if better or taken is None else taken
     assert taken is not None
-    return Chosen({**changes, **taken.changes}, taken.data, about)
+    return ChosenFeatures({**changes, **taken.changes}, taken.data, about)
 
 
 def _standard_error(score: float, data: Any) -> float:
@@ -96,30 +99,26 @@ def _standard_error(score: float, data: Any) -> float:
     return math.sqrt(share * (1 - share) / max(int(data.val_mask.sum()), 1))
 
 
-def _candidate(used: Resolved, tried: Mapping[str, Any], data: Any, num_classes: int, hidden: int) -> Candidate:
+def _candidate(used: Resolved, tried: Mapping[str, Any], data: Any, num_classes: int, hidden: int) -> FeatureCandidate:
     changed = used.changed(tried)
     made = changed.transform(num_classes)(data)
     model = GAMLP(made.num_features, hidden, num_classes, 2, activation=used.activation, init="ridge")
-    try:
-        opening = changed.trainer.foresee(model.to(used.torch_dtype), made, used.seed)
-    except InputError:
-        raise
+    opening = changed.trainer.foresee(model.to(used.torch_dtype), made, used.seed)
     assert opening is not None
-    return Candidate(tried, made, float(opening.about.get("score", opening.about["linear"])))
+    return FeatureCandidate(tried, made, float(opening.about.get("score", opening.about["linear"])))
 
 
-Make = Callable[[Resolved, Any], "Mapping[str, Any] | None"]
-"""From the options taken so far and the data to those of a candidate; ``None`` where it makes no sense."""
+# From the options taken so far and the data to those of a candidate; None where it makes no sense.
 
 
 def _propagated(used: Resolved, data: Any) -> Mapping[str, Any] | None:
     if not data.edge_index.numel():
         return {"operator": "none", "hops": None}
-    return {"operator": "sym", "hops": hops(*data.x.shape)}
-
-
-def _personalised(used: Resolved, data: Any) -> Mapping[str, Any] | None:
-    return {"operator": "ppr", "hops": 10, "alpha": 0.1} if used.operator == "sym" else None
+    F = data.x.shape[1]
+    if (hops(F) + 2) * F > COLUMNS:
+        return {"operator": "sym", "hops": hops(F), "normalize_features": False}
+    said = dict.fromkeys(("hops", "alpha", "t", "normalize_features"))
+    return {"operator": f"sym/0-{hops(F)}+ppr/10/0.1", **said}
 
 
 def _labels(used: Resolved, data: Any) -> Mapping[str, Any] | None:
@@ -133,4 +132,4 @@ def _unit_rows(used: Resolved, data: Any) -> Mapping[str, Any] | None:
 
 
 def _columns(used: Resolved, data: Any) -> Mapping[str, Any] | None:
-    return None if used.unit_rows else {"scale": "columns"}
+    return None if used.unit_rows or data.x.shape[1] > MOST_MEASURED else {"scale": "columns"}

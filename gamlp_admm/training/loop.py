@@ -187,6 +187,7 @@ class Loop:
             later, self.position.seconds = self.position.seconds, self.opening_seconds
             self._evaluate()
             self.position.seconds += later
+            stopped = self._called_back()
         while not stopped:
             within = position.iteration - position.stage_start
             if within >= options.iterations or exhausted(self._stage_records, options.patience):

@@ -15,7 +15,8 @@ from problems import labels, one_hot, rand, randn
 from torch import Tensor
 
 from gamlp_admm import GAMLP
-from gamlp_admm.algorithms.ridge import LEAST, MOST, Ridge, RidgePath, tried
+from gamlp_admm.admm.linear import Centred, RidgePath
+from gamlp_admm.algorithms.ridge import LEAST, MOST, Ridge, tried
 from gamlp_admm.cli import main
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, run
@@ -34,7 +35,7 @@ def objective(X: Tensor, Y: Tensor, W: Tensor, b: Tensor, mu: float, weight: Ten
 def test_solutions_are_stationary(shape: tuple[int, int], mu: float, weighted: bool) -> None:
     X, Y = 3 + randn(*shape), one_hot(shape[0], 4)
     weight = rand(shape[0], seed=3) if weighted else None
-    W, b = (t.requires_grad_() for t in RidgePath(X, Y, weight).solve(mu))
+    W, b = (t.requires_grad_() for t in RidgePath(Centred.of(X, Y, weight)).solve(mu))
     value = objective(X, Y, W, b, mu, weight)
     for gradient in torch.autograd.grad(value, (W, b)):
         assert gradient.abs().max() < 1e-11 * X.square().sum()
@@ -45,14 +46,14 @@ def test_a_weight_of_two_is_a_row_twice(shape: tuple[int, int]) -> None:
     X, Y = randn(*shape), one_hot(shape[0], 3)
     weight = torch.ones(shape[0], dtype=X.dtype)
     weight[2] = 2
-    twice = RidgePath(torch.cat([X, X[2:3]]), torch.cat([Y, Y[2:3]])).solve(0.3)
-    for a, b in zip(RidgePath(X, Y, weight).solve(0.3), twice, strict=True):
+    twice = RidgePath(Centred.of(torch.cat([X, X[2:3]]), torch.cat([Y, Y[2:3]]))).solve(0.3)
+    for a, b in zip(RidgePath(Centred.of(X, Y, weight)).solve(0.3), twice, strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_a_constant_added_to_the_features_changes_no_output() -> None:
     X, Y = randn(9, 5), one_hot(9, 3)
-    (W, b), (V, c) = RidgePath(X, Y).solve(0.1), RidgePath(X + 7, Y).solve(0.1)
+    (W, b), (V, c) = RidgePath(Centred.of(X, Y)).solve(0.1), RidgePath(Centred.of(X + 7, Y)).solve(0.1)
     assert torch.allclose(X @ W.T + b, (X + 7) @ V.T + c, atol=1e-9)
 
 
@@ -88,7 +89,7 @@ def test_a_fit_is_the_closed_form_in_the_features_units(columns: int) -> None:
     result = Ridge(mu=0.2).fit(model, given, 1)
     X = given.x[given.train_mask]
     length = (X - X.mean(0)).square().sum(1).mean().sqrt()
-    W, b = RidgePath(X / length, torch.eye(3).double()[given.y[given.train_mask]]).solve(0.2)
+    W, b = RidgePath(Centred.of(X / length, torch.eye(3).double()[given.y[given.train_mask]])).solve(0.2)
     assert torch.allclose(model(given.x), given.x / length @ W.T + b, atol=1e-9)
     Y = torch.eye(3).double()[given.y[given.train_mask]]
     assert result.history[0]["objective"] == pytest.approx(float(objective(X / length, Y, W, b, 0.2)))

@@ -34,7 +34,7 @@ def test_ctrl_c_writes_a_checkpoint_to_resume_from(gamlp, tmp_path):
     status, resumed, _ = gamlp(*args, "--iterations", reached + 3, "--resume")
     assert status == 0
     history = json.loads(resumed)["history"]
-    assert [record["iteration"] for record in history] == list(range(1, reached + 4))
+    assert [record["iteration"] for record in history] == list(range(reached + 4))
 
 
 def test_what_ignores_ctrl_c_goes_on(tmp_path):

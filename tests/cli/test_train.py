@@ -51,11 +51,11 @@ def test_json_has_the_keys_of_the_contract(gamlp):
     report = json.loads(out)
     assert report.keys() == {
         *("dataset", "algorithm", "config", "environment", "history", "best", "last", "seconds"),
-        *("bytes_sent_total", "num_parameters", "num_nodes", "seed", "converges", "theorem", "processes"),
+        *("bytes_sent_total", "num_parameters", "num_nodes", "seed", "converges", "theorem", "start", "processes"),
     }
     assert report["config"].keys() == declared().keys()
     assert report["environment"].keys() == {"versions", "device", "processes", "threads"}
-    assert len(report["history"]) == 5
+    assert len(report["history"]) == 6  # the start is iteration 0
     assert report["history"][0].keys() == {
         *("iteration", "layers", "objective", "primal_residual", "dual_residual", "train_loss"),
         *("train_accuracy", "val_accuracy", "test_accuracy", "seconds", "bytes_sent"),

@@ -10,7 +10,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, predict, prepare, run
 from gamlp_admm.nn import GAMLP
 
-KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1)
+KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1, init="kaiming")
 
 
 @pytest.mark.parametrize(

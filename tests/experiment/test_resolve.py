@@ -95,8 +95,9 @@ def test_one_given_penalty_sets_both(recipe):
     ("options", "layers", "grow"),
     [
         ({"layers": 4}, 4, "none"),
-        ({"layers": 5}, 5, (2, 5)),
-        ({"layers": 12}, 12, (2, 5, 10, 12)),
+        ({"layers": 5}, 5, "none"),
+        ({"layers": 5, "init": "kaiming"}, 5, (2, 5)),
+        ({"layers": 12, "init": "identity"}, 12, (2, 5, 10, 12)),
         ({"layers": 12, "grow": "none"}, 12, "none"),
         ({"layers": 12, "algorithm": "adam"}, 12, "none"),
         ({"grow": "2,3,6"}, 6, (2, 3, 6)),

@@ -21,6 +21,6 @@ def test_a_run_of_a_group_that_torchrun_did_not_start(tmp_path, monkeypatch):
         assert torch.equal(first["weights"][name], tensor)
     assert first["report"]["best"] == other["report"]["best"] == alone.report["best"]
     assert first["report"]["environment"]["processes"] == 2
-    assert [record["iteration"] for record in first["again"]["history"]] == [1, 2, 3, 4, 5]
+    assert [record["iteration"] for record in first["again"]["history"]] == [0, 1, 2, 3, 4, 5]
     kept = {path.name for path in (tmp_path / "kept").iterdir()}
     assert kept == {"experiment.json", "checkpoint-0-of-2.safetensors", "checkpoint-1-of-2.safetensors"}
