@@ -171,47 +171,48 @@ def W_step(
 
 
 def W_exact(
-    G: Tensor,
     r: Tensor,
     P: Tensor,
     W: Tensor,
+    decaying: Tensor,
     nu: float,
     mu: float,
     row_sum: RowSum = all_rows_here,
 ) -> tuple[Tensor, Tensor]:
-    """Return the minimiser W − G (PᵀP + μ/ν I)⁻¹/ν and the product P Wᵀ that follows.
+    """Return the minimiser W − G (PᵀP + μ/ν I)⁻¹/ν, G of :func:`W_gradient`, and the product P Wᵀ that follows.
 
     In float64 where rounding would spoil the step; layer by layer, so that the bits do not depend on how layers are
     stacked. Inputs that never change are served by :mod:`gamlp_admm.admm.normal` instead.
 
     Args:
-        G: Gradient at ``W``, ``[S, n_out, n_in]``.
-        r: Residual at ``W``, ``[S, N, n_out]``, of which a more precise gradient is made where it is needed.
+        r: Residual at ``W``, ``[S, N, n_out]``.
         P: Layer inputs, ``[S, N, n_in]``.
         W: Weights, ``[S, n_out, n_in]``.
+        decaying: What weight decay draws to zero, W or W less a constant, ``[S, n_out, n_in]``.
         nu: Penalty ν.
         mu: Weight decay μ.
         row_sum: Sum over the shards of the rows.
     """
-    c = mu / nu
     scales = row_sum(squared_norms(P)).tolist()
     one = [slice(s, s + 1) for s in range(len(W))]
-    W = torch.cat([_newton_W(scales[s.start], G[s], r[s], P[s], W[s], c, nu, row_sum) for s in one])
+    steps = [_newton_W(scales[s.start], r[s], P[s], decaying[s], nu, mu, row_sum) for s in one]
+    W = torch.cat([torch.sub(W[s], step).to(W.dtype) for s, step in zip(one, steps, strict=True)])
     return W, products(P, W)
 
 
-def _newton_W(scale: float, G: Tensor, r: Tensor, P: Tensor, W: Tensor, c: float, nu: float, row_sum: RowSum) -> Tensor:
+def _newton_W(scale: float, r: Tensor, P: Tensor, decaying: Tensor, nu: float, mu: float, row_sum: RowSum) -> Tensor:
+    # G (PᵀP + μ/ν I)⁻¹/ν of one layer, ‖P‖² = scale.
+    c = mu / nu
     if not coarse(scale, c, P.dtype):
+        G = W_gradient(r, P, decaying, nu, mu, row_sum)
         H = row_sum(torch.bmm(P.mT, P))
         H.diagonal(dim1=1, dim2=2).add_(c)
-        return torch.sub(W, torch.cholesky_solve(G.mT, _cholesky(H)).mT, alpha=1 / nu)
+        return torch.cholesky_solve(G.mT, _cholesky(H)).mT / nu
     H = row_sum(gram_matrix(P[0]))
     if coarse_gradient(scale, c, P.dtype):
-        # What rounding took from G = ν rᵀP + …; r itself is as good as the target.
-        lost = row_sum(torch.bmm(r.mT.double(), P.double()) - torch.bmm(r.mT, P))
-        G = torch.add(G, lost, alpha=nu)
-    step = torch.cholesky_solve(G[0].T.double(), cholesky(H, c, scale)).T
-    return torch.sub(W, step, alpha=1 / nu).to(W.dtype)
+        P, r, decaying = P.double(), r.double(), decaying.double()
+    G = W_gradient(r, P, decaying, nu, mu, row_sum)
+    return torch.cholesky_solve(G.mT.double(), cholesky(H, c, scale)[None]).mT / nu
 
 
 # --- b, z, q, u ---------------------------------------------------------------------------------------------

@@ -64,9 +64,10 @@ def update_W(
         if rule.name == "exact":
             return proximal.W_l1_exact(G, P, W, penalty, mu, problem.gram if block.is_first else None, total)
         return proximal.W_l1_step(G, P, W, M, penalty, mu, total)
-    G = blocks.W_gradient(r, P, decaying(block, W, problem), penalty, mu, total)
+    decayed = decaying(block, W, problem)
     if rule.name == "exact":
-        return blocks.W_exact(G, r, P, W, penalty, mu, total)
+        return blocks.W_exact(r, P, W, decayed, penalty, mu, total)
+    G = blocks.W_gradient(r, P, decayed, penalty, mu, total)
     return blocks.W_step(G, P, W, M, penalty, mu, rule, total)
 
 

@@ -14,9 +14,12 @@ from problems import (
     make_problem,
     naive_lagrangian,
     one_hot,
+    randn,
     random_state,
     to_blocks,
 )
+from spectra import gap
+from spectra import rows as spectral_rows
 from torch import Tensor
 
 from gamlp_admm.admm import blocks, stacked
@@ -162,7 +165,7 @@ def test_exact_p_is_the_minimiser(rho: float) -> None:
 
 def exact_W(block: Block, problem: Problem) -> tuple[Tensor, Tensor]:
     r = blocks.residual(block.M, block.b, block.z)
-    return blocks.W_exact(W_grad(block, problem), r, block.p, block.W, problem.nu, problem.mu)
+    return blocks.W_exact(r, block.p, block.W, block.W, problem.nu, problem.mu)
 
 
 @pytest.mark.parametrize("rows", [3, 9])
@@ -201,6 +204,42 @@ def test_exact_W_of_a_singular_matrix_without_decay(kind: str, rows: int) -> Non
     for i, l in enumerate(STACK):
         new = put(put(s, "P", l, P[i]), "W", l, W[i])
         assert gradient(new, problem, "W", l).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("c", [0.0, 1e-3, 0.1, 10.0, 1e4])
+@pytest.mark.parametrize("shape", ["tall", "wide", "square"])
+def test_exact_W_in_single_precision(shape: str, c: float) -> None:
+    # Inputs that are far from centred, as what comes out of ReLUs: one eigenvalue is most of the trace.
+    P = (spectral_rows(shape, 5) + 5).float()
+    T, W, nu = randn(len(P), 3, seed=5).float(), randn(3, P.shape[1], seed=6).float(), 0.01
+    r = (P @ W.T - T)[None]
+    new, M = blocks.W_exact(r, P[None], W[None], W[None], nu, c * nu)
+    assert new.dtype == M.dtype == torch.float32
+    assert gap(P, new[0], T, c) < 1e-5
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
+def test_exact_p_in_single_precision(scale: float) -> None:
+    # argmin_P ν/2 ‖Z − P Wᵀ‖² + ρ/2 ‖P − Q‖² is a fit of Zᵀ − W Qᵀ by (P − Q)ᵀ, with W as rows.
+    W, nu, rho = (scale * spectral_rows("wide", 4) / 30).float(), 0.3, 0.01
+    Z, Q = randn(9, 20, seed=1).float(), randn(9, 60, seed=2).float()
+    P = torch.zeros(9, 60)
+    g = blocks.p_gradient((P @ W.T - Z)[None], W[None], P[None], (Q,), None, nu, rho)
+    new, _ = blocks.p_exact(g, P[None], W[None], nu, rho)
+    assert new.dtype == torch.float32
+    assert gap(W, new[0] - Q, Z.T - W @ Q.T, rho / nu) < 1e-5
+
+
+def test_a_layer_that_needs_double_precision_changes_no_bit_of_the_others() -> None:
+    P, W, r = (randn(3, 16, 16, seed=s).float() for s in (1, 2, 3))
+    P[1], W[1] = 1e4 * P[1], 1e4 * W[1]
+    g = randn(3, 16, 16, seed=4).float()
+    for update in (
+        lambda s: blocks.W_exact(r[s], P[s], W[s], W[s], 0.3, 0.1),
+        lambda s: blocks.p_exact(g[s], P[s], W[s], 0.3, 0.1),
+    ):
+        together, alone = update(slice(0, 3)), [update(slice(s, s + 1)) for s in range(3)]
+        assert all(torch.equal(t[s], alone[s][i][0]) for i, t in enumerate(together) for s in range(3))
 
 
 # --- b, z, q, u ---------------------------------------------------------------------------------------------
@@ -284,7 +323,7 @@ def test_no_argument_is_modified() -> None:
     blocks.p_exact(g, b.p, b.W, nu, rho)
     blocks.p_gradient(r, b.W, b.p, b.below("q"), b.below("u"), nu, rho)
     blocks.W_step(G, b.p, b.W, b.M, nu, mu, rule)
-    blocks.W_exact(G, r, b.p, b.W, nu, mu)
+    blocks.W_exact(r, b.p, b.W, b.W, nu, mu)
     blocks.b_update(b.M, b.z, N)
     blocks.z_hidden(b.M, b.b, b.z, b.q, f)
     blocks.q_update(up, b.z, b.u, f, nu, rho)
@@ -307,7 +346,7 @@ def test_shards_of_rows_give_the_updates_of_all_rows(name: str) -> None:
         G = blocks.W_gradient(r, p, block.W, nu, mu, row_sum)
         b = blocks.b_update(M, z, N, row_sum)
         if name == "exact":
-            return G, b, *blocks.W_exact(G, r, p, block.W, nu, mu, row_sum)
+            return G, b, *blocks.W_exact(r, p, block.W, block.W, nu, mu, row_sum)
         steps = blocks.W_step(G, p, block.W, M, nu, mu, rule, row_sum)
         return G, b, *steps, *blocks.p_step(g, p, block.W, M, nu, rho, rule, row_sum)
 
