@@ -23,8 +23,8 @@ from gamlp_admm.admm.stacked import RowSum, all_rows_here, squared_columns
 RANK = 256
 """Columns ℓ of the sketch, at most."""
 
-STEPS = 3
-"""Steps of an update, which costs 4 STEPS Nnk operations: as many line searches."""
+STEPS = 1
+"""Steps of an update, each as many operations as a line search: 4Nnk, and little for the sketch."""
 
 MOST_STEPS = 100
 """Steps of a fit from nothing, at most."""

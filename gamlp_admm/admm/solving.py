@@ -13,36 +13,23 @@ from gamlp_admm.admm.nystrom import RANK, STEPS, Iterative
 from gamlp_admm.admm.stacked import RowSum, all_rows_here
 
 WORTH = 4.0
-"""Line searches that a solved block is taken to be worth, where it has to pay.
+"""How many times as much as line searches it may cost to solve a block.
 
-On the features of Coauthor CS, one update of the slowest kind leaves what 100 line searches leave of the block's
-objective; but a run moves its targets all the time.
+On the features of Coauthor CS, one update of the cheapest kind leaves as much of the block's objective as 25 line
+searches; but a run moves its targets all the time.
 """
+
+FACTOR_WORTH = 2.0
+"""How many times as much as conjugate gradients a factor may cost: its solutions are exact, whatever the spectrum."""
+
+EXACT_STEPS = 5
+"""Steps of conjugate gradients in an iteration, where blocks must be solved and a factor does not fit."""
 
 DOUBLE = 2.0
 """What an operation in float64 costs, of one in float32."""
 
 MOST_BYTES = 8 << 30
 """Memory for what is held beside the rows, at most."""
-
-KINDS: dict[str, type[NormalEquations]] = {"primal": Primal, "dual": Dual, "iterative": Iterative}
-
-
-_SHARED: MutableMapping[object, dict[str, NormalEquations]] = WeakIdKeyDictionary()
-
-
-def shared_equations(owner: object, kind: str, P: Tensor, row_sum: RowSum = all_rows_here) -> NormalEquations:
-    """Return the normal equations of rows, the same whoever asks as long as their owner lives: all share the factors.
-
-    Stages of growth are such, whose features stay while networks become deeper.
-
-    Args:
-        owner: Holds the rows, and does not change them.
-        kind: A key of :data:`KINDS`.
-        P: The rows, ``[N, n]``.
-        row_sum: Sum over the shards of the rows.
-    """
-    return _SHARED.setdefault(owner, {}).setdefault(kind, KINDS[kind](P, None, row_sum))
 
 
 @dataclass(frozen=True)
@@ -56,7 +43,8 @@ class FitPlan:
         step: Operations of an iteration of ``linesearch``.
         iterations: Iterations that were asked.
         memory: Bytes beside the rows, at most.
-        why: The reason, as a sentence.
+        why: The reason, in a few words.
+        steps: Steps of an iteration of conjugate gradients.
     """
 
     kind: str
@@ -66,6 +54,7 @@ class FitPlan:
     iterations: int
     memory: int
     why: str
+    steps: int = STEPS
 
     @property
     def total(self) -> float:
@@ -77,6 +66,39 @@ class FitPlan:
             f"{self.kind}: {self.why} ({self.setup:.1e} operations, then {self.update:.1e} an iteration; "
             f"linesearch {self.step:.1e}; {self.memory / 1e9:.2g} GB)"
         )
+
+    def equations(self, P: Tensor, weight: Tensor | None = None, row_sum: RowSum = all_rows_here) -> NormalEquations:
+        """Return the normal equations of rows ``P`` ``[N, n]``, which make what they need when they first need it.
+
+        Raises:
+            ValueError: The plan is not to solve.
+        """
+        if self.kind == "iterative":
+            return Iterative(P, weight, row_sum, steps=self.steps)
+        if self.kind == "linesearch":
+            raise ValueError("linesearch needs no normal equations")
+        return Primal(P, weight, row_sum) if self.kind == "primal" else Dual(P, weight, row_sum)
+
+
+_SHARED: MutableMapping[object, dict[tuple[str, int], NormalEquations]] = WeakIdKeyDictionary()
+
+
+def shared_equations(owner: object, way: FitPlan, P: Tensor, row_sum: RowSum = all_rows_here) -> NormalEquations:
+    """Return the normal equations of rows, the same whoever asks as long as their owner lives: all share the factors.
+
+    Stages of growth are such, whose features stay while networks become deeper.
+
+    Args:
+        owner: Holds the rows, and does not change them.
+        way: How they are solved.
+        P: The rows, ``[N, n]``.
+        row_sum: Sum over the shards of the rows.
+    """
+    made = _SHARED.setdefault(owner, {})
+    key = way.kind, way.steps
+    if key not in made:
+        made[key] = way.equations(P, None, row_sum)
+    return made[key]
 
 
 def factored(kind: str, N: int, n: int, k: int, iterations: int, ratios: int) -> FitPlan:
@@ -98,14 +120,14 @@ def factored(kind: str, N: int, n: int, k: int, iterations: int, ratios: int) ->
     return FitPlan(kind, setup, update, 4 * N * n * k, iterations, 8 * (2 + KEPT) * m**2, why)
 
 
-def iterative(N: int, n: int, k: int, iterations: int) -> FitPlan:
-    """Return what conjugate gradients cost; arguments as :func:`factored`."""
+def iterative(N: int, n: int, k: int, iterations: int, steps: int) -> FitPlan:
+    """Return what conjugate gradients cost; arguments as :func:`factored`, and the steps of an iteration."""
     rank = min(RANK, n)
     setup = 4 * N * n * rank + DOUBLE * 8 * n * rank**2
-    update = STEPS * (4 * N * n * k + 4 * n * rank * k)
+    update = steps * (4 * N * n * k + 4 * n * rank * k)
     why = f"a factor for {n:,} columns of {N:,} rows costs more, or does not fit"
     memory = 4 * n * (rank + 4 * k) + 8 * N * k
-    return FitPlan("iterative", setup, update, 4 * N * n * k, iterations, memory, why)
+    return FitPlan("iterative", setup, update, 4 * N * n * k, iterations, memory, why, steps)
 
 
 def plan(
@@ -119,7 +141,7 @@ def plan(
     must: bool = False,
     most_bytes: int = MOST_BYTES,
 ) -> FitPlan:
-    """Return the cheapest way to solve a layer, or ``linesearch`` where that does not pay.
+    """Return how to solve a layer, or ``linesearch`` where that does not pay.
 
     Args:
         num_rows: Rows over all shards, N.
@@ -128,17 +150,18 @@ def plan(
         iterations: Iterations that will share the setup.
         sharded: Whether the rows are divided, so that no process can multiply them with each other.
         ratios: How many ratios c of weight decay and penalty there will be.
-        must: Whether to solve, whether it pays or not.
+        must: Whether to solve, whether it pays or not: by a factor if it fits.
         most_bytes: Memory for what is held beside the rows.
     """
     N, n, k = max(num_rows, 1), max(num_columns, 1), max(num_targets, 1)
-    ways = [factored("primal" if sharded or n <= N else "dual", N, n, k, iterations, ratios)]
-    ways = [way for way in ways if way.memory <= most_bytes] + [iterative(N, n, k, iterations)]
-    best = min(ways, key=lambda way: way.total)
-    allowed = WORTH * best.step * iterations
-    if must or best.total <= allowed:
+    factor = factored("primal" if sharded or n <= N else "dual", N, n, k, iterations, ratios)
+    other = iterative(N, n, k, iterations, EXACT_STEPS if must else STEPS)
+    fits = factor.memory <= most_bytes
+    if must:
+        return factor if fits else other
+    best = factor if fits and factor.total <= FACTOR_WORTH * other.total else other
+    times = best.total / max(best.step * iterations, 1)
+    if times <= WORTH:
         return best
-    why = (
-        f"{best.kind} costs {best.total / max(best.step * iterations, 1):.1f} times as much in {iterations} iterations"
-    )
+    why = f"{best.kind} would cost {times:.1f} times as much in {iterations} iterations"
     return FitPlan("linesearch", 0.0, best.step, best.step, iterations, 0, why)

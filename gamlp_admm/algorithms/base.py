@@ -254,7 +254,7 @@ class ADMM(Trainer):
         chosen, features, team = self.plan(stage), stage.features, stage.team
         if chosen is None or features is None or chosen.kind == "linesearch":
             return {}
-        return {"normal": shared_equations(features, chosen.kind, features.train, row_sum(team))}
+        return {"normal": shared_equations(features, chosen, features.train, row_sum(team))}
 
     def _state(self, stage: Stage, channel: LocalChannel, codecs: Codecs) -> list[Block]:
         # A forward pass through the processes, each starting when the one before it has finished.

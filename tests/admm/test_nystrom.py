@@ -44,7 +44,7 @@ def test_no_update_raises_the_objective(
 
 def test_a_sketch_is_worth_many_steps() -> None:
     P, T, c = decaying(200, 120), randn(200, 3, seed=5), 0.01
-    sketched, plain = Iterative(P, rank=40), Iterative(P, rank=1)
+    sketched, plain = Iterative(P, rank=40, steps=3), Iterative(P, rank=1, steps=3)
     gaps = {}
     for equations in (sketched, plain):
         W, M = torch.zeros(3, 120, dtype=F64), torch.zeros(200, 3, dtype=F64)
