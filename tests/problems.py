@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gamlp_admm.admm.blocks import Gram, Rule
+from gamlp_admm.admm.blocks import Rule
 from gamlp_admm.admm.engine import iterate
+from gamlp_admm.admm.normal import Primal
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block, initial_blocks
 from gamlp_admm.nn.activations import Activation, activation
@@ -90,7 +91,7 @@ def make_problem(
         mu=mu,
         rule=Rule(rule, tau),
         weight=weight,
-        gram=Gram.of(x[None]) if rule == "exact" else None,
+        normal=Primal(x) if rule in ("exact", "auto") and options.get("regularizer", "l2") != "l1" else None,
         **options,
     )
 
@@ -251,9 +252,11 @@ def reference_iteration(s: Plain, problem: Problem) -> Plain:
 
         G = nu * (p @ W.T + b - Z).T @ p + mu * W
         H = nu * p.T @ p + mu * torch.eye(p.shape[1], dtype=p.dtype)
-        exact = torch.linalg.lstsq(H, nu * p.T @ (Z - b)).solution.T if rule.name == "exact" else W
+        solved = rule.name == "auto" and l == 0 and problem.normal is not None
+        rule_W = Rule("exact") if solved else rule
+        exact = torch.linalg.lstsq(H, nu * p.T @ (Z - b)).solution.T if rule_W.name == "exact" else W
         curvature = (G * (G @ H)).sum(1, keepdim=True) / (G * G).sum(1, keepdim=True)  # a neuron's
-        W_new.append(_solve_block(phi_W, W, G, curvature, exact, rule))
+        W_new.append(_solve_block(phi_W, W, G, curvature, exact, rule_W))
     b_new, Z_new, Q_new, U_new = [], [], [], []
     for l in range(L):  # b from the new W, z from the new b
         b_new.append((s.Z[l] - P[l] @ W_new[l].T).mean(0))

@@ -21,16 +21,28 @@ import torch.distributed as dist
 from torch import multiprocessing
 
 from gamlp_admm import GAMLP, MDLAM, Anderson, DlADMM, PdADMMG, Result
+from gamlp_admm.admm.solving import FitPlan, plan
 from gamlp_admm.algorithms import ADMMSession
 from gamlp_admm.errors import NeighbourError
 from gamlp_admm.experiment import runner
 from gamlp_admm.optim import BADM, SISA
 from gamlp_admm.parallel.first import is_first
+from gamlp_admm.training.session import Stage
+
+
+class Wide(PdADMMG):
+    """pdADMM-G as if the features were too wide to factor."""
+
+    def plan(self, stage: Stage) -> FitPlan:
+        rows, columns = stage.num_train, stage.shapes[0][1]
+        return plan(rows, columns, stage.shapes[0][0], sharded=stage.team.num_shards > 1, must=True, most_bytes=0)
+
 
 RULES = ("linesearch", "backtracking", "exact")
 PENALTIES = {"rho": 0.1, "mu": 0.01, "tau": 0.1}
 TRAINERS: dict[str, Any] = {
     **{rule: PdADMMG(**PENALTIES, nu=0.1, solver=rule) for rule in RULES},
+    "iterative": Wide(**PENALTIES, nu=0.1),
     "dladmm": DlADMM(**PENALTIES, nu=0.1),
     "dladmm l1": DlADMM(**PENALTIES, nu=0.1, solver="linesearch", regularizer="l1"),
     "mdlam": MDLAM(**PENALTIES, epsilon=0.1),

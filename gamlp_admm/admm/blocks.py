@@ -17,17 +17,20 @@ The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the 
 - ``linesearch``: τ = τ*, the best step along g. No loop and no start value. For W each neuron has a τ* of its own.
 - ``backtracking``: the papers' rule: a start value, doubled until the condition holds. Since φ is quadratic the
   condition is τ ≥ τ*, so the number of doublings is known without trying them.
-- ``exact``: the minimiser of the whole block, by Cholesky.
+- ``exact``: the minimiser of the whole block, by Cholesky; for the features, which never change, by a factor that
+  serves all iterations (:mod:`gamlp_admm.admm.solving`).
+
+``auto`` chooses among the first and the last of them (:func:`gamlp_admm.algorithms.common.rule_of`).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gamlp_admm.admm.normal import cholesky, coarse, coarse_gradient, gram_matrix
 from gamlp_admm.admm.stacked import (
     Layers,
     RowSum,
@@ -54,7 +57,7 @@ class Rule:
     """How the quadratic blocks p and W are solved.
 
     Attributes:
-        name: ``linesearch``, ``backtracking`` or ``exact``.
+        name: ``auto``, ``linesearch``, ``backtracking`` or ``exact``.
         start: First τ that ``backtracking`` tries (the released code: 20).
     """
 
@@ -70,7 +73,7 @@ class Rule:
         return torch.where(curvature > 0, 1 / tau, 0)[..., None]
 
 
-RULES = ("linesearch", "backtracking", "exact")
+RULES = ("auto", "linesearch", "backtracking", "exact")
 
 
 def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
@@ -108,12 +111,27 @@ def p_step(
 
 
 def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Tensor, Tensor]:
-    """Return the minimiser P − g (ν WᵀW + ρI)⁻¹ and its product with Wᵀ. One small SPD matrix serves all rows."""
+    """Return the minimiser P − g (ν WᵀW + ρI)⁻¹ and its product with Wᵀ. One small SPD matrix serves all rows.
+
+    The matrix is inverted in float64, which costs little beside the product with all rows, and multiplied by in float64
+    where rounding would spoil the step.
+    """
     n = W.shape[-1]
-    H = torch.baddbmm(rho * torch.eye(n, dtype=W.dtype, device=W.device), W.mT, W, alpha=nu)
+    H = torch.bmm(W.mT.double(), W.double()).mul_(nu).add_(rho * torch.eye(n, dtype=torch.float64, device=W.device))
     # Over many rows a product with the inverse is twice as fast as triangular solves.
-    P = torch.baddbmm(P, g, torch.cholesky_inverse(_cholesky(H)), alpha=-1)
+    inverse = torch.cholesky_inverse(_cholesky(H))
+    if not any(coarse(nu * scale, rho, W.dtype) for scale in squared_norms(W).tolist()):
+        P = torch.baddbmm(P, g, inverse.to(W.dtype), alpha=-1)
+    else:
+        one = [slice(s, s + 1) for s in range(len(W))]
+        P = torch.cat([_newton_p(g[s], P[s], W[s], inverse[s], nu, rho) for s in one])
     return P, products(P, W)
+
+
+def _newton_p(g: Tensor, P: Tensor, W: Tensor, inverse: Tensor, nu: float, rho: float) -> Tensor:
+    if not coarse(nu * float(squared_norms(W)), rho, W.dtype):
+        return torch.baddbmm(P, g, inverse.to(W.dtype), alpha=-1)
+    return torch.sub(P, torch.bmm(g.double(), inverse)).to(P.dtype)
 
 
 def _cholesky(H: Tensor) -> Tensor:
@@ -152,67 +170,49 @@ def W_step(
     return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step.mT, value=-1)
 
 
-@dataclass(frozen=True)
-class Gram:
-    """Eigendecomposition PᵀP = V diag(λ) Vᵀ of a P that never changes: serves (PᵀP + cI)⁻¹ for every c."""
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-
-    @classmethod
-    def of(cls, P: Tensor, row_sum: RowSum = all_rows_here) -> Gram:
-        """Decompose PᵀP for a stack ``P`` ``[S, N, n_in]``, in float64."""
-        P64 = P.double()
-        eigenvalues, V = torch.linalg.eigh(row_sum(torch.bmm(P64.mT, P64)))
-        return cls(eigenvalues.clamp(min=0).to(P.dtype), V.to(P.dtype))
-
-    def solve(self, G: Tensor, c: float) -> Tensor:
-        """Return G (PᵀP + cI)⁻¹ for ``G`` ``[S, n_out, n_in]``."""
-        V, scale = self.eigenvectors, self.eigenvalues.amax(-1, keepdim=True)
-        return torch.bmm(torch.bmm(G, V) / (self.eigenvalues + c + _rounding(scale, V.shape[-1]))[:, None], V.mT)
-
-
-def _rounding(scale: Tensor, n: int) -> Tensor:
-    # What rounding may add to an n × n Gram matrix of that scale. Added to its diagonal it keeps a singular one
-    # (μ = 0) solvable; the step remains a descent step, since PᵀP + δI majorises PᵀP. Where P = 0 any δ will do
-    # by which one can divide.
-    limits = torch.finfo(scale.dtype)
-    return (n * limits.eps * scale).clamp(min=math.sqrt(limits.tiny))
-
-
-def _ridge_factor(H: Tensor, c: float) -> Tensor:
-    # Cholesky factor of H + cI, H a stack of Gram matrices [S, n, n]; H is overwritten.
-    diagonal = H.diagonal(dim1=-2, dim2=-1)
-    diagonal.add_(c + _rounding(diagonal.amax(-1, keepdim=True), H.shape[-1]))
-    return _cholesky(H)
-
-
 def W_exact(
-    G: Tensor,
+    r: Tensor,
     P: Tensor,
     W: Tensor,
+    decaying: Tensor,
     nu: float,
     mu: float,
-    gram: Gram | None = None,
     row_sum: RowSum = all_rows_here,
 ) -> tuple[Tensor, Tensor]:
-    """Return the minimiser W − G (PᵀP + μ/ν I)⁻¹/ν and the product P Wᵀ that follows.
+    """Return the minimiser W − G (PᵀP + μ/ν I)⁻¹/ν, G of :func:`W_gradient`, and the product P Wᵀ that follows.
+
+    In float64 where rounding would spoil the step; layer by layer, so that the bits do not depend on how layers are
+    stacked. Inputs that never change are served by :mod:`gamlp_admm.admm.normal` instead.
 
     Args:
-        G: Gradient at ``W``, ``[S, n_out, n_in]``.
+        r: Residual at ``W``, ``[S, N, n_out]``.
         P: Layer inputs, ``[S, N, n_in]``.
         W: Weights, ``[S, n_out, n_in]``.
+        decaying: What weight decay draws to zero, W or W less a constant, ``[S, n_out, n_in]``.
         nu: Penalty ν.
         mu: Weight decay μ.
-        gram: The decomposition of PᵀP where P is constant (first layer).
         row_sum: Sum over the shards of the rows.
     """
-    if gram is not None:
-        W = W - gram.solve(G, mu / nu) / nu
-    else:
-        factor = _ridge_factor(row_sum(torch.bmm(P.mT, P)), mu / nu)
-        W = W - torch.cholesky_solve(G.mT, factor).mT / nu
+    scales = row_sum(squared_norms(P)).tolist()
+    one = [slice(s, s + 1) for s in range(len(W))]
+    steps = [_newton_W(scales[s.start], r[s], P[s], decaying[s], nu, mu, row_sum) for s in one]
+    W = torch.cat([torch.sub(W[s], step).to(W.dtype) for s, step in zip(one, steps, strict=True)])
     return W, products(P, W)
+
+
+def _newton_W(scale: float, r: Tensor, P: Tensor, decaying: Tensor, nu: float, mu: float, row_sum: RowSum) -> Tensor:
+    # G (PᵀP + μ/ν I)⁻¹/ν of one layer, ‖P‖² = scale.
+    c = mu / nu
+    if not coarse(scale, c, P.dtype):
+        G = W_gradient(r, P, decaying, nu, mu, row_sum)
+        H = row_sum(torch.bmm(P.mT, P))
+        H.diagonal(dim1=1, dim2=2).add_(c)
+        return torch.cholesky_solve(G.mT, _cholesky(H)).mT / nu
+    H = row_sum(gram_matrix(P[0]))
+    if coarse_gradient(scale, c, P.dtype):
+        P, r, decaying = P.double(), r.double(), decaying.double()
+    G = W_gradient(r, P, decaying, nu, mu, row_sum)
+    return torch.cholesky_solve(G.mT.double(), cholesky(H, c, scale)[None]).mT / nu
 
 
 # --- b, z, q, u ---------------------------------------------------------------------------------------------

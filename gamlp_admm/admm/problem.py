@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from gamlp_admm.admm.blocks import Gram, Rule
+from gamlp_admm.admm.blocks import Rule
+from gamlp_admm.admm.normal import NormalEquations
 from gamlp_admm.admm.stacked import RowSum, all_rows_here
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.nn.activations import Activation
@@ -27,7 +28,8 @@ class Problem:
         mu: Weight μ of the regulariser Ω(W).
         rule: How the p and W blocks are solved.
         weight: Weights of the rows in the risk, ``[N]``, or ``None`` for ones.
-        gram: Decomposition of the first layer's Gram matrix; needed by ``exact`` only.
+        normal: Normal equations of the features, where the first layer is solved by them.
+        gram: PᵀP of the features, ``[1, n_in, n_in]``, for an ℓ1 that is solved.
         num_rows: Rows over all shards.
         row_sum: Sum over the shards of the rows.
         codecs: How p and q are sent from layer to layer, and which of them live on grids.
@@ -44,7 +46,8 @@ class Problem:
     mu: float
     rule: Rule
     weight: Tensor | None = None
-    gram: Gram | None = field(default=None, repr=False)
+    normal: NormalEquations | None = field(default=None, repr=False)
+    gram: Tensor | None = field(default=None, repr=False)
     num_rows: int = 0
     row_sum: RowSum = all_rows_here
     codecs: Codecs = field(default_factory=Codecs)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.blocks import Gram, rayleigh
+from gamlp_admm.admm.blocks import rayleigh
 from gamlp_admm.admm.stacked import (
     RowSum,
     all_rows_here,
@@ -148,20 +148,16 @@ LASSO_STEPS = 1_000
 
 
 def W_l1_exact(
-    G: Tensor, P: Tensor, W: Tensor, nu: float, mu: float, gram: Gram | None = None, row_sum: RowSum = all_rows_here
+    G: Tensor, P: Tensor, W: Tensor, nu: float, mu: float, gram: Tensor | None = None, row_sum: RowSum = all_rows_here
 ) -> tuple[Tensor, Tensor]:
     """Return the minimiser over W, by FISTA on the Gram matrix until rounding, and the product P Wᵀ that follows.
 
     A step costs n_out · n_in² whatever the number of rows. Momentum starts anew whenever it points uphill. Arguments as
-    :func:`W_l1_step`, and ``gram`` as :func:`gamlp_admm.admm.blocks.W_exact`.
+    :func:`W_l1_step`, and ``gram`` is PᵀP ``[S, n_in, n_in]`` where P never changes.
 
     Source: Beck, Teboulle, SIAM J. Imaging Sciences 2009; restarts: O'Donoghue, Candès, Found. Comput. Math. 2015.
     """
-    if gram is None:
-        H = row_sum(torch.bmm(P.mT, P)).mul_(nu)
-    else:
-        V = gram.eigenvectors
-        H = torch.bmm(V * (nu * gram.eigenvalues)[:, None], V.mT)
+    H = (row_sum(torch.bmm(P.mT, P)) if gram is None else gram) * nu
     step = 1 / torch.linalg.eigvalsh(H)[:, -1].clamp(min=torch.finfo(H.dtype).tiny)[:, None, None]
     X = Y = W
     s = 1.0

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.blocks import RULES, Gram, Rule
+from gamlp_admm.admm.blocks import RULES, Rule
 from gamlp_admm.admm.engine import Phase, iterate
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.stacked import all_rows_here, products
+from gamlp_admm.admm.solving import FitPlan, plan, shared_equations
+from gamlp_admm.admm.stacked import RowSum, all_rows_here, products
 from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
 from gamlp_admm.algorithms.start import ridge_start
 from gamlp_admm.codecs.plan import Codecs
@@ -133,6 +134,19 @@ def check_positive(**numbers: float | None) -> None:
             raise InputError(f"{name} must be positive, not {value}")
 
 
+def changes(schedule: str | Schedule, iterations: int) -> int:
+    """Return how many values ρ and ν will have at most in so many iterations, as far as a schedule says."""
+    name, *numbers = schedule.split(":") if isinstance(schedule, str) else ["", "1"]
+    if name == "constant":
+        return 1
+    return 1 + iterations // int(numbers[0] if numbers else 10)
+
+
+def row_sum(team: Team) -> RowSum:
+    """Return the sum over the shards of the rows."""
+    return team.row_sum if team.num_shards > 1 else all_rows_here
+
+
 @dataclass(frozen=True, kw_only=True)
 class ADMM(Trainer):
     """What the ADMM trainers share.
@@ -140,7 +154,7 @@ class ADMM(Trainer):
     Attributes:
         rho: Penalty ρ > 0.
         mu: Weight μ ≥ 0 of the regulariser.
-        solver: How the quadratic blocks are solved: ``linesearch``, ``exact`` or ``backtracking``.
+        solver: How the quadratic blocks are solved: ``auto``, ``linesearch``, ``exact`` or ``backtracking``.
         tau: First step denominator that ``backtracking`` tries.
         schedule: How the penalties change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
@@ -148,7 +162,7 @@ class ADMM(Trainer):
 
     rho: float | None = None
     mu: float | None = None
-    solver: str = "linesearch"
+    solver: str = "auto"
     tau: float = 20.0
     schedule: str | Schedule = "constant"
 
@@ -222,23 +236,41 @@ class ADMM(Trainer):
     def start(self, stage: Stage) -> ADMMSession:
         """See :meth:`Algorithm.start`."""
         team, channel = stage.team, stage.team.channel()
-        gram = None
-        if self.solver == "exact" and stage.features is not None:
-            gram = Gram.of(stage.features.train[None], team.row_sum)
         problem = self.problem(
             y=stage.data.y[: stage.data.num_train],
             risk=stage.risk,
             network=stage.network,
             rule=Rule(self.solver, self.tau),
             weight=stage.data.weight,
-            gram=gram,
+            **self.first_layer(stage),
             num_rows=stage.num_train,
-            row_sum=team.row_sum if team.num_shards > 1 else all_rows_here,
+            row_sum=row_sum(team),
             codecs=self.codecs(),
             counts_weights=team.shard == 0,
         )
         state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
         return self.session(self, problem, state, channel)
+
+    def plan(self, stage: Stage) -> FitPlan | None:
+        """Return how the first layer's W is solved, where it is owned and the solving rule may have it solved."""
+        if stage.features is None or self.solver not in ("auto", "exact"):
+            return None
+        return plan(
+            stage.num_train,
+            stage.features.train.shape[1],
+            stage.shapes[0][0],
+            stage.iterations,
+            sharded=stage.team.num_shards > 1,
+            ratios=changes(self.schedule, stage.iterations),
+            must=self.solver == "exact",
+        )
+
+    def first_layer(self, stage: Stage) -> dict[str, Any]:
+        """Return what the first layer's W is solved with, as fields of the problem; nothing if it is not."""
+        chosen, features, team = self.plan(stage), stage.features, stage.team
+        if chosen is None or features is None or chosen.kind == "linesearch":
+            return {}
+        return {"normal": shared_equations(features, chosen, features.train, row_sum(team))}
 
     def _state(self, stage: Stage, channel: LocalChannel, codecs: Codecs) -> list[Block]:
         # A forward pass through the processes, each starting when the one before it has finished.

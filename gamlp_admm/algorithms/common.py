@@ -10,12 +10,33 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm import blocks, proximal
+from gamlp_admm.admm.blocks import Rule
+from gamlp_admm.admm.normal import gram_matrix
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.base import ADMM, LayerTerms
+from gamlp_admm.algorithms.base import ADMM, LayerTerms, row_sum
 from gamlp_admm.errors import unknown
+from gamlp_admm.training.session import Stage
 
 # --- the W-block: a least-squares fit of a target, plus a regulariser -----------------------------------------
+
+
+def rule_of(kind: str, block: Block, problem: Problem) -> Rule:
+    """Return how a block is solved: what was asked for, or what ``auto`` takes.
+
+    ``auto`` solves the first layer's W exactly where that was found to pay (:func:`gamlp_admm.admm.solving.plan`), and
+    steps elsewhere: exact hidden blocks let deep networks with small penalties come apart.
+
+    Args:
+        kind: ``p`` or ``W``.
+        block: The layers.
+        problem: What is minimised.
+    """
+    rule = problem.rule
+    if rule.name != "auto":
+        return rule
+    solved = kind == "W" and block.is_first and problem.normal is not None
+    return replace(rule, name="exact" if solved else "linesearch")
 
 
 def update_W(
@@ -31,18 +52,23 @@ def update_W(
         penalty: Weight of the fit.
         problem: Gives μ, the regulariser Ω and the solving rule.
     """
-    P, mu, row_sum = block.p, problem.mu, problem.row_sum
+    P, mu, total = block.p, problem.mu, problem.row_sum
+    rule = rule_of("W", block, problem)
+    if rule.name == "exact" and block.is_first and problem.normal is not None and problem.regularizer != "l1":
+        T = (target - block.b[:, None])[0]
+        W, M = problem.normal.update(W[0], M[0], T, mu / penalty)
+        return W[None], M[None]
     r = blocks.residual(M, block.b, target)
-    gram = problem.gram if block.is_first else None
     if problem.regularizer == "l1":
-        G = blocks.W_gradient(r, P, W, penalty, 0.0, row_sum)
-        if problem.rule.name == "exact":
-            return proximal.W_l1_exact(G, P, W, penalty, mu, gram, row_sum)
-        return proximal.W_l1_step(G, P, W, M, penalty, mu, row_sum)
-    G = blocks.W_gradient(r, P, decaying(block, W, problem), penalty, mu, row_sum)
-    if problem.rule.name == "exact":
-        return blocks.W_exact(G, P, W, penalty, mu, gram, row_sum)
-    return blocks.W_step(G, P, W, M, penalty, mu, problem.rule, row_sum)
+        G = blocks.W_gradient(r, P, W, penalty, 0.0, total)
+        if rule.name == "exact":
+            return proximal.W_l1_exact(G, P, W, penalty, mu, problem.gram if block.is_first else None, total)
+        return proximal.W_l1_step(G, P, W, M, penalty, mu, total)
+    decayed = decaying(block, W, problem)
+    if rule.name == "exact":
+        return blocks.W_exact(r, P, W, decayed, penalty, mu, total)
+    G = blocks.W_gradient(r, P, decayed, penalty, mu, total)
+    return blocks.W_step(G, P, W, M, penalty, mu, rule, total)
 
 
 def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
@@ -130,6 +156,15 @@ class Sweep(ADMM):
     def compressible(self) -> bool:
         """See :attr:`Algorithm.compressible`: ‖W‖₁ depends on the coordinates."""
         return self.regularizer == "l2"
+
+    def first_layer(self, stage: Stage) -> dict[str, Any]:
+        """See :meth:`ADMM.first_layer`; ℓ1 takes PᵀP."""
+        if self.regularizer == "l2":
+            return super().first_layer(stage)
+        if self.solver != "exact" or stage.features is None:
+            return {}
+        P = stage.features.train
+        return {"gram": row_sum(stage.team)(gram_matrix(P))[None].to(P.dtype)}
 
     def problem(self, **shared: Any) -> Problem:
         """See :meth:`ADMM.problem`."""

@@ -29,7 +29,7 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import check_positive
-from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, update_W
+from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import risk
 
@@ -46,11 +46,12 @@ def update_a(block: Block, problem: Problem) -> Block:
     if block.is_first:
         return block
     s, nu, (T, penalty) = block, problem.nu, fitted(block, problem)
+    rule = rule_of("p", block, problem)
     g = blocks.p_gradient(blocks.residual(s.M, s.b, T), s.W, s.p, s.below("q"), None, penalty, nu)
-    if problem.rule.name == "exact":
+    if rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, penalty, nu)
     else:
-        p, M = blocks.p_step(g, s.p, s.W, s.M, penalty, nu, problem.rule, problem.row_sum)
+        p, M = blocks.p_step(g, s.p, s.W, s.M, penalty, nu, rule, problem.row_sum)
     return replace(block, p=p, M=M)
 
 
@@ -162,7 +163,8 @@ class DlADMM(Sweep):
         nu: Penalty ν > 0 of ``z = W a + b`` and ``a = f(z)`` in the layers below.
         mu: Weight μ ≥ 0 of the regulariser.
         regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
-        solver: How the quadratic a and W blocks are solved: ``exact``, ``linesearch`` or ``backtracking``.
+        solver: How the quadratic a and W blocks are solved: ``exact``, ``linesearch``, ``backtracking`` or ``auto``
+            (:class:`gamlp_admm.PdADMM`).
         tau: First step denominator that ``backtracking`` tries.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).

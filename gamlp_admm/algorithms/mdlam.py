@@ -31,7 +31,7 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import products, squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import ADMMSession, check_positive
-from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, update_W
+from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.training.session import Stage
@@ -130,7 +130,7 @@ def update_weights(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock
         return problem.row_sum(blocks.fit_terms(M, s.b, s.z, rho)) + regularizer_terms(s, W, problem)
 
     extrapolated = None
-    if omega and s.W_before is not None and problem.rule.name != "exact":
+    if omega and s.W_before is not None and rule_of("W", s, problem).name != "exact":
         D = s.W - s.W_before
         extrapolated = torch.add(s.W, D, alpha=omega), torch.add(s.M, products(s.p, D), alpha=omega)
     W, M = monotone((s.W, s.M), extrapolated, step, value)
@@ -241,7 +241,8 @@ class MDLAM(Sweep):
         epsilon_decay: Factor of ε from one iteration to the next.
         epsilon_min: Smallest ε.
         nesterov: Whether steps of W and a start from extrapolated points.
-        solver: How W is solved: ``linesearch``, ``backtracking``, or ``exact``, which extrapolation does not touch.
+        solver: How W is solved: ``auto`` (:class:`gamlp_admm.PdADMM`), ``linesearch``, ``backtracking``, or ``exact``,
+            which extrapolation does not touch.
         tau: First step denominator that ``backtracking`` tries.
         schedule: How ρ changes: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``, ``stall:PATIENCE:FACTOR:LIMIT``, or a
             callable (:mod:`gamlp_admm.training.schedules`).

@@ -24,7 +24,7 @@ from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import ADMM, check_positive
-from gamlp_admm.algorithms.common import by_layer, regularizer_terms, update_W
+from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, update_W
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.activations import Activation
@@ -42,7 +42,7 @@ def update_p(block: Block, problem: Problem) -> Block:
     """Update the inputs p of all layers but the first."""
     if block.is_first:
         return block
-    s, nu, rho = block, problem.nu, problem.rho
+    s, nu, rho, rule = block, problem.nu, problem.rho, rule_of("p", block, problem)
     r = blocks.residual(s.M, s.b, s.z)
     g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho)
     if s.q is not None and (a := skipped(s, problem)) is not None:  # one more term, ν/2 ‖P − (Q − f(Z))‖²
@@ -51,10 +51,10 @@ def update_p(block: Block, problem: Problem) -> Block:
     if problem.codecs.on_grid("p"):
         boundaries = range(s.first - 1, s.first - 1 + s.num_layers)
         p, M = p_on_grid(g, s.p, s.W, s.M, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum)
-    elif problem.rule.name == "exact":
+    elif rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, nu, rho)
     else:
-        p, M = blocks.p_step(g, s.p, s.W, s.M, nu, rho, problem.rule, problem.row_sum)
+        p, M = blocks.p_step(g, s.p, s.W, s.M, nu, rho, rule, problem.row_sum)
     return replace(block, p=p, M=M)
 
 
@@ -167,7 +167,8 @@ class PdADMM(ADMM):
         scale: ``unit``: features are centred and measured in units of their own, so that the penalties mean the same
             whatever their scale and number (:mod:`gamlp_admm.training.coordinates`); ``none``: they are taken as they
             are.
-        solver: How the quadratic p and W blocks are solved: ``linesearch``, ``backtracking`` or ``exact``.
+        solver: How the quadratic p and W blocks are solved: ``auto`` for ``exact`` in the first layer where that pays
+            and ``linesearch`` elsewhere; ``linesearch``, ``backtracking`` or ``exact`` for all of them.
         tau: First step denominator that ``backtracking`` tries.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).

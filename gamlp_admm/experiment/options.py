@@ -219,9 +219,9 @@ class Options:
         recipe=TUNED,
     )
     solver: str | None = setting(
-        "How the quadratic blocks are solved: linesearch, exact or backtracking.",
+        "How the quadratic blocks are solved: auto, linesearch, exact or backtracking.",
         ADMM,
-        "linesearch; dladmm: exact",
+        "auto: the first layer exactly where that pays; dladmm: exact",
         names="admm.blocks:RULES",
         recipe=TUNED,
     )

@@ -151,6 +151,7 @@ class Loop:
             network=self.model.network,
             num_train=self.num_train,
             team=self.team,
+            iterations=self.options.iterations,
         )
         self.session = self.trainer.start(stage)
 

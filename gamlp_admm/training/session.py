@@ -31,6 +31,7 @@ class Stage:
         network: The network, but for its weights.
         num_train: Training rows over all shards.
         team: The processes, and the layers of each.
+        iterations: Iterations of the stage, by which an algorithm tells what will pay.
     """
 
     data: NodeData
@@ -41,6 +42,7 @@ class Stage:
     network: Network
     num_train: int
     team: Team
+    iterations: int = 200
 
 
 @dataclass(frozen=True)

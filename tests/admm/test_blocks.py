@@ -18,10 +18,12 @@ from problems import (
     random_state,
     to_blocks,
 )
+from spectra import gap
+from spectra import rows as spectral_rows
 from torch import Tensor
 
 from gamlp_admm.admm import blocks, stacked
-from gamlp_admm.admm.blocks import RULES, Gram, Rule
+from gamlp_admm.admm.blocks import RULES, Rule
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
 from gamlp_admm.nn.activations import ACTIVATIONS
@@ -161,18 +163,16 @@ def test_exact_p_is_the_minimiser(rho: float) -> None:
         assert gradient(put(s, "P", l, P[i]), problem, "P", l).abs().max() < 1e-9
 
 
-def exact_W(form: str, block: Block, problem: Problem) -> tuple[Tensor, Tensor]:
-    nu, mu = problem.nu, problem.mu
-    gram = Gram.of(block.p) if form == "gram" else None
-    return blocks.W_exact(W_grad(block, problem), block.p, block.W, nu, mu, gram)
+def exact_W(block: Block, problem: Problem) -> tuple[Tensor, Tensor]:
+    r = blocks.residual(block.M, block.b, block.z)
+    return blocks.W_exact(r, block.p, block.W, block.W, problem.nu, problem.mu)
 
 
 @pytest.mark.parametrize("rows", [3, 9])
 @pytest.mark.parametrize("mu", [1e-3, 0.5, 100.0])
-@pytest.mark.parametrize("form", ["cholesky", "gram"])
-def test_exact_W_is_the_minimiser(form: str, mu: float, rows: int) -> None:
+def test_exact_W_is_the_minimiser(mu: float, rows: int) -> None:
     s, problem, block = setup(5, rows, nu=0.3, mu=mu)
-    W, M = exact_W(form, block, problem)
+    W, M = exact_W(block, problem)
     assert close(M, block.p @ W.mT)
     for i, l in enumerate(STACK):
         H = s.P[l].T @ s.P[l] + mu / problem.nu * torch.eye(WIDTH, dtype=F64)
@@ -195,25 +195,51 @@ def degenerate(kind: str, P: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("rows", [3, 9])
 @pytest.mark.parametrize("kind", ["equal columns", "zero column", "equal rows", "zero"])
-@pytest.mark.parametrize("form", ["cholesky", "gram"])
-def test_exact_W_of_a_singular_matrix_without_decay(form: str, kind: str, rows: int) -> None:
+def test_exact_W_of_a_singular_matrix_without_decay(kind: str, rows: int) -> None:
     s, problem, block = setup(6, rows, nu=0.3, mu=0.0)
     P = degenerate(kind, block.p)
     block = replace(block, p=P, M=P @ block.W.mT)
-    W, _ = exact_W(form, block, problem)
+    W, _ = exact_W(block, problem)
     assert torch.isfinite(W).all()
     for i, l in enumerate(STACK):
         new = put(put(s, "P", l, P[i]), "W", l, W[i])
         assert gradient(new, problem, "W", l).abs().max() < 1e-8
 
 
-def test_gram_serves_every_shift_in_float32() -> None:
-    P = randn(1, 20, 6, seed=1)
-    G = randn(1, 4, 6, seed=2)
-    gram = Gram.of(P.float())
-    for c in (1e-2, 1.0, 1e4):
-        wanted = torch.linalg.solve(P.mT @ P + c * torch.eye(6, dtype=F64), G.mT).mT
-        assert close(gram.solve(G.float(), c).double(), wanted, 1e-5)
+@pytest.mark.parametrize("c", [0.0, 1e-3, 0.1, 10.0, 1e4])
+@pytest.mark.parametrize("shape", ["tall", "wide", "square"])
+def test_exact_W_in_single_precision(shape: str, c: float) -> None:
+    # Inputs that are far from centred, as what comes out of ReLUs: one eigenvalue is most of the trace.
+    P = (spectral_rows(shape, 5) + 5).float()
+    T, W, nu = randn(len(P), 3, seed=5).float(), randn(3, P.shape[1], seed=6).float(), 0.01
+    r = (P @ W.T - T)[None]
+    new, M = blocks.W_exact(r, P[None], W[None], W[None], nu, c * nu)
+    assert new.dtype == M.dtype == torch.float32
+    assert gap(P, new[0], T, c) < 1e-5
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
+def test_exact_p_in_single_precision(scale: float) -> None:
+    # argmin_P ν/2 ‖Z − P Wᵀ‖² + ρ/2 ‖P − Q‖² is a fit of Zᵀ − W Qᵀ by (P − Q)ᵀ, with W as rows.
+    W, nu, rho = (scale * spectral_rows("wide", 4) / 30).float(), 0.3, 0.01
+    Z, Q = randn(9, 20, seed=1).float(), randn(9, 60, seed=2).float()
+    P = torch.zeros(9, 60)
+    g = blocks.p_gradient((P @ W.T - Z)[None], W[None], P[None], (Q,), None, nu, rho)
+    new, _ = blocks.p_exact(g, P[None], W[None], nu, rho)
+    assert new.dtype == torch.float32
+    assert gap(W, new[0] - Q, Z.T - W @ Q.T, rho / nu) < 1e-5
+
+
+def test_a_layer_that_needs_double_precision_changes_no_bit_of_the_others() -> None:
+    P, W, r = (randn(3, 16, 16, seed=s).float() for s in (1, 2, 3))
+    P[1], W[1] = 1e4 * P[1], 1e4 * W[1]
+    g = randn(3, 16, 16, seed=4).float()
+    for update in (
+        lambda s: blocks.W_exact(r[s], P[s], W[s], W[s], 0.3, 0.1),
+        lambda s: blocks.p_exact(g[s], P[s], W[s], 0.3, 0.1),
+    ):
+        together, alone = update(slice(0, 3)), [update(slice(s, s + 1)) for s in range(3)]
+        assert all(torch.equal(t[s], alone[s][i][0]) for i, t in enumerate(together) for s in range(3))
 
 
 # --- b, z, q, u ---------------------------------------------------------------------------------------------
@@ -263,7 +289,7 @@ def test_hidden_z_minimises_its_three_terms(name: str) -> None:
 # --- M, purity, shards --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", RULES[1:])
 def test_products_stay_up_to_date(name: str) -> None:
     _, problem, block = setup(11)
     rule = Rule(name, 0.01)
@@ -276,7 +302,7 @@ def test_products_stay_up_to_date(name: str) -> None:
         block = replace(block, p=P, M=M)
         G = W_grad(block, problem)
         if name == "exact":
-            W, M = blocks.W_exact(G, block.p, block.W, problem.nu, problem.mu)
+            W, M = exact_W(block, problem)
         else:
             W, M = blocks.W_step(G, block.p, block.W, block.M, problem.nu, problem.mu, rule)
         block = replace(block, W=W, M=M)
@@ -291,15 +317,13 @@ def test_no_argument_is_modified() -> None:
     assert b.u is not None
     kept = {name: t.clone() for name, t in b.tensors().items()}
     r, g, G, up = blocks.residual(b.M, b.b, b.z), p_grad(b, problem), W_grad(b, problem), b.above("p")
-    gram = Gram.of(b.p)
-    extra = [r, g, G, *up, gram.eigenvalues, gram.eigenvectors]
+    extra = [r, g, G, *up]
     copies = [t.clone() for t in extra]
     blocks.p_step(g, b.p, b.W, b.M, nu, rho, rule)
     blocks.p_exact(g, b.p, b.W, nu, rho)
     blocks.p_gradient(r, b.W, b.p, b.below("q"), b.below("u"), nu, rho)
     blocks.W_step(G, b.p, b.W, b.M, nu, mu, rule)
-    blocks.W_exact(G, b.p, b.W, nu, mu)
-    blocks.W_exact(G, b.p, b.W, nu, mu, gram)
+    blocks.W_exact(r, b.p, b.W, b.W, nu, mu)
     blocks.b_update(b.M, b.z, N)
     blocks.z_hidden(b.M, b.b, b.z, b.q, f)
     blocks.q_update(up, b.z, b.u, f, nu, rho)
@@ -310,7 +334,7 @@ def test_no_argument_is_modified() -> None:
     assert all(torch.equal(t, copy) for t, copy in zip(extra, copies, strict=True))
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", RULES[1:])
 def test_shards_of_rows_give_the_updates_of_all_rows(name: str) -> None:
     _, problem, block = setup(13)
     nu, rho, mu, rule = problem.nu, problem.rho, problem.mu, Rule(name, 0.01)
@@ -322,7 +346,7 @@ def test_shards_of_rows_give_the_updates_of_all_rows(name: str) -> None:
         G = blocks.W_gradient(r, p, block.W, nu, mu, row_sum)
         b = blocks.b_update(M, z, N, row_sum)
         if name == "exact":
-            return G, b, *blocks.W_exact(G, p, block.W, nu, mu, None, row_sum)
+            return G, b, *blocks.W_exact(r, p, block.W, block.W, nu, mu, row_sum)
         steps = blocks.W_step(G, p, block.W, M, nu, mu, rule, row_sum)
         return G, b, *steps, *blocks.p_step(g, p, block.W, M, nu, rho, rule, row_sum)
 

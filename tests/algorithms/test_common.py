@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from problems import F64, blobs, iterated, lagrangian, make_problem, one_hot, ra
 from torch import Tensor
 
 from gamlp_admm import GAMLP, PdADMMG
-from gamlp_admm.admm.blocks import Rule
+from gamlp_admm.admm import normal
+from gamlp_admm.admm.blocks import RULES, Rule
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms import pdadmm
-from gamlp_admm.algorithms.common import regularizer_terms, update_W
+from gamlp_admm.algorithms.base import changes
+from gamlp_admm.algorithms.common import regularizer_terms, rule_of, update_W
 from gamlp_admm.errors import InputError
 
 # --- the W-block is a ridge regression ------------------------------------------------------------------------
@@ -54,6 +57,76 @@ def test_a_layer_that_has_nothing_to_do_shrinks_its_input_unless_it_decays_to_th
     assert torch.linalg.svdvals(W) == pytest.approx((s**2 / (s**2 + 100)).tolist())
     assert torch.linalg.norm(P @ W.T) < 0.3 * torch.linalg.norm(P)
     assert torch.allclose(fitted_weights(P, P, 100.0, 1e-4, "identity"), torch.eye(5, dtype=F64), atol=1e-9)
+
+
+# --- how blocks are solved ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_auto_solves_the_first_weights_alone(solved: bool) -> None:
+    x, weights, problem = random_problem([4, 5, 5, 3], 8, rule="auto")
+    problem = problem if solved else replace(problem, normal=None)
+    state = start(pdadmm, x, weights, problem)
+    names = {(l, kind): rule_of(kind, block, problem).name for l, block in enumerate(state) for kind in ("p", "W")}
+    assert {at for at, name in names.items() if name == "exact"} == ({(0, "W")} if solved else set())
+    assert set(names.values()) <= {"exact", "linesearch"}
+    for name in RULES[1:]:  # others are what they are called
+        assert rule_of("p", state[0], replace(problem, rule=Rule(name))).name == name
+
+
+def test_the_first_weights_are_the_minimiser_whatever_they_were() -> None:
+    x, weights, problem = random_problem([4, 5, 5, 3], 8, rule="auto")
+    block = start(pdadmm, x, weights, problem)[0]
+    found = []
+    for W in (block.W, block.W + 3):
+        new, M = update_W(block, W, block.p @ W.mT, block.z, 0.3, problem)
+        assert torch.allclose(M, block.p @ new.mT, atol=1e-12)
+        found.append(new[0])
+    ridge = problem.mu / 0.3 * torch.eye(4, dtype=F64)
+    expected = torch.linalg.solve(x.T @ x + ridge, x.T @ (block.z[0] - block.b[0])).T
+    assert all(torch.allclose(W, expected, atol=1e-10) for W in found)
+
+
+def stage_of(rows: int, columns: int, hidden: int, iterations: int = 200) -> Any:
+    # What a plan looks at.
+    features = SimpleNamespace(train=torch.empty(1).expand(rows, columns))
+    team = SimpleNamespace(num_shards=1)
+    return SimpleNamespace(
+        features=features, num_train=rows, shapes=[(hidden, columns)], team=team, iterations=iterations
+    )
+
+
+def test_what_trainers_plan() -> None:
+    stage, brief = stage_of(4590, 2980, 64), stage_of(4590, 2980, 4, 2)
+    chosen = PdADMMG().plan(stage)
+    assert chosen is not None
+    assert chosen.kind == "primal"
+    for name in ("linesearch", "backtracking"):
+        assert PdADMMG(solver=name).plan(stage) is None
+    short, forced = PdADMMG().plan(brief), PdADMMG(solver="exact").plan(brief)
+    assert short is not None
+    assert forced is not None
+    assert short.kind == "linesearch"
+    assert forced.kind != "linesearch"
+    changing = PdADMMG(schedule="every:1:1.1").plan(stage)  # a factor an iteration
+    assert changing is not None
+    assert changing.kind == "iterative"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "count"),
+    [("constant", 1), ("every:20:2", 11), ("every", 21), ("stall:50", 5), (lambda records, elapsed: 1.0, 201)],
+)
+def test_how_often_penalties_change(schedule: Any, count: int) -> None:
+    assert changes(schedule, 200) == count
+
+
+def test_stages_of_growth_share_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float] = []
+    plain = normal.cholesky
+    monkeypatch.setattr(normal, "cholesky", lambda H, c, scale: made.append(c) or plain(H, c, scale))
+    PdADMMG().fit(GAMLP(8, 6, 3, 5, init="kaiming").double(), blobs(), 3, seed=0, grow=(2, 3, 5))
+    assert len(made) == 1
 
 
 # --- decay to the identity ------------------------------------------------------------------------------------

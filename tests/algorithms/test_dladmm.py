@@ -86,7 +86,7 @@ UPDATES: dict[str, Any] = {
 
 def random_weighted(seed: int, **options: Any) -> Problem:
     _, _, problem = random_problem(WIDTHS, N, seed, rho=0.7, nu=0.3, mu=0.2, **options)
-    return replace(problem, gram=None)
+    return replace(problem, normal=None)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
@@ -132,7 +132,7 @@ def test_last_z_is_a_stationary_point(loss: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("regularizer", ["l1", "l2"])
 def test_no_update_raises_the_lagrangian(regularizer: str, rule: str) -> None:
-    problem = replace(random_weighted(1, rule=rule, tau=0.1), gram=None, regularizer=regularizer)
+    problem = replace(random_weighted(1, rule=rule, tau=0.1), normal=None, regularizer=regularizer)
     state = somewhere(problem, seed=5)
     before = naive(state, problem)
     for l in (2, 1, 0):

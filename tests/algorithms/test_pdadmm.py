@@ -107,7 +107,7 @@ def test_iteration_from_any_state(rule: str) -> None:
     widths = WIDTHS[5]
     _, _, problem = random_problem(widths, 9, rule=rule)
     plain = random_state(widths, 9, seed=3)
-    problem = replace(problem, gram=None)
+    problem = replace(problem, normal=None)
     state = to_blocks(plain, [range(1), range(1, 4), range(4, 5)])
     after, wanted = from_blocks(run(state, problem, 1)), reference_iteration(plain, problem)
     for field in FIELDS:

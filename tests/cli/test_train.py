@@ -62,7 +62,7 @@ def test_json_has_the_keys_of_the_contract(gamlp):
     }
     assert report["best"].keys() == {"iteration", "val_accuracy", "test_accuracy"}
     assert report["last"].keys() == {"iteration", "train_accuracy", "val_accuracy", "test_accuracy"}
-    assert report["seconds"].keys() == {"augment", "train", "total"}
+    assert report["seconds"].keys() == {"augment", "choose", "train", "total"}
     assert report["bytes_sent_total"] == report["history"][-1]["bytes_sent"] > 0
 
 
