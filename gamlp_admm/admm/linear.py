@@ -118,7 +118,7 @@ class RidgePath:
         H = row_sum(gram(A, self.wide)) if H is None else H
         self.AtB = row_sum(A.T @ rows.B)
         self.factor: tuple[float, Tensor] | None = None
-        self.H, self.eigen = H, None
+        self.H, self.eigen, self.squares = H, None, None
         if len(H) <= EIGEN:
             values, Q = torch.linalg.eigh(H.double())
             right = Q.T @ (rows.B if self.wide else self.AtB).double()
@@ -144,6 +144,11 @@ class RidgePath:
         W = (A.T @ X if self.wide else X).T
         return W, self.rows.target - W @ self.rows.center
 
+    @property
+    def leverage_is_sharp(self) -> bool:
+        """Whether 1 − h, what :meth:`left_out` divides by, is known to a few per cent however near h is to 1."""
+        return self.eigen is not None or self.wide
+
     def leverage(self, c: float) -> Tensor:
         """Return h of each row, ``[N]``; where the Gram matrix was factored, from :data:`PROBES` random projections.
 
@@ -152,8 +157,9 @@ class RidgePath:
         A = self.rows.A
         if self.eigen is not None:
             values, Q, _ = self.eigen
-            U = Q if self.wide else A @ Q.to(A)
-            h = U.square() @ (values / (values + c) if self.wide else 1 / (values + c)).to(U)
+            if self.squares is None:
+                self.squares = (Q.to(A) if self.wide else A @ Q.to(A)).square_()
+            h = self.squares @ (values / (values + c) if self.wide else 1 / (values + c)).to(A)
         else:
             L = self._factor(c)
             probes = torch.randn(len(L), PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -67,6 +67,7 @@ class View:
         val: Scores of the validation rows, ``[N_val, C]``.
         score: Validation score.
         c: The ridge.
+        rank: Score of training rows as if left out and of validation rows together, by which views are chosen.
         sketched: Whether it was not solved but sketched.
     """
 
@@ -79,6 +80,7 @@ class View:
     val: Tensor
     score: float
     c: float
+    rank: float
     sketched: bool = False
 
 
@@ -117,6 +119,21 @@ class StartRows:
             return self.risk.score(row_sum(self.risk.score_sums(val, self.y_val)))
         hits, weight = row_sum(self.risk.weighted_sums(val, self.y_val, by_class))
         return float(hits / weight)
+
+    def score_of_all(self, val: Tensor, honest: Tensor) -> float:
+        """Return how good scores of training rows as if left out, and of validation rows, are together."""
+        row_sum, by_class = self.team.row_sum, self.data.val_weight
+        if by_class is None or self.weight is None:
+            sums = self.risk.score_sums(honest, self.y)
+            return self.risk.score(row_sum(sums + self.risk.score_sums(val, self.y_val) if len(val) else sums))
+        sums = self.risk.weighted_sums(honest, self.y, self.weight)
+        hits, weight = row_sum(sums + self.risk.weighted_sums(val, self.y_val, by_class))
+        return float(hits / weight)
+
+    def error(self, score: float) -> float:
+        """Return the standard error of a share of validation rows."""
+        share = min(max(score, 0.0), 1.0)
+        return float((share * (1 - share) / max(self.num_val, 1)) ** 0.5)
 
 
 # --- views -----------------------------------------------------------------------------------------------------
@@ -165,21 +182,22 @@ def _ridge(rows: StartRows, centred: Centred, low: int, high: int, T: Tensor, H:
         if k not in tried:
             W, b = path.solve(GRID[k])
             fitted = torch.addmm(b, rows.x[:, low:high], W.T)
-            honest = fitted if rows.num_val else path.left_out(GRID[k], fitted, T)
+            known = path.leverage_is_sharp or not rows.num_val
+            honest = path.left_out(GRID[k], fitted, T) if known else fitted
             val = torch.addmm(b, rows.x_val[:, low:high], W.T)
             finite = bool(torch.isfinite(W).all())
-            score = rows.score(val, honest) if finite else -torch.inf
-            tried[k] = View(low, high, W, b, fitted, honest, val, score, GRID[k])
-        return tried[k].score
+            rank = rows.score_of_all(val, honest) if known else rows.score(val, honest)
+            rank = rank if finite else -torch.inf
+            tried[k] = View(low, high, W, b, fitted, honest, val, rows.score(val, honest), GRID[k], rank)
+        return tried[k].rank
 
     if path.eigen is not None:
         for k in range(len(GRID)):
             at(k)
     else:
         _climb(at, begin)
-    best = max(tried.values(), key=lambda view: (view.score, view.c))
-    if rows.num_val:
-        best.honest = path.left_out(best.c, best.fitted, T)
+    best = max(tried.values(), key=lambda view: (view.rank, view.c))
+    best.honest = path.left_out(best.c, best.fitted, T)
     return best
 
 
@@ -212,7 +230,9 @@ def _sketched(rows: StartRows, T: Tensor) -> View:
         own, z = b - W @ center, A.times(W.T)
         fitted = (z if root is None else z / root) + b
         val = torch.addmm(own, rows.x_val, W.T)
-        view = View(0, W.shape[1], W, own, fitted, fitted, val, rows.score(val, fitted), decay / H, sketched=True)
+        view = View(
+            0, W.shape[1], W, own, fitted, fitted, val, score := rows.score(val, fitted), decay / H, score, True
+        )
         if best is not None and view.score <= best.score:
             break
         best = view
@@ -378,8 +398,10 @@ class LastLayers:
 
     @property
     def best(self) -> Considered:
-        """The best so far, the simplest of equals."""
-        return max(self.considered, key=lambda choice: choice.score)
+        """The best so far; the linear model unless another is better by a quarter of a standard error."""
+        best, first = max(self.considered, key=lambda choice: choice.score), self.considered[0]
+        linear = first.about["last"] == "linear"
+        return first if linear and best.score <= first.score + self.rows.error(first.score) / 4 else best
 
     def _consider(self, W: Tensor, b: Tensor, about: dict[str, Any]) -> None:
         val, honest = (torch.addmm(b, self.inputs[name], W.T) for name in ("val", "honest"))
@@ -443,7 +465,7 @@ def ridge_start(
     """
     rows = StartRows(data, risk, num_train, team)
     made = views(rows)
-    best = max(made, key=lambda view: view.score)
+    best = max(made, key=lambda view: view.rank)
     about: dict[str, Any] = {
         "views": [{"columns": [v.low, v.high], "c": v.c, "score": v.score} for v in made],
         "linear": best.score,
