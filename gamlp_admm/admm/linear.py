@@ -299,8 +299,8 @@ class ThinRows:
 class Sketch:
     r"""A majoriser of AᵀA from few of its directions, for rows whose Gram matrix would take too long.
 
-    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); the rest is bounded by twice
-    the least of them. A step against :math:`H (U \operatorname{diag}(λ) U^T + τ (I - U U^T)) + c I` costs no more
+    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); the largest value of the rest
+    is estimated by its powers. A step against :math:`H (U \operatorname{diag}(λ) U^T + τ (I - U U^T)) + c I` costs no more
     than a product with U.
 
     Source: Frangella, Tropp, Udell, SIAM J. Matrix Analysis and Applications 2023.
@@ -322,7 +322,12 @@ class Sketch:
         core = torch.linalg.cholesky_ex(test.double().T @ range_).L
         U, S, _ = torch.linalg.svd(torch.linalg.solve_triangular(core, range_.T, upper=False).T, full_matrices=False)
         self.U, self.values = U.to(like), (S.square() - shift).clamp(min=0).to(like)
-        self.rest = 2 * self.values[-1]
+        # What the directions leave of AᵀA is found by its powers.
+        V = test[:, :8]
+        for _ in range(3):
+            V = torch.linalg.qr(V).Q
+            V = row_sum(A.transposed(A.times(V))) - self.U @ (self.values[:, None] * (self.U.T @ V))
+        self.rest = torch.maximum(1.2 * torch.linalg.matrix_norm(V, 2), self.values[-1])
 
     def step(self, gradient: Tensor, H: float, c: float) -> Tensor:
         """Return the gradient ``[C, n]`` times the inverse of the majoriser."""

@@ -203,6 +203,7 @@ def _ridge(rows: StartRows, centred: Centred, low: int, high: int, T: Tensor, H:
 
 def _climb(at: Any, k: int) -> None:
     # Looks at neighbours on the grid for as long as they are better.
+    at(k)
     step = 1 if k + 1 < len(GRID) and at(k + 1) >= at(k) else -1
     while 0 <= k + step < len(GRID) and at(k + step) >= at(k):
         k += step

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gamlp_admm.experiment import features
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn.gamlp import GAMLP
 
@@ -79,18 +80,19 @@ def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
     changes: dict[str, Any] = {"hidden": width(int(data.train_mask.sum()), num_classes), "auto": "none"}
     if not bool(data.val_mask.any()):  # nothing to choose by
         return ChosenFeatures(changes, used.transform(num_classes)(data), [])
-    about: list[dict[str, Any]] = []
-    taken: FeatureCandidate | None = None
-    for make in (_propagated, _labels, _unit_rows, _columns):
-        tried = make(used.changed(taken.changes) if taken else used, data)
-        if tried is None:
+    first = _propagated(data)
+    propagated = features.propagation(used.changed(first), used.torch_dtype)(data)
+    taken = _candidate(used, first, propagated, num_classes, changes["hidden"])
+    about = [{"options": dict(first), "score": taken.score, "taken": True}]
+    for make in (_labels, _unit_rows, _columns):
+        more = make(used.changed(taken.changes), data)
+        if more is None:
             continue
-        tried = {**(taken.changes if taken else {}), **tried}
-        candidate = _candidate(used, tried, data, num_classes, changes["hidden"])
-        better = taken is None or candidate.score > taken.score + _standard_error(taken.score, data)
-        about.append({"options": dict(tried), "score": candidate.score, "taken": better})
-        taken = candidate if better or taken is None else taken
-    assert taken is not None
+        tried = {**taken.changes, **more}
+        candidate = _candidate(used, tried, propagated, num_classes, changes["hidden"])
+        better = candidate.score > taken.score + _standard_error(taken.score, data)
+        about.append({"options": dict(more), "score": candidate.score, "taken": better})
+        taken = candidate if better else taken
     return ChosenFeatures({**changes, **taken.changes}, taken.data, about)
 
 
@@ -99,9 +101,11 @@ def _standard_error(score: float, data: Any) -> float:
     return math.sqrt(share * (1 - share) / max(int(data.val_mask.sum()), 1))
 
 
-def _candidate(used: Resolved, tried: Mapping[str, Any], data: Any, num_classes: int, hidden: int) -> FeatureCandidate:
+def _candidate(
+    used: Resolved, tried: Mapping[str, Any], propagated: Any, num_classes: int, hidden: int
+) -> FeatureCandidate:
     changed = used.changed(tried)
-    made = changed.transform(num_classes)(data)
+    made = features.with_labels(features.scaling(changed), changed, num_classes)(propagated)
     model = GAMLP(made.num_features, hidden, num_classes, 2, activation=used.activation, init="ridge")
     opening = changed.trainer.foresee(model.to(used.torch_dtype), made, used.seed)
     assert opening is not None
@@ -111,7 +115,7 @@ def _candidate(used: Resolved, tried: Mapping[str, Any], data: Any, num_classes:
 # From the options taken so far and the data to those of a candidate; None where it makes no sense.
 
 
-def _propagated(used: Resolved, data: Any) -> Mapping[str, Any] | None:
+def _propagated(data: Any) -> Mapping[str, Any]:
     if not data.edge_index.numel():
         return {"operator": "none", "hops": None}
     F = data.x.shape[1]

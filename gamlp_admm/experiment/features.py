@@ -85,15 +85,21 @@ def transform(used: Options, dtype: torch.dtype) -> Transform:
         used: Options, resolved.
         dtype: Type of the features.
     """
-    propagated = _propagated(used, dtype)
-    if not used.component_power and not used.unit_rows:
-        return propagated
-    kept = {} if used.components is None else {"components": used.components}
-    composed: Transform = Compose([propagated, ScaleComponents(used.component_power, unit_rows=used.unit_rows, **kept)])
+    first, then = propagation(used, dtype), scaling(used)
+    composed: Transform = first if then is None else Compose([first, then])
     return composed
 
 
-def _propagated(used: Options, dtype: torch.dtype) -> AugmentFeatures | CombineFeatures:
+def scaling(used: Options) -> Transform | None:
+    """Return what is done to propagated features before labels are added; ``None`` where nothing is."""
+    if not used.component_power and not used.unit_rows:
+        return None
+    kept = {} if used.components is None else {"components": used.components}
+    return ScaleComponents(used.component_power, unit_rows=used.unit_rows, **kept)
+
+
+def propagation(used: Options, dtype: torch.dtype) -> AugmentFeatures | CombineFeatures:
+    """Return the transform that propagates features; arguments as :func:`transform`."""
     if "/" in used.operator:
         return CombineFeatures.parse(used.operator, dtype)
     normalize = bool(used.normalize_features)
@@ -103,15 +109,19 @@ def _propagated(used: Options, dtype: torch.dtype) -> AugmentFeatures | CombineF
     return AugmentFeatures(operator=used.operator, normalize_features=normalize, dtype=dtype, **options)
 
 
-def with_labels(features: Transform, used: Options, num_classes: int | None) -> Transform:
+def _unchanged(data: Any) -> Any:
+    return data
+
+
+def with_labels(features: Transform | None, used: Options, num_classes: int | None) -> Transform:
     """Return a transform that appends training labels to features, where options ask for it.
 
     Args:
-        features: The transform that makes the features.
+        features: The transform that makes the features; ``None`` where they are there.
         used: Options, resolved.
         num_classes: Classes of the data set; ``None`` for those that training nodes have.
     """
-    operator = used.label_operator
+    operator, features = used.label_operator, features or _unchanged
     if operator == "none":
         return features
     parameter = OPERATORS[operator].parameter

@@ -1,0 +1,158 @@
+"""Linear models in closed form: ridge paths, what rows score when left out, majorised risks, sketches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from problems import F64, labels, rand, randn
+from torch import Tensor
+
+from gamlp_admm.admm import linear
+from gamlp_admm.admm.linear import Centred, LastLayer, RidgePath, Sketch, ThinRows, extrapolated, gram
+from gamlp_admm.nn.losses import RISKS, risk
+
+SHAPES = [(30, 7), (7, 30), (12, 12)]
+
+
+def path(X: Tensor, T: Tensor, weight: Tensor | None = None) -> RidgePath:
+    return RidgePath(Centred.of(X, T, weight))
+
+
+def objective(X: Tensor, T: Tensor, weight: Tensor, c: float, W: Tensor, b: Tensor) -> Tensor:
+    return (weight * (X @ W.T + b - T).square().sum(1)).sum() + c * W.square().sum()
+
+
+@pytest.fixture(params=["decomposed", "factored"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "factored":
+        monkeypatch.setattr(linear, "EIGEN", 0)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("c", [1e-3, 0.3, 20.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ridge_regressions_are_stationary(shape: tuple[int, int], c: float, weighted: bool, way: str) -> None:
+    X, T = randn(*shape), randn(shape[0], 3, seed=1)
+    weight = rand(shape[0], seed=2) + 0.1 if weighted else torch.ones(shape[0], dtype=F64)
+    W, b = (t.requires_grad_() for t in path(X, T, weight if weighted else None).solve(c))
+    for gradient in torch.autograd.grad(objective(X, T, weight, c, W, b), (W, b)):
+        assert gradient.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_row_left_out_scores_what_the_others_predict(shape: tuple[int, int], weighted: bool) -> None:
+    X, T, c = randn(*shape), randn(shape[0], 2, seed=1), 0.7 if shape[0] > shape[1] else 30.0
+    weight = rand(shape[0], seed=2) + 0.1 if weighted else torch.ones(shape[0], dtype=F64)
+    whole = path(X, T, weight)
+    W, b = whole.solve(c)
+    assert (whole.leverage(c) < 0.95).all()  # beyond which it is held
+    honest = whole.left_out(c, X @ W.T + b, T)
+    for i in (0, 3, shape[0] - 1):
+        others = torch.arange(shape[0]) != i
+        V, a = path(X[others], T[others], weight[others]).solve(c)
+        assert torch.allclose(honest[i], V @ X[i] + a, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(300, 40), (40, 300)])
+def test_projected_leverages_are_near_the_exact_ones(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    X, T = randn(*shape), randn(shape[0], 2, seed=1)
+    exact = path(X, T).leverage(50.0)
+    monkeypatch.setattr(linear, "EIGEN", 0)
+    guess = path(X, T).leverage(50.0)
+    near = exact if shape[0] > shape[1] else 1 - exact  # what the projections are of
+    assert ((guess - exact).abs() / near).mean() < 0.12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("wide", [False, True])
+def test_gram_matrices_below_the_diagonal(dtype: torch.dtype, wide: bool) -> None:
+    A = randn(9, 6, dtype=dtype)
+    assert torch.allclose(gram(A, wide).tril(), (A @ A.T if wide else A.T @ A).tril(), atol=1e-5)
+
+
+def test_shards_solve_what_the_whole_does() -> None:
+    X, T, weight = randn(20, 5), randn(20, 2, seed=1), rand(20, seed=2) + 0.1
+    W, b = path(X, T, weight).solve(0.4)
+    total, parts = weight.sum(), (slice(0, 12), slice(12, 20))
+    # Centred by the means of all rows, as row sums give them, Gram matrices of shards add up.
+    center, target = weight @ X / total, weight @ T / total
+    roots = [weight[p].sqrt()[:, None] for p in parts]
+    rows = [
+        Centred((X[p] - center) * root, (T[p] - target) * root, center, target, root, weight[p] / total)
+        for p, root in zip(parts, roots, strict=True)
+    ]
+    H = sum((gram(part.A, False) for part in rows), torch.zeros(5, 5, dtype=F64))
+    AtB = sum((part.A.T @ part.B for part in rows), torch.zeros(5, 2, dtype=F64))
+    for part in rows:
+        sums = iter([AtB])
+        shard = RidgePath(part, H, lambda own, sums=sums: next(sums), divided=True)
+        V, a = shard.solve(0.4)
+        assert torch.allclose(V, W)
+        assert torch.allclose(a, b)
+
+
+@pytest.mark.parametrize("loss", RISKS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_majorised_risks_reach_their_minimum(loss: str, weighted: bool) -> None:
+    X, the_risk = randn(40, 5), risk(loss)
+    y = the_risk.target(labels(40, 3, seed=1), 3, F64)
+    weight = rand(40, seed=2) + 0.1 if weighted else None
+    layer = LastLayer(X, y, the_risk, weight, lambda x: x, 40)
+    c, L = 0.3, layer.factor(0.3)
+    values = []
+
+    def value(W: Tensor, b: Tensor) -> Tensor:
+        fit = the_risk.value(layer.X @ W.T + b, y, weight)
+        return fit + c * the_risk.smoothness / 2 * W.square().sum()
+
+    def seen(W: Tensor, b: Tensor) -> bool:
+        values.append(float(value(W, b)))
+        return False
+
+    W, b = extrapolated(lambda W, b: layer.risk_step(L, c, W, b), *layer.ridge(L), 400, seen)
+    gradients = torch.autograd.grad(value(W.requires_grad_(), b.requires_grad_()), (W, b))
+    assert max(float(g.abs().max()) for g in gradients) < 1e-5
+    assert values[-1] <= values[0]
+    V, a = layer.entered(W.detach(), b.detach())
+    assert torch.allclose(X @ V.T + a, layer.X @ W.T + b)
+
+
+def test_a_step_never_raises_what_it_majorises() -> None:
+    X, the_risk = 3 * randn(40, 5), risk("cross_entropy")
+    y = the_risk.target(labels(40, 3, seed=1), 3, F64)
+    layer = LastLayer(X, y, the_risk, None, lambda x: x, 40)
+    L, (W, b), last = layer.factor(0.01), (torch.zeros(3, 5, dtype=F64), torch.zeros(3, dtype=F64)), torch.inf
+    for _ in range(30):
+        W, b = layer.risk_step(L, 0.01, W, b)
+        value = float(the_risk.value(layer.X @ W.T + b, y) + 0.01 * the_risk.smoothness / 2 * W.square().sum())
+        assert value <= last + 1e-12
+        last = value
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_thin_products(sparse: bool, weighted: bool) -> None:
+    X = randn(50, 20, dtype=torch.float32)
+    if sparse:
+        X = torch.where(rand(50, 20, seed=3) < 0.9, 0, X.abs()) - rand(20, seed=4).float()  # centred words
+    center = X.mean(0)
+    root = (rand(50, 1, seed=5) + 0.1).float() if weighted else None
+    A = (X - center) * (1 if root is None else root)
+    thin = ThinRows(X, center, root)
+    assert (thin.kept is not None) == sparse
+    V, S = randn(20, 3, seed=6, dtype=torch.float32), randn(50, 3, seed=7, dtype=torch.float32)
+    assert torch.allclose(thin.times(V), A @ V, atol=1e-5)
+    assert torch.allclose(thin.transposed(S), A.T @ S, atol=1e-5)
+
+
+def test_a_sketch_majorises() -> None:
+    # A decaying spectrum of 60 directions, 10 of which are kept.
+    X = randn(80, 60) * 0.8 ** torch.arange(60)
+    X = X - X.mean(0)
+    sketch = Sketch(ThinRows(X, torch.zeros(60, dtype=F64), None), rank=10)
+    inverse = sketch.step(torch.eye(60, dtype=F64), 0.5, 0.1)
+    assert torch.allclose(inverse, inverse.T, atol=1e-10)
+    gap = torch.linalg.inv(inverse) - (0.5 * X.T @ X + 0.1 * torch.eye(60, dtype=F64))
+    assert torch.linalg.eigvalsh(gap).min() > -1e-6 * torch.linalg.matrix_norm(X.T @ X, 2)
