@@ -7,10 +7,10 @@ r"""A start that knows the labels: a network whose first layer is a closed form,
    so that the network *is* the linear model, at any depth through layers that pass their input on. The others are
    random combinations of the scores of all views, with random biases: they bend where the classes meet; or half of
    them lie along differences of two training rows, where that validates better: they see what no score says.
-3. **The last layer** is solved on their outputs, as a ridge regression and for the risk itself, with the weight decay
-   that is best on validation. It is fitted to what each training row would score had it been left out (leverages), and
-   also to what it does score: fitted scores of training rows are better than those of any other, and a last layer that
-   sees only them trusts them too much.
+3. **The last layer** is solved on their outputs, as a ridge regression and for the risk itself. It is fitted to what
+   each training row would score had it been left out (leverages), since fitted scores of training rows are better than
+   those of any other, and a last layer that sees them trusts them too much; or to what it does score, where few rows
+   make that validate clearly better.
 
 The linear model itself is among what is chosen from, so no start is worse on validation. Nothing here needs a
 gradient of the network, and everything but the choices is sums over rows.
@@ -41,8 +41,8 @@ GRID = tuple(10 ** (k / 2) for k in range(-6, 5))
 FIRST = GRID.index(10**-0.5)
 """Where the search of :data:`GRID` begins, where each c costs a factor."""
 
-LAST = (1.0, 1e-1, 1e-2, 1e-3)
-"""Ridges of the last layer that are tried."""
+LAST = (1.0, 1e-1)
+"""Ridges of the last layer."""
 
 LAST_STEPS = 20
 APART = (0.0, 0.5)
@@ -378,6 +378,10 @@ class Considered:
 class LastLayers:
     """The last layers that are considered for some hidden neurons, each by its validation score.
 
+    The one that is taken unless validation speaks against it is a mean of four, on honest rows: the regressions and the
+    minimisers of the risk with two ridges each. The layer is linear, so that the mean of the layers gives the mean of
+    their outputs, and the mean errs less than the best of them on as few validation rows as there are.
+
     Args:
         rows: The rows.
         hidden: The first layer.
@@ -389,28 +393,29 @@ class LastLayers:
     def __init__(self, rows: StartRows, hidden: Hidden, best: View, depth: int, network: Network) -> None:
         self.rows, self.first = rows, hidden
         self.inputs = {name: _through(getattr(hidden, name), depth, network) for name in STATES}
-        self.considered: list[Considered] = []
-        self.layers: dict[str, LastLayer] = {}
-        if hidden.plain:
-            self._consider(*self._linear(best, hidden.plain), {"last": "linear"})
-        if rows.num_val or not hidden.plain:
-            for name in ("honest", "fitted"):
-                self._ridges(name)
+        self.linear = self._considered(*self._linear(best), {"last": "linear"}) if hidden.plain else None
+        self.means: list[Considered] = []
+        if rows.num_val or self.linear is None:
+            self.means = [self._mean(name) for name in ("honest", "fitted")]
 
     @property
     def best(self) -> Considered:
-        """The best so far; the linear model unless another is better by a quarter of a standard error."""
-        best, first = max(self.considered, key=lambda choice: choice.score), self.considered[0]
-        linear = first.about["last"] == "linear"
-        return first if linear and best.score <= first.score + self.rows.error(first.score) / 4 else best
+        """The best of them: the mean on honest rows, another that is clearly better, or the linear one if none is."""
+        if not self.means:
+            assert self.linear is not None
+            return self.linear
+        honest, fitted = self.means
+        margin = self.rows.error(honest.score) / 2
+        best = fitted if fitted.score > honest.score + margin else honest
+        return self.linear if self.linear is not None and self.linear.score > best.score else best
 
-    def _consider(self, W: Tensor, b: Tensor, about: dict[str, Any]) -> None:
+    def _considered(self, W: Tensor, b: Tensor, about: dict[str, Any]) -> Considered:
         val, honest = (torch.addmm(b, self.inputs[name], W.T) for name in ("val", "honest"))
-        self.considered.append(Considered(self.rows.score(val, honest), W, b, about))
+        return Considered(self.rows.score(val, honest), W, b, about)
 
-    def _linear(self, view: View, C: int) -> tuple[Tensor, Tensor]:
+    def _linear(self, view: View) -> tuple[Tensor, Tensor]:
         # f(s) − f(−s) of the pairs, in the scale of s.
-        row_sum = self.rows.team.row_sum
+        C, row_sum = self.first.plain, self.rows.team.row_sum
         pairs = self.inputs["fitted"][:, :C] - self.inputs["fitted"][:, C : 2 * C]
         squares = row_sum(pairs.square().sum()).clamp(min=torch.finfo(pairs.dtype).tiny)
         scale = row_sum((pairs * view.fitted).sum()) / squares
@@ -419,29 +424,20 @@ class LastLayers:
         W[:, :C], W[:, C : 2 * C] = scale * signs, -scale * signs
         return W, W.new_zeros(C)
 
-    def _ridges(self, name: str) -> None:
+    def _mean(self, name: str) -> Considered:
         rows = self.rows
         layer = LastLayer(self.inputs[name], rows.y, rows.risk, rows.weight, rows.team.row_sum, rows.num_train)
-        self.layers[name] = layer
-        for c in LAST:
-            self._consider(*layer.entered(*layer.ridge(layer.factor(c))), {"last": "ridge", "rows": name, "c": c})
-
-    def minimise(self) -> None:
-        """Consider minimisers of the risk, on the rows that the best regression is fitted to."""
-        ridges = [choice for choice in self.considered if choice.about["last"] == "ridge"]
-        if not ridges:
-            return
-        name = max(ridges, key=lambda choice: choice.score).about["rows"]
-        layer = self.layers[name]
-        W, b = layer.ridge(layer.factor(LAST[0]))
+        made: Weights = []
         for c in LAST:
             L = layer.factor(c)
 
             def step(W: Tensor, b: Tensor, L: Tensor = L, c: float = c) -> tuple[Tensor, Tensor]:
                 return layer.risk_step(L, c, W, b)
 
-            W, b = extrapolated(step, W, b, LAST_STEPS)
-            self._consider(*layer.entered(W, b), {"last": self.rows.risk.name, "rows": name, "c": c})
+            made.append(layer.ridge(L))
+            made.append(extrapolated(step, *made[-1], LAST_STEPS))
+        W, b = (torch.stack(t).mean(0) for t in zip(*made, strict=True))
+        return self._considered(*layer.entered(W, b), {"last": "mean", "rows": name})
 
 
 def ridge_start(
@@ -481,7 +477,6 @@ def ridge_start(
         first = neurons(made, best, rows, shapes[0], seed, apart)
         tried[apart] = LastLayers(rows, first, best, len(shapes), network)
     apart, chosen = max(tried.items(), key=lambda item: item[1].best.score)
-    chosen.minimise()
     hidden, last = chosen.first, chosen.best
     about |= last.about | {"score": last.score, "apart": apart}
     W, b = last.W, last.b

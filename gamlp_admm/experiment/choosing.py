@@ -1,7 +1,7 @@
 """What is chosen on validation where neither the user nor a recipe says it: features, their units, the width.
 
 Each candidate is judged by the start that it would have (:mod:`gamlp_admm.algorithms.start`), a matter of seconds. The
-candidates are tried one after another, and one is taken only where it beats what is taken so far by more than one
+candidates are tried one after another, and one is taken only where it beats what is taken so far by more than half a
 standard error of the validation score: what is chosen among few by chance is not better. Test nodes are never looked
 at.
 """
@@ -20,7 +20,7 @@ from gamlp_admm.nn.gamlp import GAMLP
 COLUMNS = 12_000
 """Columns of propagated features up to which another hop is taken, beyond the first."""
 
-MOST_HOPS = 3
+MOST_HOPS = 2
 
 MOST_MEASURED = 1_000
 """Features up to which units by column are tried: more are words or the like, of one unit."""
@@ -35,8 +35,8 @@ def width(num_train: int, num_classes: int) -> int:
 
 
 def hops(num_features: int) -> int:
-    """Return how many hops are taken: as many as fit into :data:`COLUMNS` with ppr, from 1 to :data:`MOST_HOPS`."""
-    return min(max(COLUMNS // max(num_features, 1) - 2, 1), MOST_HOPS)
+    """Return how many hops are taken: as many as fit into :data:`COLUMNS`, from 1 to :data:`MOST_HOPS`."""
+    return min(max(COLUMNS // max(num_features, 1) - 1, 1), MOST_HOPS)
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,16 @@ def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
     propagated = features.propagation(used.changed(first), used.torch_dtype)(data)
     taken = _candidate(used, first, propagated, num_classes, changes["hidden"])
     about = [{"options": dict(first), "score": taken.score, "taken": True}]
-    for make in (_labels, _unit_rows, _columns):
+    for make in (_personalised, _labels, _unit_rows, _columns):
         more = make(used.changed(taken.changes), data)
         if more is None:
             continue
         tried = {**taken.changes, **more}
-        candidate = _candidate(used, tried, propagated, num_classes, changes["hidden"])
-        better = candidate.score > taken.score + _standard_error(taken.score, data)
+        base = features.propagation(used.changed(tried), used.torch_dtype)(data) if "operator" in more else propagated
+        candidate = _candidate(used, tried, base, num_classes, changes["hidden"])
+        better = candidate.score > taken.score + _standard_error(taken.score, data) / 2
         about.append({"options": dict(more), "score": candidate.score, "taken": better})
-        taken = candidate if better else taken
+        taken, propagated = (candidate, base) if better else (taken, propagated)
     return ChosenFeatures({**changes, **taken.changes}, taken.data, about)
 
 
@@ -118,11 +119,11 @@ def _candidate(
 def _propagated(data: Any) -> Mapping[str, Any]:
     if not data.edge_index.numel():
         return {"operator": "none", "hops": None}
-    F = data.x.shape[1]
-    if (hops(F) + 2) * F > COLUMNS:
-        return {"operator": "sym", "hops": hops(F), "normalize_features": False}
-    said = dict.fromkeys(("hops", "alpha", "t", "normalize_features"))
-    return {"operator": f"sym/0-{hops(F)}+ppr/10/0.1", **said}
+    return {"operator": "sym", "hops": hops(data.x.shape[1])}
+
+
+def _personalised(used: Resolved, data: Any) -> Mapping[str, Any] | None:
+    return {"operator": "ppr", "hops": 10, "alpha": 0.1} if used.operator == "sym" else None
 
 
 def _labels(used: Resolved, data: Any) -> Mapping[str, Any] | None:
