@@ -299,9 +299,9 @@ class ThinRows:
 class Sketch:
     r"""A majoriser of AᵀA from few of its directions, for rows whose Gram matrix would take too long.
 
-    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); the largest value of the rest
-    is estimated by its powers. A step against :math:`H (U \operatorname{diag}(λ) U^T + τ (I - U U^T)) + c I` costs no more
-    than a product with U.
+    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); τ, the largest value of the
+    rest, is estimated by its powers. A step against :math:`H (U \operatorname{diag}(λ + τ) U^T + τ (I - U U^T)) + c I`
+    costs no more than a product with U.
 
     Source: Frangella, Tropp, Udell, SIAM J. Matrix Analysis and Applications 2023.
 

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from gamlp_admm.admm.linear import RANK, Centred, LastLayer, RidgePath, Sketch, ThinRows, extrapolated, gram
 from gamlp_admm.nn.losses import Risk
-from gamlp_admm.nn.network import Network
+from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.training.growth import passing
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.session import Opening
@@ -45,7 +45,7 @@ LAST = (1.0, 1e-1)
 """Ridges of the last layer."""
 
 LAST_STEPS = 20
-APART = (0.0, 0.5)
+APART = (0.0, 0.5, 1.0)
 """Shares of random neurons along differences of rows that are tried."""
 
 SKETCHED_STEPS = 32
@@ -440,6 +440,10 @@ class LastLayers:
         return self._considered(*layer.entered(W, b), {"last": "mean", "rows": name})
 
 
+def _leading(tried: dict[float, LastLayers]) -> float:
+    return max(tried, key=lambda apart: tried[apart].best.score)
+
+
 def ridge_start(
     data: NodeData,
     shapes: Sequence[tuple[int, int]],
@@ -471,12 +475,14 @@ def ridge_start(
         W = best.W.new_zeros(shapes[0])
         W[:, best.low : best.high] = best.W
         return Opening([(W, best.b)], about)
-    shares = APART if rows.num_val and not made[0].sketched else APART[:1]
-    tried = {}
-    for apart in shares:
+    tried: dict[float, LastLayers] = {}
+    for apart in APART:
+        if tried and (made[0].sketched or not rows.num_val or (apart == 1 and not _leading(tried))):
+            break  # more of them only where some of them helped
         first = neurons(made, best, rows, shapes[0], seed, apart)
         tried[apart] = LastLayers(rows, first, best, len(shapes), network)
-    apart, chosen = max(tried.items(), key=lambda item: item[1].best.score)
+    apart = _leading(tried)
+    chosen = tried[apart]
     hidden, last = chosen.first, chosen.best
     about |= last.about | {"score": last.score, "apart": apart}
     W, b = last.W, last.b
