@@ -39,6 +39,8 @@ DATASETS = (
     "mnist-knn",
 )
 SPLIT = "60/20/20"
+RIDGES = 25  # values of μ that ridge regression is tried with
+
 NEAR = 0.99
 """Share of its own best validation accuracy at which a method counts as nearly done."""
 
@@ -89,7 +91,7 @@ class ManyLabels(Benchmark):
         algorithm, _, layers = job.method.partition(":")
         options: dict[str, Any] = {"layers": int(layers)} if layers else {}
         if algorithm == "ridge":
-            options["algorithm"] = algorithm
+            options |= {"algorithm": algorithm, "iterations": RIDGES}
         return Experiment(
             dataset=job.dataset,
             root=root,
@@ -161,11 +163,11 @@ def _peer(job: Job, data: Any, settings: Settings) -> dict[str, Any]:
 
 
 def _logistic(used: Experiment, prepared: Prepared, settings: Settings) -> dict[str, Any]:
-    return vectors.logistic(Vectors.of(prepared.data))
+    return vectors.logistic(Vectors.of(prepared.data, prepared.changes.get("scale") == "columns"))
 
 
 def _adam(used: Experiment, prepared: Prepared, settings: Settings) -> dict[str, Any]:
-    return vectors.adam(Vectors.of(prepared.data), settings, used.seed)
+    return vectors.adam(Vectors.of(prepared.data, prepared.changes.get("scale") == "columns"), settings, used.seed)
 
 
 def _run(used: Experiment, prepared: Prepared, settings: Settings) -> dict[str, Any]:
