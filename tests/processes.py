@@ -46,6 +46,8 @@ TRAINERS: dict[str, Any] = {
     "dladmm": DlADMM(**PENALTIES, nu=0.1),
     "dladmm l1": DlADMM(**PENALTIES, nu=0.1, solver="linesearch", regularizer="l1"),
     "mdlam": MDLAM(**PENALTIES, epsilon=0.1),
+    "start": PdADMMG(**PENALTIES, nu=0.1),
+    "start dladmm": DlADMM(**PENALTIES, nu=0.1, scale="unit"),
     "anderson pdadmm": Anderson(PdADMMG(**PENALTIES, nu=0.1), 3),
     "anderson dladmm": Anderson(DlADMM(**PENALTIES, nu=0.1, solver="linesearch"), 3),
     "anderson mdlam": Anderson(MDLAM(**PENALTIES, epsilon=0.1, epsilon_min=0.1), 3),
@@ -53,6 +55,7 @@ TRAINERS: dict[str, Any] = {
 GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
 CASES = [(rule, layers, hidden) for rule in RULES for layers in GROWTHS for hidden in (8, 7)]
 CASES += [(name, layers, 8) for name in TRAINERS if name not in RULES for layers in (2, 5)]
+CASES += [("start", layers, 16) for layers in (1, 2, 10)]
 
 
 def data(dtype: torch.dtype = torch.float32) -> SimpleNamespace:
@@ -69,7 +72,7 @@ def train(
     name: str, layers: int, hidden: int, dtype: torch.dtype = torch.float32, **options: Any
 ) -> tuple[GAMLP, Result]:
     """Train a network on :func:`data`; only the first process gets the data."""
-    model = GAMLP(30, hidden, 4, layers, init="kaiming").to(dtype)
+    model = GAMLP(30, hidden, 4, layers, init="ridge" if name.startswith("start") else "kaiming").to(dtype)
     first = not dist.is_initialized() or dist.get_rank() == 0
     options = {"iterations": 5, "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
     return model, TRAINERS[name].fit(model, data(dtype) if first else None, **options)

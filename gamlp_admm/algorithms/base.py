@@ -249,7 +249,9 @@ class ADMM(Trainer):
             counts_weights=team.shard == 0,
         )
         state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
-        return self.session(self, problem, state, channel)
+        session, chosen = self.session(self, problem, state, channel), self.plan(stage)
+        session.solver = None if chosen is None else str(chosen)
+        return session
 
     def plan(self, stage: Stage) -> FitPlan | None:
         """Return how the first layer's W is solved, where it is owned and the solving rule may have it solved."""

@@ -72,6 +72,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "converges": result.converges,
         "theorem": result.theorem,
         "start": result.start,
+        "solver": result.solver,
         "processes": result.processes,
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
     }

@@ -154,6 +154,7 @@ class Loop:
             iterations=self.options.iterations,
         )
         self.session = self.trainer.start(stage)
+        self.result.solver = self.team.from_first(self.session.solver)
 
     def run(self) -> Result:
         """Train, and give the model the selected weights whatever happens."""

@@ -63,9 +63,11 @@ class Session(ABC):
 
     Attributes:
         bytes_sent: Payload that crossed boundaries between layers so far, as if each layer were a process.
+        solver: How the first layer's W is solved, and why, where it is owned and that was a choice.
     """
 
     bytes_sent: int
+    solver: str | None = None
 
     @abstractmethod
     def iterate(self, iteration: int, factor: float) -> None:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from gamlp_admm import GAMLP, MDLAM, Backprop, DlADMM, PdADMMG, PdADMMGQ
 from gamlp_admm.admm import linear
-from gamlp_admm.algorithms import start
-from gamlp_admm.algorithms.start import StartRows, ridge_start, views
+from gamlp_admm.algorithms import views as linear_models
+from gamlp_admm.algorithms.start import ridge_start
+from gamlp_admm.algorithms.views import StartRows, views
 from gamlp_admm.nn.activations import ACTIVATIONS
 from gamlp_admm.nn.losses import RISKS, risk
 from gamlp_admm.parallel.team import Team
@@ -173,7 +174,7 @@ def test_too_wide_to_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     given, the_risk = nodes(sample(rows=300, noise=2.0)), risk("cross_entropy")
     rows = StartRows(given, the_risk, given.num_train, Team())
     solved = max(view.score for view in views(rows))
-    monkeypatch.setattr(start, "_factor_pays", lambda *sizes: False)
+    monkeypatch.setattr(linear_models, "_factor_pays", lambda *sizes: False)
     (sketched,) = views(rows)
     assert sketched.sketched
     assert sketched.score >= solved - 0.05
@@ -183,8 +184,8 @@ def test_factors_and_decompositions_give_the_same_views(monkeypatch: pytest.Monk
     rows = StartRows(nodes(sample()), risk("cross_entropy"), 72, Team())
     before = views(rows)
     monkeypatch.setattr(linear, "EIGEN", 0)
-    monkeypatch.setattr(start, "GRID", (before[0].c,))
-    monkeypatch.setattr(start, "FIRST", 0)
+    monkeypatch.setattr(linear_models, "GRID", (before[0].c,))
+    monkeypatch.setattr(linear_models, "FIRST", 0)
     assert torch.allclose(views(rows)[0].W, before[0].W)
 
 

@@ -51,7 +51,17 @@ def test_json_has_the_keys_of_the_contract(gamlp):
     report = json.loads(out)
     assert report.keys() == {
         *("dataset", "algorithm", "config", "environment", "history", "best", "last", "seconds"),
-        *("bytes_sent_total", "num_parameters", "num_nodes", "seed", "converges", "theorem", "start", "processes"),
+        *(
+            "bytes_sent_total",
+            "num_parameters",
+            "num_nodes",
+            "seed",
+            "converges",
+            "theorem",
+            "start",
+            "solver",
+            "processes",
+        ),
     }
     assert report["config"].keys() == declared().keys()
     assert report["environment"].keys() == {"versions", "device", "processes", "threads"}

@@ -49,7 +49,8 @@ SETTINGS = {
     "amazon-computers": {"operator": "sym", "hops": (1, 2), "nu": 0.01, "mu": 0.01},
     "coauthor-cs": {"operator": "ppr", "hops": 10, "nu": 0.01, "mu": 0.01},
 }
-RAW = {"scale": "none", "decay_to": "zero"}  # what these penalties are for
+DRAWN = {"init": "kaiming", "solver": "linesearch"}  # the network grows, and all layers step alike
+RAW = {"scale": "none", "decay_to": "zero", **DRAWN}  # what these penalties are for
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
 CODECS = ("fp32", "int4-delta", "int2-delta", "grid:auto:256", "grid:auto:65536")
 SEEDS = (0, 1, 2, 3, 4)
@@ -142,7 +143,7 @@ def iteration_seconds(size: dict[str, int], name: str, iterations: int) -> float
     x = torch.randn(size["nodes"], size["hidden"], generator=generator)
     data = SimpleNamespace(x=x, y=x[:, :10].argmax(1), train_mask=torch.ones(len(x), dtype=torch.bool))
     model = GAMLP(size["hidden"], size["hidden"], 10, size["layers"], init="kaiming")
-    trainer = PdADMMG(rho=0.1, nu=0.1, mu=0.01, codec=name)
+    trainer = PdADMMG(rho=0.1, nu=0.1, mu=0.01, codec=name, solver="linesearch")
     history = trainer.fit(model, data, 1 + iterations, seed=0, evaluate_every=1).history
     return statistics.median(b["seconds"] - a["seconds"] for a, b in pairwise(history))
 

@@ -83,7 +83,9 @@ class Plan:
 
     def base(self, features: str, layers: int, algorithm: str) -> Options:
         """Return the options of a case that are not tuned."""
-        named = {} if algorithm == ADMM else {"algorithm": algorithm}
+        # An iteration of either is measured, from weights that are drawn.
+        drawn = {"init": "kaiming", "auto": "none"}
+        named = {**drawn, "solver": "linesearch"} if algorithm == ADMM else {**drawn, "algorithm": algorithm}
         return {**self.features[features], **named, **self.networks[layers][algorithm]}
 
 

@@ -76,6 +76,8 @@ def trained(
 ) -> tuple[Result, GAMLP]:
     """Train a network on data; return the result and the network."""
     named = {"algorithm": "pdadmm-g", **settings}
+    if named["algorithm"].startswith("pdadmm"):
+        named = {"solver": "linesearch", **named}
     model = GAMLP(data.num_features, hidden, int(data.y.max()) + 1, layers, init=named.pop("init", "kaiming"))
     model.to(data.x.dtype)
     result = trainer(named.pop("algorithm"), **named).fit(model, data, iterations, seed=seed, **how)

@@ -53,7 +53,7 @@ def train(network: Network, layers: int, group: object = None) -> dict:
         mask = torch.ones(network.nodes, dtype=torch.bool)
         data = SimpleNamespace(x=x, y=x[:, : network.classes].argmax(1), train_mask=mask)
     model = GAMLP(network.features, network.hidden, network.classes, layers, init="kaiming")
-    result = PdADMMG(rho=0.1, nu=0.1, mu=0.01).fit(
+    result = PdADMMG(rho=0.1, nu=0.1, mu=0.01, solver="linesearch").fit(
         model, data, WARM + MEASURED, seed=0, grow=None, evaluate_every=WARM, process_group=group, gather="none"
     )
     seconds = {record["iteration"]: record["seconds"] for record in result.history}

@@ -43,7 +43,9 @@ def fitted(
     """Train a network; return the run's result."""
     named = dict(settings)
     if named["algorithm"].startswith("pdadmm"):  # these penalties are for features as they are
-        named |= {"scale": "none", "decay_to": "zero"}
+        named = {"solver": "linesearch", **named, "scale": "none", "decay_to": "zero"}
+    elif named["algorithm"] == "mdlam":
+        named = {"solver": "linesearch", **named}
     model = GAMLP(data.num_features, hidden, classes, layers, init=named.pop("init", "kaiming"))
     result = trainer(named.pop("algorithm"), **named).fit(model, data, iterations, seed=seed, **how)
     print(settings, result.last, f"{result.seconds:.1f} s", file=sys.stderr, flush=True)

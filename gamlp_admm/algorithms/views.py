@@ -1,0 +1,224 @@
+"""Linear models on all columns of the features and on each of their blocks, from which a start is made.
+
+Each is a ridge regression of the targets (:mod:`gamlp_admm.admm.linear`) with a c of its own: the best of
+:data:`GRID`, on validation rows and, where leverages are sharp, on training rows that are left out. Where a Gram matrix
+would cost too much, there is one model of all columns, which minimises the risk by steps against a majoriser made of
+few directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.linear import RANK, Centred, RidgePath, Sketch, ThinRows, extrapolated, gram
+from gamlp_admm.nn.losses import Risk
+from gamlp_admm.training.rows import NodeData
+
+GRID = tuple(10 ** (k / 2) for k in range(-6, 5))
+"""Ridges c that are tried, where 1 is as much as the features of one row."""
+
+FIRST = GRID.index(10**-0.5)
+"""Where the search of :data:`GRID` begins, where each c costs a factor."""
+
+SKETCHED_STEPS = 40
+SKETCHED_DECAYS = (0.1, 0.03, 0.01)
+"""Weight decays of the sketched view, each from where the one before ended."""
+
+
+@dataclass
+class View:
+    """A linear model on some of the columns.
+
+    Attributes:
+        low: First of the columns.
+        high: Column after the last.
+        W: Weights, ``[C, high − low]``.
+        b: Biases, ``[C]``.
+        fitted: Scores of the training rows, ``[N, C]``.
+        honest: The same, of each row as if it had been left out, ``[N, C]``; ``fitted`` where that is not known.
+        val: Scores of the validation rows, ``[N_val, C]``.
+        score: Validation score.
+        c: The ridge.
+        rank: Score of training rows as if left out and of validation rows together, by which views are chosen.
+        sketched: Whether it was not solved but sketched.
+    """
+
+    low: int
+    high: int
+    W: Tensor
+    b: Tensor
+    fitted: Tensor
+    honest: Tensor
+    val: Tensor
+    score: float
+    c: float
+    rank: float
+    sketched: bool = False
+
+
+@dataclass
+class StartRows:
+    """What a start is made from, in one process: its shard of the rows.
+
+    Attributes:
+        data: The rows; features in the solver's units.
+        risk: The risk.
+        num_train: Training rows over all shards.
+        team: Sums over the shards.
+    """
+
+    data: NodeData
+    risk: Risk
+    num_train: int
+    team: Any
+    num_val: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        N, n = self.data.sizes[:2]
+        assert self.data.x is not None
+        self.x, self.x_val = self.data.x[:N], self.data.x[N : N + n]
+        self.y, self.y_val = self.data.y[:N], self.data.y[N : N + n]
+        self.weight = self.data.weight
+        self.num_val = int(self.team.row_sum(torch.tensor([float(n)], device=self.y.device)))
+        self.sharded = self.team.num_shards > 1
+
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Return training rows ``[k, d]`` by their numbers over all shards."""
+        team, N = self.team, len(self.x)
+        sizes = torch.zeros(team.num_shards, dtype=torch.float64, device=self.x.device)
+        sizes[team.shard] = N
+        own = numbers.to(self.x.device) - int(team.row_sum(sizes)[: team.shard].sum())
+        here = (own >= 0) & (own < N)
+        found: Tensor = team.row_sum(self.x[own.clamp(0, N - 1)] * here[:, None])
+        return found
+
+    def score(self, val: Tensor, honest: Tensor) -> float:
+        """Return how good scores of the validation rows are; of the training rows where there are none."""
+        row_sum, by_class = self.team.row_sum, self.data.val_weight
+        if not self.num_val:
+            return self.risk.score(row_sum(self.risk.score_sums(honest, self.y)))
+        if by_class is None:
+            return self.risk.score(row_sum(self.risk.score_sums(val, self.y_val)))
+        hits, weight = row_sum(self.risk.weighted_sums(val, self.y_val, by_class))
+        return float(hits / weight)
+
+    def score_of_all(self, val: Tensor, honest: Tensor) -> float:
+        """Return how good scores of training rows as if left out, and of validation rows, are together."""
+        row_sum, by_class = self.team.row_sum, self.data.val_weight
+        if by_class is None or self.weight is None:
+            sums = self.risk.score_sums(honest, self.y)
+            return self.risk.score(row_sum(sums + self.risk.score_sums(val, self.y_val) if len(val) else sums))
+        sums = self.risk.weighted_sums(honest, self.y, self.weight)
+        hits, weight = row_sum(sums + self.risk.weighted_sums(val, self.y_val, by_class))
+        return float(hits / weight)
+
+    def error(self, score: float) -> float:
+        """Return the standard error of a share of validation rows."""
+        share = min(max(score, 0.0), 1.0)
+        return float((share * (1 - share) / max(self.num_val, 1)) ** 0.5)
+
+
+def _factor_pays(num_rows: int, num_columns: int, num_targets: int) -> bool:
+    # Operations of a Gram matrix with a few factors, against those of the sketched steps, whose thin products are
+    # bound by memory: each of their operations takes several times as long.
+    side = min(num_rows, num_columns)
+    factor = num_rows * num_columns * side + 2 * side**3
+    thin = num_rows * num_columns * (4 * RANK + 4 * 2 * SKETCHED_STEPS * num_targets)
+    return factor <= 2.5 * thin
+
+
+def views(rows: StartRows) -> list[View]:
+    """Return the linear models, that on all columns first."""
+    d, blocks = rows.x.shape[1], rows.data.blocks
+    T = rows.risk.regressed(rows.y)
+    if not _factor_pays(rows.num_train, d, T.shape[1]):
+        return [_sketched(rows, T)]
+    centred = Centred.of(rows.x, T, rows.weight, rows.team.row_sum)
+    ends = [sum(blocks[: i + 1]) for i in range(len(blocks))]
+    ranges = list(zip([0, *ends[:-1]], ends, strict=True)) if len(blocks) > 1 else []
+    wide = len(rows.x) < d and not rows.sharded
+    if not wide:
+        H = rows.team.row_sum(gram(centred.A, False))
+        parts = [H[low:high, low:high] for low, high in ranges]
+        whole = H
+    else:
+        parts = [gram(centred.A[:, low:high], True) for low, high in ranges if high - low > len(rows.x)]
+        whole = sum(parts[1:], parts[0]) if parts and len(parts) == len(ranges) else gram(centred.A, True)
+    result = [_ridge(rows, centred, 0, d, T, whole, FIRST)]
+    given = iter(parts)
+    for low, high in ranges:
+        H_part = next(given) if not wide or high - low > len(rows.x) else None
+        nearby = GRID.index(result[-1].c)
+        result.append(_ridge(rows, centred.columns(low, high), low, high, T, H_part, nearby))
+    return result
+
+
+def _ridge(rows: StartRows, centred: Centred, low: int, high: int, T: Tensor, H: Tensor | None, begin: int) -> View:
+    path = RidgePath(centred, H, rows.team.row_sum, rows.sharded)
+    tried: dict[int, View] = {}
+
+    def at(k: int) -> float:
+        if k not in tried:
+            W, b = path.solve(GRID[k])
+            fitted = torch.addmm(b, rows.x[:, low:high], W.T)
+            known = path.leverage_is_sharp or not rows.num_val
+            honest = path.left_out(GRID[k], fitted, T) if known else fitted
+            val = torch.addmm(b, rows.x_val[:, low:high], W.T)
+            finite = bool(torch.isfinite(W).all())
+            rank = rows.score_of_all(val, honest) if known else rows.score(val, honest)
+            rank = rank if finite else -torch.inf
+            tried[k] = View(low, high, W, b, fitted, honest, val, rows.score(val, honest), GRID[k], rank)
+        return tried[k].rank
+
+    if path.eigen is not None:
+        for k in range(len(GRID)):
+            at(k)
+    else:
+        _climb(at, begin)
+    best = max(tried.values(), key=lambda view: (view.rank, view.c))
+    best.honest = path.left_out(best.c, best.fitted, T)
+    return best
+
+
+def _climb(at: Any, k: int) -> None:
+    # Looks at neighbours on the grid for as long as they are better.
+    at(k)
+    step = 1 if k + 1 < len(GRID) and at(k + 1) >= at(k) else -1
+    while 0 <= k + step < len(GRID) and at(k + step) >= at(k):
+        k += step
+
+
+def _sketched(rows: StartRows, T: Tensor) -> View:
+    risk, row_sum = rows.risk, rows.team.row_sum
+    weight = torch.ones_like(rows.y[:, :1]) if rows.weight is None else rows.weight[:, None]
+    total, H = row_sum(weight.sum()), risk.smoothness
+    center, root = row_sum(weight.T @ rows.x)[0] / total, None if rows.weight is None else weight.sqrt()
+    A = ThinRows(rows.x, center, root)
+    sketch = Sketch(A, row_sum=row_sum)
+    W, b = rows.x.new_zeros(T.shape[1], rows.x.shape[1]), row_sum((weight * T).sum(0)) / total
+    best: View | None = None
+    for decay in SKETCHED_DECAYS:
+
+        def step(W: Tensor, b: Tensor, decay: float = decay) -> tuple[Tensor, Tensor]:
+            z = A.times(W.T)
+            slope = risk.slope((z if root is None else z / root) + b, rows.y)
+            pulled = row_sum((slope * weight).sum(0)) / (H * total)
+            gradient = row_sum(A.transposed(slope if root is None else slope * root)).T + decay * W
+            return W - sketch.step(gradient, H, decay), b - pulled
+
+        W, b = extrapolated(step, W, b, SKETCHED_STEPS if best is None else SKETCHED_STEPS // 2)
+        own, z = b - W @ center, A.times(W.T)
+        fitted = (z if root is None else z / root) + b
+        val = torch.addmm(own, rows.x_val, W.T)
+        view = View(
+            0, W.shape[1], W, own, fitted, fitted, val, score := rows.score(val, fitted), decay / H, score, True
+        )
+        if best is not None and view.score <= best.score:
+            break
+        best = view
+    assert best is not None
+    return best
