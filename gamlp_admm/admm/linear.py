@@ -269,11 +269,10 @@ class ThinRows:
     Args:
         X: Features, ``[N, n]``.
         center: What is taken from every row, ``[n]``.
-        root: What every row is then multiplied by, ``[N, 1]``, or ``None`` for ones.
     """
 
-    def __init__(self, X: Tensor, center: Tensor, root: Tensor | None) -> None:
-        self.X, self.root, self.shift = X, root, center
+    def __init__(self, X: Tensor, center: Tensor) -> None:
+        self.X, self.shift = X, center
         self.kept: Any = None
         if not X.is_cuda and len(X):
             base = X.amin(0)
@@ -286,12 +285,10 @@ class ThinRows:
 
     def times(self, V: Tensor) -> Tensor:
         """Return A V, ``[N, k]``, of a V ``[n, k]``."""
-        AV = (self.X @ V if self.kept is None else torch.from_numpy(self.kept @ V.numpy())) - self.shift @ V
-        return AV if self.root is None else AV.mul_(self.root)
+        return (self.X @ V if self.kept is None else torch.from_numpy(self.kept @ V.numpy())) - self.shift @ V
 
     def transposed(self, S: Tensor) -> Tensor:
         """Return Aᵀ S, ``[n, k]``, of an S ``[N, k]``."""
-        S = S if self.root is None else S * self.root
         XtS = self.X.T @ S if self.kept is None else torch.from_numpy(self.kept.T @ S.numpy())
         return XtS - torch.outer(self.shift, S.sum(0))
 
@@ -307,16 +304,17 @@ class Sketch:
 
     Args:
         A: The rows.
+        weight: Their weights s, ``[N, 1]``: what is majorised is AᵀSA.
         rank: Number of directions, at most.
         row_sum: Sum over the shards of the rows.
     """
 
-    def __init__(self, A: ThinRows, rank: int = RANK, row_sum: RowSum = all_rows_here) -> None:
+    def __init__(self, A: ThinRows, weight: Tensor, rank: int = RANK, row_sum: RowSum = all_rows_here) -> None:
         like, n = A.X, A.X.shape[1]
         generator = torch.Generator().manual_seed(0)
         normal = torch.randn(n, min(rank, n), generator=generator, dtype=torch.float64)
         test = torch.linalg.qr(normal).Q.to(like)
-        range_ = row_sum(A.transposed(A.times(test))).double()
+        range_ = row_sum(A.transposed(A.times(test) * weight)).double()
         shift = torch.finfo(like.dtype).eps * torch.linalg.matrix_norm(range_)
         range_ += shift * test.double()
         core = torch.linalg.cholesky_ex(test.double().T @ range_).L
@@ -326,7 +324,7 @@ class Sketch:
         V = test[:, :8]
         for _ in range(3):
             V = torch.linalg.qr(V).Q
-            V = row_sum(A.transposed(A.times(V))) - self.U @ (self.values[:, None] * (self.U.T @ V))
+            V = row_sum(A.transposed(A.times(V) * weight)) - self.U @ (self.values[:, None] * (self.U.T @ V))
         self.rest = torch.maximum(1.2 * torch.linalg.matrix_norm(V, 2), self.values[-1])
 
     def step(self, gradient: Tensor, H: float, c: float) -> Tensor:

@@ -196,23 +196,21 @@ def _sketched(rows: StartRows, T: Tensor) -> View:
     risk, row_sum = rows.risk, rows.team.row_sum
     weight = torch.ones_like(rows.y[:, :1]) if rows.weight is None else rows.weight[:, None]
     total, H = row_sum(weight.sum()), risk.smoothness
-    center, root = row_sum(weight.T @ rows.x)[0] / total, None if rows.weight is None else weight.sqrt()
-    A = ThinRows(rows.x, center, root)
-    sketch = Sketch(A, row_sum=row_sum)
+    center = row_sum(weight.T @ rows.x)[0] / total
+    A = ThinRows(rows.x, center)
+    sketch = Sketch(A, weight, row_sum=row_sum)
     W, b = rows.x.new_zeros(T.shape[1], rows.x.shape[1]), row_sum((weight * T).sum(0)) / total
     best: View | None = None
     for decay in SKETCHED_DECAYS:
 
         def step(W: Tensor, b: Tensor, decay: float = decay) -> tuple[Tensor, Tensor]:
-            z = A.times(W.T)
-            slope = risk.slope((z if root is None else z / root) + b, rows.y)
-            pulled = row_sum((slope * weight).sum(0)) / (H * total)
-            gradient = row_sum(A.transposed(slope if root is None else slope * root)).T + decay * W
+            slope = risk.slope(A.times(W.T) + b, rows.y) * weight
+            pulled = row_sum(slope.sum(0)) / (H * total)
+            gradient = row_sum(A.transposed(slope)).T + decay * W
             return W - sketch.step(gradient, H, decay), b - pulled
 
         W, b = extrapolated(step, W, b, SKETCHED_STEPS if best is None else SKETCHED_STEPS // 2)
-        own, z = b - W @ center, A.times(W.T)
-        fitted = (z if root is None else z / root) + b
+        own, fitted = b - W @ center, A.times(W.T) + b
         val = torch.addmm(own, rows.x_val, W.T)
         view = View(
             0, W.shape[1], W, own, fitted, fitted, val, score := rows.score(val, fitted), decay / H, score, True

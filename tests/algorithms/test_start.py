@@ -233,3 +233,18 @@ def test_blocks_that_do_not_fit_are_not_blocks() -> None:
     assert nodes(data).blocks == (4, 4)
     assert nodes(SimpleNamespace(**{**vars(data), "feature_blocks": (4, 5)})).blocks == ()
     assert replace(nodes(data), blocks=()).blocks == ()
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_rows_without_weight_do_not_count(solved: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, the_risk = sample(), risk("cross_entropy")
+    monkeypatch.setattr(linear_models, "_factor_pays", lambda *sizes: solved)
+    weight = torch.ones(120, dtype=F64)
+    weight[0] = 0
+    given = nodes(data, node_weight=weight)
+    first = views(StartRows(given, the_risk, given.num_train, Team()))[0]
+    data.x[0] += 100
+    moved = nodes(data, node_weight=weight)
+    again = views(StartRows(moved, the_risk, moved.num_train, Team()))[0]
+    assert torch.isfinite(first.W).all()
+    assert torch.allclose(first.W, again.W, atol=1e-6)

@@ -105,6 +105,21 @@ def test_a_run_does_not_depend_on_the_features_units(factor: float, shift: float
     assert torch.allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("algorithm", ["pdadmm-g", "dladmm", "adam"])
+def test_a_unit_for_each_column(algorithm: str) -> None:
+    # A run depends on no column's unit, nor on where it begins; and the model takes features as they are.
+    outcomes, each = [], 10.0 ** torch.arange(-3, 5)
+    for factor, shift in ((torch.ones(8, dtype=F64), 0.0), (each.double(), 3.0)):
+        given = data()
+        given.x = (given.x + shift) * factor
+        model = network()
+        result = trainer(algorithm, scale="columns").fit(model, given, 5, seed=0, select="last")
+        hits = model(given.x[given.test_mask]).argmax(1) == given.y[given.test_mask]
+        assert float(hits.double().mean()) == result.last["test_accuracy"]
+        outcomes.append([record["train_loss"] for record in result.history])
+    assert outcomes[0] == pytest.approx(outcomes[1], rel=1e-6)
+
+
 @pytest.mark.parametrize("columns", [8, 50])
 @pytest.mark.parametrize("algorithm", ["pdadmm-g", "pdadmm-g-q", "dladmm", "mdlam", "adam", "sisa"])
 @pytest.mark.parametrize("seed", [0, None])

@@ -85,7 +85,9 @@ def chosen(name: str, powers: Sequence[float], mus: Sequence[float], seeds: Sequ
                 data = Data(x=x, y=augmented.y, **masks)
                 for mu in mus:
                     model = GAMLP(data.num_features, 100, classes, 2, init="kaiming")
-                    found = PdADMMG(nu=NU, mu=mu, solver="linesearch").fit(model, data, seed=seed, evaluate_every=2).best
+                    found = (
+                        PdADMMG(nu=NU, mu=mu, solver="linesearch").fit(model, data, seed=seed, evaluate_every=2).best
+                    )
                     pair = (found["val_accuracy"], found["test_accuracy"])
                     for choice in ("scaled", "plain") if power == 0 and not unit_rows else ("scaled",):
                         if pair[0] > best.get((choice, seed), (0.0, 0.0))[0]:
