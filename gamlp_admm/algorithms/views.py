@@ -212,9 +212,8 @@ def _sketched(rows: StartRows, T: Tensor) -> View:
         W, b = extrapolated(step, W, b, SKETCHED_STEPS if best is None else SKETCHED_STEPS // 2)
         own, fitted = b - W @ center, A.times(W.T) + b
         val = torch.addmm(own, rows.x_val, W.T)
-        view = View(
-            0, W.shape[1], W, own, fitted, fitted, val, score := rows.score(val, fitted), decay / H, score, True
-        )
+        score = rows.score(val, fitted)
+        view = View(0, W.shape[1], W, own, fitted, fitted, val, score, decay / H, score, sketched=True)
         if best is not None and view.score <= best.score:
             break
         best = view
