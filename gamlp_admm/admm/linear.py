@@ -314,7 +314,9 @@ class Sketch:
         generator = torch.Generator().manual_seed(0)
         normal = torch.randn(n, min(rank, n), generator=generator, dtype=torch.float64)
         test = torch.linalg.qr(normal).Q.to(like)
-        test = torch.linalg.qr(row_sum(A.transposed(A.times(test) * weight))).Q  # a power, which sharpens the directions
+        test = torch.linalg.qr(
+            row_sum(A.transposed(A.times(test) * weight))
+        ).Q  # a power, which sharpens the directions
         range_ = row_sum(A.transposed(A.times(test) * weight)).double()
         shift = torch.finfo(like.dtype).eps * torch.linalg.matrix_norm(range_)
         range_ += shift * test.double()
