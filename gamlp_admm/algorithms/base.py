@@ -20,11 +20,9 @@ from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
 from gamlp_admm.algorithms.start import ridge_start
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.nn.losses import Risk
-from gamlp_admm.nn.network import Network, Weights
+from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
-from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.schedules import Schedule, schedule
 from gamlp_admm.training.session import Opening, Session, Stage
 from gamlp_admm.training.trainer import Trainer
@@ -195,18 +193,9 @@ class ADMM(Trainer):
         """See :attr:`Algorithm.compressible`."""
         return True
 
-    def opening(
-        self,
-        data: NodeData,
-        shapes: Sequence[tuple[int, int]],
-        risk: Risk,
-        network: Network,
-        num_train: int,
-        seed: int,
-        team: Team,
-    ) -> Opening:
+    def opening(self, stage: Stage, seed: int) -> Opening:
         """See :meth:`Algorithm.opening`."""
-        return ridge_start(data, shapes, risk, network, num_train, seed, team)
+        return ridge_start(stage, seed)
 
     def penalty_schedule(self) -> Schedule:
         """See :meth:`Algorithm.penalty_schedule`."""

@@ -27,11 +27,9 @@ from torch import Tensor
 
 from gamlp_admm.admm.linear import LastLayer, extrapolated
 from gamlp_admm.algorithms.views import StartRows, View, views
-from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.training.growth import passing
-from gamlp_admm.training.rows import NodeData
-from gamlp_admm.training.session import Opening
+from gamlp_admm.training.session import Opening, Stage
 
 LAST = (1.0, 1e-1)
 """Ridges of the last layer."""
@@ -240,27 +238,15 @@ def _leading(tried: dict[float, LastLayers]) -> float:
     return max(tried, key=lambda apart: tried[apart].best.score)
 
 
-def ridge_start(
-    data: NodeData,
-    shapes: Sequence[tuple[int, int]],
-    risk: Risk,
-    network: Network,
-    num_train: int,
-    seed: int,
-    team: Any,
-) -> Opening:
+def ridge_start(stage: Stage, seed: int) -> Opening:
     """Return the weights to start from.
 
     Args:
-        data: This process's rows, with the features.
-        shapes: Shape of W of every layer.
-        risk: The risk.
-        network: The network, but for its weights.
-        num_train: Training rows over all shards.
+        stage: The rows, the network's shapes and the processes; it has no weights yet.
         seed: Draws the random combinations.
-        team: Sums over the shards of the rows.
     """
-    rows = StartRows(data, risk, num_train, team)
+    shapes, network = stage.shapes, stage.network
+    rows = StartRows(stage.data, stage.risk, stage.num_train, stage.team)
     made = views(rows)
     best = max(made, key=lambda view: view.rank)
     about: dict[str, Any] = {

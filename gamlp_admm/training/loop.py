@@ -123,9 +123,7 @@ class Loop:
     def _opening(self, seed: int) -> Weights | None:
         team, last, made = self.team, self.depth - 1, None
         if self.nodes.x is not None:
-            made = self.trainer.opening(
-                self.nodes, self.shapes, self.risk, self.model.network, self.num_train, seed, team
-            )
+            made = self.trainer.opening(self._stage([]), seed)
         told = None if made is None else (tuple(t.cpu() for t in made.weights[last]), made.about)
         shared = team.from_first(told)
         if shared is None:
@@ -142,7 +140,11 @@ class Loop:
     def _start(self, weights: Weights) -> None:
         self.selection.finite = weights
         self.channel = self.team.channel()
-        stage = Stage(
+        self.session = self.trainer.start(self._stage(weights))
+        self.result.solver = self.team.from_first(self.session.solver)
+
+    def _stage(self, weights: Weights) -> Stage:
+        return Stage(
             data=self.nodes,
             features=self.coordinates.features,
             weights=weights,
@@ -153,8 +155,6 @@ class Loop:
             team=self.team,
             iterations=self.options.iterations,
         )
-        self.session = self.trainer.start(stage)
-        self.result.solver = self.team.from_first(self.session.solver)
 
     def run(self) -> Result:
         """Train, and give the model the selected weights whatever happens."""

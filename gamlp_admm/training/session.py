@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,28 +137,14 @@ class Algorithm(ABC):
     def start(self, stage: Stage) -> Session:
         """Begin a stage of growth."""
 
-    def opening(
-        self,
-        data: NodeData,
-        shapes: Sequence[tuple[int, int]],
-        risk: Risk,
-        network: Network,
-        num_train: int,
-        seed: int,
-        team: Team,
-    ) -> Opening | None:
+    def opening(self, stage: Stage, seed: int) -> Opening | None:
         """Return weights that know the labels, for networks whose ``init`` is ``ridge``; ``None`` where it has none.
 
         It is called in all processes that own the first layer.
 
         Args:
-            data: This process's rows, features in their units.
-            shapes: Shape of W of every layer of the network.
-            risk: The risk.
-            network: The network, but for its weights.
-            num_train: Training rows over all shards.
+            stage: The first stage, whose features are in their units, and which has no weights yet.
             seed: Draws what is drawn.
-            team: The processes.
         """
         return None
 

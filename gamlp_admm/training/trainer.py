@@ -22,7 +22,7 @@ from gamlp_admm.training.loop import Loop
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.training.rows import NodeData, distributed, node_data
-from gamlp_admm.training.session import Algorithm, Opening
+from gamlp_admm.training.session import Algorithm, Opening, Stage
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,9 @@ class Trainer(Algorithm):
         nodes = node_data(data, *widths, the_risk, like, None, self.class_weight)
         Coordinates(nodes, self.scale, False, nodes.num_train, team.row_sum)  # measures the features
         sizes = shapes(model.config, model.num_layers)
+        stage = Stage(nodes, None, [], sizes, the_risk, model.network, nodes.num_train, team)
         with torch.no_grad():
-            return self.opening(nodes, sizes, the_risk, model.network, nodes.num_train, seed, team)
+            return self.opening(stage, seed)
 
     def _team(
         self, process_group: Any, node_shards: int, balance: Sequence[int] | None, timeout: float, trace: Trace

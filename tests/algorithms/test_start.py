@@ -23,6 +23,7 @@ from gamlp_admm.nn.losses import RISKS, risk
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.growth import shapes
 from gamlp_admm.training.rows import NodeData, node_data
+from gamlp_admm.training.session import Stage
 
 CLASSES = 3
 
@@ -43,7 +44,7 @@ def nodes(data: SimpleNamespace, loss: str = "cross_entropy", **options: Any) ->
 
 def opened(data: NodeData, model: GAMLP, loss: str = "cross_entropy", seed: int = 0) -> Any:
     sizes = shapes(model.config, model.num_layers)
-    return ridge_start(data, sizes, risk(loss), model.network, data.num_train, seed, Team())
+    return ridge_start(Stage(data, None, [], sizes, risk(loss), model.network, data.num_train, Team()), seed)
 
 
 def without_validation(data: SimpleNamespace) -> SimpleNamespace:
