@@ -196,7 +196,7 @@ def _sketched(rows: StartRows, T: Tensor) -> View:
     risk, row_sum = rows.risk, rows.team.row_sum
     weight = torch.ones_like(rows.y[:, :1]) if rows.weight is None else rows.weight[:, None]
     total, H = row_sum(weight.sum()), risk.smoothness
-    center = row_sum(rows.x.mT @ weight[:, 0]) / total  # a product with a vector, many times as quick as with a matrix
+    center = row_sum(rows.x.mT @ weight[:, 0]) / total
     A = ThinRows(rows.x, center)
     sketch = Sketch(A, weight, row_sum=row_sum)
     W, b = rows.x.new_zeros(T.shape[1], rows.x.shape[1]), row_sum((weight * T).sum(0)) / total
