@@ -190,7 +190,8 @@ class LastLayers:
         self.linear = self._considered(*self._linear(best), {"last": "linear"}) if hidden.plain else None
         self.means: list[Considered] = []
         if rows.num_val or self.linear is None:
-            self.means = [self._mean(name) for name in ("honest", "fitted")]
+            names = ("honest",) if best.sketched else ("honest", "fitted")  # which are the same of a sketch
+            self.means = [self._mean(name) for name in names]
 
     @property
     def best(self) -> Considered:
@@ -198,9 +199,9 @@ class LastLayers:
         if not self.means:
             assert self.linear is not None
             return self.linear
-        honest, fitted = self.means
-        margin = self.rows.error(honest.score) / 2
-        best = fitted if fitted.score > honest.score + margin else honest
+        best, *others = self.means
+        margin = self.rows.error(best.score) / 2
+        best = next((other for other in others if other.score > best.score + margin), best)
         return self.linear if self.linear is not None and self.linear.score > best.score else best
 
     def _considered(self, W: Tensor, b: Tensor, about: dict[str, Any]) -> Considered:
