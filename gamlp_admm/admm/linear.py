@@ -35,7 +35,6 @@ from gamlp_admm.nn.losses import Risk
 EIGEN = 1_000
 """Side of a Gram matrix up to which it is decomposed, which serves every c; a larger one is factored for each c."""
 
-
 SPARSE = 0.15
 """Share of entries up to which rows are kept compressed."""
 
@@ -65,7 +64,6 @@ class Centred:
         B: Targets, ``[N, C]``.
         center: Mean of the features, ``[n]``.
         target: Mean of the targets, ``[C]``.
-        root: Roots of the weights, ``[N, 1]``, or ``None`` for ones.
         share: s_i / Σ s, ``[N]``.
     """
 
@@ -73,7 +71,6 @@ class Centred:
     B: Tensor
     center: Tensor
     target: Tensor
-    root: Tensor | None
     share: Tensor
 
     @classmethod
@@ -89,15 +86,15 @@ class Centred:
         s = torch.ones_like(T[:, 0]) if weight is None else weight
         share = s / row_sum(s.sum())
         center, target = row_sum(share @ X), row_sum(share @ T)
-        A, B, root = X - center, T - target, None
+        A, B = X - center, T - target
         if weight is not None:
             root = weight.sqrt()[:, None]
             A, B = A * root, B * root
-        return cls(A, B, center, target, root, share)
+        return cls(A, B, center, target, share)
 
     def columns(self, low: int, high: int) -> Centred:
         """Return the same of some of the columns."""
-        return Centred(self.A[:, low:high], self.B, self.center[low:high], self.target, self.root, self.share)
+        return Centred(self.A[:, low:high], self.B, self.center[low:high], self.target, self.share)
 
 
 class RidgePath:
@@ -179,10 +176,6 @@ class RidgePath:
         return T - (T - scores) / (1 - self.leverage(c)).clamp(min=0.05)[:, None]
 
 
-Fit = Callable[[Tensor], Tensor]
-"""From a gradient ``[C, n]`` to the step of W that a majoriser takes against it."""
-
-
 def extrapolated(
     step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     W: Tensor,
@@ -225,7 +218,7 @@ class LastLayer:
     """
 
     def __init__(self, X: Tensor, y: Tensor, risk: Risk, weight: Tensor | None, row_sum: RowSum, num_rows: int) -> None:
-        self.y, self.risk, self.row_sum, self.num_rows = y, risk, row_sum, num_rows
+        self.y, self.risk, self.row_sum = y, risk, row_sum
         self.weight = torch.ones_like(y[:, :1]) if weight is None else weight[:, None]
         self.total = row_sum(self.weight.sum())
         self.center = row_sum(self.weight.T @ X)[0] / self.total

@@ -12,7 +12,8 @@ r"""A start that knows the labels: a network whose first layer is a closed form,
    those of any other, and a last layer that sees them trusts them too much; or to what it does score, where few rows
    make that validate clearly better.
 
-The linear model itself is among what is chosen from, so no start is worse on validation. Nothing here needs a
+The linear model itself is among what is chosen from, so that with two neurons a class no start of a ReLU network is
+worse on validation. Nothing here needs a
 gradient of the network, and everything but the choices is sums over rows.
 """
 

@@ -301,7 +301,7 @@ class Loop:
             identity=self._identity(),
             layers=list(self.team.layers),
             position=list(astuple(self.position)),
-            result={"history": result.history, "best": result.best, "last": result.last},
+            result={name: getattr(result, name) for name in ("history", "best", "last", "start")},
             bytes_sent=self.session.bytes_sent,
             session=self.session.tensors(),
             features={} if features is None else features.state(),

@@ -80,7 +80,7 @@ def test_shards_solve_what_the_whole_does() -> None:
     center, target = weight @ X / total, weight @ T / total
     roots = [weight[p].sqrt()[:, None] for p in parts]
     rows = [
-        Centred((X[p] - center) * root, (T[p] - target) * root, center, target, root, weight[p] / total)
+        Centred((X[p] - center) * root, (T[p] - target) * root, center, target, weight[p] / total)
         for p, root in zip(parts, roots, strict=True)
     ]
     H = sum((gram(part.A, False) for part in rows), torch.zeros(5, 5, dtype=F64))

@@ -216,6 +216,7 @@ def test_resumed_runs_give_the_same_bits(tmp_path: Path) -> None:
     trainer.fit(begun, data, iterations=3, seed=0, checkpoint_dir=tmp_path)
     result = trainer.fit(begun, data, iterations=6, seed=0, checkpoint_dir=tmp_path, resume=True)
     assert timeless(result) == timeless(full)
+    assert result.start == full.start is not None
     assert same(list(whole.parameters()), list(begun.parameters()))
 
 
