@@ -14,6 +14,8 @@ Source: Frangella, Tropp, Udell, Randomized Nyström preconditioning, SIAM J. Ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,26 @@ PRECISION = 1e-4
 """How small a fit from nothing makes its gradient, in the norm of the preconditioner, beside the first one."""
 
 SEED = 2_110_028
+
+
+def leading(product: Callable[[Tensor], Tensor], omega: Tensor) -> tuple[Tensor, Tensor]:
+    """Return about the leading eigenvectors U ``[n, ℓ]`` of H, and its eigenvalues ``[ℓ]``, largest first.
+
+    Args:
+        product: From V ``[n, ℓ]`` to HV.
+        omega: Ω, orthonormal columns ``[n, ℓ]``.
+    """
+    limits = torch.finfo(omega.dtype)
+    Y = product(omega).double()
+    shift = len(omega) ** 0.5 * limits.eps * Y.norm().clamp(min=limits.tiny**0.25)
+    Y = Y + shift * omega.double()
+    core = omega.double().T @ Y
+    L = torch.linalg.cholesky((core + core.T) / 2)
+    Q, B = torch.linalg.qr(torch.linalg.solve_triangular(L, Y.T, upper=False).T)
+    V, s, _ = torch.linalg.svd(B)
+    # Of lower ones the vectors are noise, too, which would be divided by as much.
+    values = torch.maximum(s.square() - shift, torch.maximum(limits.eps**0.5 * s[0].square(), shift))
+    return (Q @ V).to(omega.dtype), values.to(omega.dtype)
 
 
 class Iterative(NormalEquations):
@@ -125,15 +147,5 @@ class Iterative(NormalEquations):
             n, l = self.P.shape[1], self.rank
             omega = torch.randn(n, l, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
             omega = torch.linalg.qr(omega)[0].to(self.P)
-            Y = self._gradient(self.P @ omega).T.double()
-            limits = torch.finfo(self.P.dtype)
-            shift = n**0.5 * limits.eps * Y.norm().clamp(min=limits.tiny**0.25)
-            Y = Y + shift * omega.double()
-            core = omega.double().T @ Y
-            L = torch.linalg.cholesky((core + core.T) / 2)
-            Q, B = torch.linalg.qr(torch.linalg.solve_triangular(L, Y.T, upper=False).T)
-            V, s, _ = torch.linalg.svd(B)
-            # Of lower ones the vectors are noise, too, which would be divided by as much.
-            values = torch.maximum(s.square() - shift, torch.maximum(limits.eps**0.5 * s[0].square(), shift))
-            self._sketch = (Q @ V).to(self.P.dtype), values.to(self.P.dtype)
+            self._sketch = leading(lambda V: self._gradient(self.P @ V).T, omega)
         return self._sketch

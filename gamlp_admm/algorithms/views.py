@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.linear import RANK, Centred, RidgePath, Sketch, ThinRows, extrapolated, gram
+from gamlp_admm.admm.linear import Centred, RidgePath, extrapolated, gram
+from gamlp_admm.admm.thin import RANK, Sketch, ThinRows
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.training.rows import NodeData
 

@@ -8,7 +8,7 @@ from problems import F64, labels, rand, randn
 from torch import Tensor
 
 from gamlp_admm.admm import linear
-from gamlp_admm.admm.linear import Centred, LastLayer, RidgePath, Sketch, ThinRows, extrapolated, gram
+from gamlp_admm.admm.linear import Centred, LastLayer, RidgePath, extrapolated, gram
 from gamlp_admm.nn.losses import RISKS, risk
 
 SHAPES = [(30, 7), (7, 30), (12, 12)]
@@ -129,29 +129,3 @@ def test_a_step_never_raises_what_it_majorises() -> None:
         value = float(the_risk.value(layer.X @ W.T + b, y) + 0.01 * the_risk.smoothness / 2 * W.square().sum())
         assert value <= last + 1e-12
         last = value
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-def test_thin_products(sparse: bool) -> None:
-    X = randn(50, 20, dtype=torch.float32)
-    if sparse:
-        X = torch.where(rand(50, 20, seed=3) < 0.9, 0, X.abs()) - rand(20, seed=4).float()  # centred words
-    center = X.mean(0)
-    A, thin = X - center, ThinRows(X, center)
-    assert (thin.kept is not None) == sparse
-    V, S = randn(20, 3, seed=6, dtype=torch.float32), randn(50, 3, seed=7, dtype=torch.float32)
-    assert torch.allclose(thin.times(V), A @ V, atol=1e-5)
-    assert torch.allclose(thin.transposed(S), A.T @ S, atol=1e-5)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_a_sketch_majorises(weighted: bool) -> None:
-    # A decaying spectrum of 60 directions, 10 of which are kept.
-    X = randn(80, 60) * 0.8 ** torch.arange(60)
-    X = X - X.mean(0)
-    weight = 2 * rand(80, 1, seed=5) if weighted else torch.ones(80, 1, dtype=F64)
-    sketch = Sketch(ThinRows(X, torch.zeros(60, dtype=F64)), weight, rank=10)
-    inverse = sketch.step(torch.eye(60, dtype=F64), 0.5, 0.1)
-    assert torch.allclose(inverse, inverse.T, atol=1e-10)
-    gap = torch.linalg.inv(inverse) - (0.5 * X.T @ (X * weight) + 0.1 * torch.eye(60, dtype=F64))
-    assert torch.linalg.eigvalsh(gap).min() > -1e-6 * torch.linalg.matrix_norm(X.T @ X, 2)

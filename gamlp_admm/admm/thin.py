@@ -1,0 +1,91 @@
+"""Rows that are too many and too wide for a Gram matrix: thin products with them, and a majoriser of few directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.nystrom import leading
+from gamlp_admm.admm.stacked import RowSum, all_rows_here
+
+SPARSE = 0.15
+"""Share of entries up to which rows are kept compressed."""
+
+RANK = 128
+"""Directions of a sketch."""
+
+
+class ThinRows:
+    """Centred rows of a matrix that meets thin ones only: products with them are bound by reading it.
+
+    Where most entries of each column are its smallest, as those of bags of words are, even after centring, what differs
+    from it is kept in compressed rows, a tenth to read.
+
+    Args:
+        X: Features, ``[N, n]``.
+        center: What is taken from every row, ``[n]``.
+    """
+
+    def __init__(self, X: Tensor, center: Tensor) -> None:
+        self.X, self.shift = X, center
+        self.kept: Any = None
+        if not X.is_cuda and len(X):
+            base = X.amin(0)
+            some = X[:: max(len(X) // 256, 1)]
+            if float((some != base).float().mean()) < SPARSE:
+                from scipy.sparse import csr_matrix, vstack
+
+                self.kept = vstack([csr_matrix((rows - base).numpy()) for rows in torch.split(X, 1024)], format="csr")
+                self.shift = center - base
+
+    def times(self, V: Tensor) -> Tensor:
+        """Return A V, ``[N, k]``, of a V ``[n, k]``."""
+        return (self.X @ V if self.kept is None else torch.from_numpy(self.kept @ V.numpy())) - self.shift @ V
+
+    def transposed(self, S: Tensor) -> Tensor:
+        """Return Aᵀ S, ``[n, k]``, of an S ``[N, k]``."""
+        XtS = self.X.T @ S if self.kept is None else torch.from_numpy(self.kept.T @ S.numpy())
+        return XtS - torch.outer(self.shift, S.sum(0))
+
+
+class Sketch:
+    r"""A majoriser of AᵀA from few of its directions, for rows whose Gram matrix would take too long.
+
+    The randomised range of AᵀA gives its leading eigenvectors U and values λ (Nyström); τ, the largest value of the
+    rest, is estimated by its powers. A step against :math:`H (U \operatorname{diag}(λ + τ) U^T + τ (I - U U^T)) + c I`
+    costs no more than a product with U.
+
+    Source: Frangella, Tropp, Udell, SIAM J. Matrix Analysis and Applications 2023.
+
+    Args:
+        A: The rows.
+        weight: Their weights s, ``[N, 1]``: what is majorised is AᵀSA.
+        rank: Number of directions, at most.
+        row_sum: Sum over the shards of the rows.
+    """
+
+    def __init__(self, A: ThinRows, weight: Tensor, rank: int = RANK, row_sum: RowSum = all_rows_here) -> None:
+        like, n = A.X, A.X.shape[1]
+
+        def product(V: Tensor) -> Tensor:
+            return row_sum(A.transposed(A.times(V) * weight))
+
+        generator = torch.Generator().manual_seed(0)
+        normal = torch.randn(n, min(rank, n), generator=generator, dtype=torch.float64)
+        test = torch.linalg.qr(product(torch.linalg.qr(normal).Q.to(like))).Q  # a power, which sharpens the directions
+        self.U, self.values = leading(product, test)
+        # What the directions leave of AᵀA is found by its powers.
+        V = test[:, :8]
+        for _ in range(3):
+            V = torch.linalg.qr(V).Q
+            V = product(V) - self.U @ (self.values[:, None] * (self.U.T @ V))
+        self.rest = torch.maximum(1.2 * torch.linalg.matrix_norm(V, 2), self.values[-1])
+
+    def step(self, gradient: Tensor, H: float, c: float) -> Tensor:
+        """Return the gradient ``[C, n]`` times the inverse of the majoriser."""
+        low = H * self.rest + c
+        inside = gradient @ self.U
+        step: Tensor = (gradient + (inside * (low / (H * (self.values + self.rest) + c) - 1)) @ self.U.T) / low
+        return step
