@@ -150,10 +150,6 @@ class NormalEquations(ABC):
         self.P, self.weight, self.row_sum = P, weight, row_sum
 
     @abstractmethod
-    def solve(self, G: Tensor, c: float) -> Tensor:
-        """Return G (PᵀDP + cI)⁻¹ for ``G`` ``[k, n]`` or ``[S, k, n]``, in its precision."""
-
-    @abstractmethod
     def fit(self, T: Tensor, c: float) -> Tensor:
         """Return W ``[k, n]``, the minimiser of ‖D^½(P Wᵀ − T)‖² + c ‖W‖² for ``T`` ``[N, k]``.
 
@@ -220,11 +216,6 @@ class Primal(Factored):
     def _make(self) -> Tensor:
         return self.row_sum(gram_matrix(self.P, self.weight))
 
-    def solve(self, G: Tensor, c: float) -> Tensor:
-        """See :meth:`NormalEquations.solve`."""
-        flat = G.reshape(-1, G.shape[-1])
-        return self.factor(c).apply(flat.T).T.to(G.dtype).reshape(G.shape)
-
     def fit(self, T: Tensor, c: float) -> Tensor:
         """See :meth:`NormalEquations.fit`."""
         return self._newton(None, -T, c)
@@ -287,14 +278,3 @@ class Dual(Factored):
         """See :meth:`NormalEquations.update`."""
         W = self.fit(T, c) if c > 0 else W + self.fit(T - M, c)
         return W, self.P @ W.T
-
-    def solve(self, G: Tensor, c: float) -> Tensor:
-        """See :meth:`NormalEquations.solve`. It is (G − αᵀP)/c, a difference that loses digits where c is small."""
-        flat = G.reshape(-1, G.shape[-1]).double()
-        image = torch.zeros(len(self.P), len(flat), dtype=flat.dtype, device=flat.device)
-        j = 0
-        for part in self._columns():
-            image.addmm_(part.double(), flat[:, j : j + part.shape[1]].T)
-            j += part.shape[1]
-        alpha = self._multipliers(image, c).double()
-        return ((flat - self._combine(alpha)) / max(c, rounding(self.scale, len(self.P)))).to(G.dtype).reshape(G.shape)

@@ -95,11 +95,6 @@ class Iterative(NormalEquations):
         D, PDt = self._descend(G, c, self.steps, 0.0, torch.zeros_like(W), M)
         return W + D, PDt
 
-    def solve(self, G: Tensor, c: float) -> Tensor:
-        """See :meth:`NormalEquations.solve`; to :data:`PRECISION`."""
-        flat = G.reshape(-1, G.shape[-1]).to(self.P.dtype)
-        return self._descend(-flat, c, MOST_STEPS, PRECISION, torch.zeros_like(flat))[0].to(G.dtype).reshape(G.shape)
-
     def _gradient(self, r: Tensor) -> Tensor:
         # rᵀDP, [k, n].
         return self.row_sum(self._weighted(r).T @ self.P)

@@ -59,23 +59,18 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     used = _resolved(experiment, process_group)
     data: Any = None
 
-    def chosen_features(loaded: Any, load_seconds: float) -> Prepared:
-        nonlocal data
-        start = time.perf_counter()
-        made = choose(used, loaded.data, loaded.info.classes)
-        data, middle = made.data, time.perf_counter() - start
-        return Prepared(None, data.num_features, loaded.info, load_seconds, 0.0, made.changes, made.about, middle)
-
     def load() -> Prepared:
         nonlocal data
         start = time.perf_counter()
         loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)
         middle = time.perf_counter()
         if used.auto == "all":
-            return chosen_features(loaded, middle - start)
+            made = choose(used, loaded.data, loaded.info.classes)
+            data, seconds = made.data, time.perf_counter() - middle
+            chosen = made.changes, made.about, seconds
+            return Prepared(None, data.num_features, loaded.info, middle - start, 0.0, *chosen)
         data = used.transform(loaded.info.classes)(loaded.data)
-        end = time.perf_counter()
-        return Prepared(None, data.num_features, loaded.info, middle - start, end - middle)
+        return Prepared(None, data.num_features, loaded.info, middle - start, time.perf_counter() - middle)
 
     with _threads(used.threads):
         return replace(on_first(load, process_group), data=data)

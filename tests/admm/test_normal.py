@@ -109,18 +109,6 @@ def test_a_weight_is_as_many_rows(shape: str, kind: type[NormalEquations]) -> No
     assert gap(P, new, T, c, weight) < (0.1 if kind is Iterative else 1e-10)
 
 
-@pytest.mark.parametrize("kind", [Primal, Dual, Iterative])
-@pytest.mark.parametrize("shape", ["tall", "wide"])
-def test_solve_applies_the_inverse(shape: str, kind: type[NormalEquations]) -> None:
-    P, G = rows(shape, 2), randn(2, 3, SHAPES[shape][1], seed=1)
-    weight = 0.1 + rand(len(P), seed=3)
-    equations = kind(P, weight)
-    H = P.T * weight @ P + 0.5 * torch.eye(P.shape[1], dtype=F64)
-    wanted = torch.linalg.solve(H, G.mT).mT
-    torch.testing.assert_close(equations.solve(G, 0.5), wanted, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(equations.solve(G[0], 0.5), equations.solve(G, 0.5)[0], rtol=1e-3, atol=1e-5)
-
-
 @pytest.mark.parametrize("kind", [Primal, Iterative])
 def test_shards_sum_what_they_have(kind: Any) -> None:
     P, T, c, W = rows("tall"), randn(60, 3, seed=5), 0.1, randn(3, 20, seed=6)
@@ -167,7 +155,6 @@ def test_nothing_that_is_given_is_modified() -> None:
         equations = kind(P, weight)
         equations.update(W, M, T, 0.1)
         equations.fit(T, 0.1)
-        equations.solve(W, 0.1)
     assert all(torch.equal(t, copy) for t, copy in zip(given, copies, strict=True))
 
 
