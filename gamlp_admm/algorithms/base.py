@@ -16,8 +16,9 @@ from gamlp_admm.admm.engine import Phase, iterate
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.solving import FitPlan, plan, shared_equations
 from gamlp_admm.admm.stacked import RowSum, all_rows_here, products
-from gamlp_admm.admm.state import Block, block_weights, initial_blocks, stacks
+from gamlp_admm.admm.state import Block, block_weights, stacks
 from gamlp_admm.algorithms.start import ridge_start
+from gamlp_admm.algorithms.streaming import StreamedSession, forward_blocks
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.network import Weights
@@ -132,6 +133,16 @@ def check_positive(**numbers: float | None) -> None:
             raise InputError(f"{name} must be positive, not {value}")
 
 
+def check_batch(size: int | None) -> None:
+    """Check a number of rows of a batch; ``None`` passes.
+
+    Raises:
+        InputError: It is not positive.
+    """
+    if size is not None and size < 1:
+        raise InputError(f"batch_size must be positive, not {size}")
+
+
 def changes(schedule: str | Schedule, iterations: int) -> int:
     """Return how many values ρ and ν will have at most in so many iterations, as far as a schedule says."""
     name, *numbers = schedule.split(":") if isinstance(schedule, str) else ["", "1"]
@@ -201,6 +212,14 @@ class ADMM(Trainer):
         """See :meth:`Algorithm.penalty_schedule`."""
         return schedule(self.schedule)
 
+    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
+        """Return what a batch goes through, where rows can be streamed: states first, then W and b of all layers."""
+        raise NotImplementedError
+
+    def batch(self) -> int | None:
+        """Return the rows of a batch, where rows are streamed (:mod:`gamlp_admm.algorithms.streaming`)."""
+        return None
+
     @staticmethod
     @abstractmethod
     def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
@@ -222,7 +241,7 @@ class ADMM(Trainer):
         """
         return self.problem_type(**shared)
 
-    def start(self, stage: Stage) -> ADMMSession:
+    def start(self, stage: Stage) -> Session:
         """See :meth:`Algorithm.start`."""
         team, channel = stage.team, stage.team.channel()
         problem = self.problem(
@@ -237,6 +256,8 @@ class ADMM(Trainer):
             codecs=self.codecs(),
             counts_weights=team.shard == 0,
         )
+        if (batch := self.batch()) is not None:
+            return StreamedSession(self, problem, stage, channel, batch)
         state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
         session, chosen = self.session(self, problem, state, channel), self.plan(stage)
         session.solver = None if chosen is None else str(chosen)
@@ -244,7 +265,7 @@ class ADMM(Trainer):
 
     def plan(self, stage: Stage) -> FitPlan | None:
         """Return how the first layer's W is solved, where it is owned and the solving rule may have it solved."""
-        if stage.features is None or self.solver not in ("auto", "exact"):
+        if stage.features is None or self.solver not in ("auto", "exact") or self.batch() is not None:
             return None
         return plan(
             stage.num_train,
@@ -268,12 +289,6 @@ class ADMM(Trainer):
         layers = stage.team.layers
         if not layers:
             return []
-        if stage.features is not None:
-            p = stage.features.train
-        else:
-            like = stage.data.y.new_empty(1).expand(1, stage.data.num_train, stage.weights[0][0].shape[1])
-            channel.expect("a", layers[0] - 1, like)
-            p = channel.receive("a", layers[0] - 1)[0]
         # Shards must stack alike, because they sum stacks: any number of rows must leave the layers aligned.
         rows = stage.data.num_train if stage.team.num_shards == 1 else 1
         groups = stacks(stage.shapes, layers, rows, stage.data.y)
@@ -285,9 +300,8 @@ class ADMM(Trainer):
                 codecs.observe(boundary, x, stage.team.row_sum)
             return codecs.land(field, range(boundary, boundary + 1), x)
 
-        state = initial_blocks(p, stage.weights, stage.network, groups, len(stage.shapes), land)
-        if (s := state[-1]).q is not None:
-            channel.send("a", layers[-1], stage.network.output(s.z[-1:], None if s.is_first else s.p[-1:]))
+        p = None if stage.features is None else stage.features.train
+        state = forward_blocks(stage, stage.weights, groups, channel, p, stage.data.num_train, land)
         channel.finish()
         channel.reset_counts()
         return state

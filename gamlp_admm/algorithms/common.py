@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gamlp_admm.admm import blocks, proximal
 from gamlp_admm.admm.blocks import Rule
+from gamlp_admm.admm.memory import stream_step
 from gamlp_admm.admm.normal import gram_matrix
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
@@ -69,6 +70,23 @@ def update_W(
         return blocks.W_exact(r, P, W, decayed, penalty, mu, total)
     G = blocks.W_gradient(r, P, decayed, penalty, mu, total)
     return blocks.W_step(G, P, W, M, penalty, mu, rule, total)
+
+
+def update_W_b(block: Block, target: Tensor, penalty: float, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
+    """Return W and b moved towards a target, and the product P Wᵀ that follows; arguments as :func:`update_W`.
+
+    Where rows are streamed, W and b make one step, held back by what earlier batches left behind.
+    """
+    if problem.memory is None:
+        W, M = update_W(block, block.W, block.M, target, penalty, problem)
+        return W, blocks.b_update(M, target, problem.num_rows, problem.row_sum), M
+    r, drawn = blocks.residual(block.M, block.b, target), decaying(block, block.W, problem)
+    ratio = problem.mu / (penalty * problem.num_train)
+    held = problem.damping, problem.num_rows, problem.row_sum
+    layers = range(block.num_layers)
+    steps = [stream_step(r[s], block.p[s], drawn[s], ratio, problem.memory[block.first + s], *held) for s in layers]
+    W, b = (x - torch.stack(step) for x, step in zip((block.W, block.b), zip(*steps, strict=True), strict=True))
+    return W, b, block.M  # of weights that no other block of the batch meets
 
 
 def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:

@@ -17,6 +17,7 @@ Source: dlADMM, KDD 2019, arXiv 1905.13611, Algorithm 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +29,8 @@ from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.base import check_positive
-from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W
+from gamlp_admm.algorithms.base import check_batch, check_positive
+from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W, update_W_b
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import risk
 
@@ -58,12 +59,17 @@ def update_a(block: Block, problem: Problem) -> Block:
 def update_weights(block: Block, problem: Problem) -> Block:
     """Update W."""
     T, penalty = fitted(block, problem)
+    if problem.memory is not None:  # of batches, W and b go together
+        W, b, M = update_W_b(block, T, penalty, problem)
+        return replace(block, W=W, b=b, M=M)
     W, M = update_W(block, block.W, block.M, T, penalty, problem)
     return replace(block, W=W, M=M)
 
 
 def update_b(block: Block, problem: Problem) -> Block:
     """Update b."""
+    if problem.memory is not None:
+        return block
     T, _ = fitted(block, problem)
     return replace(block, b=blocks.b_update(block.M, T, problem.num_rows, problem.row_sum))
 
@@ -87,6 +93,11 @@ def backward(block: Block, problem: Problem) -> Block:
     return block
 
 
+def backward_states(block: Block, problem: Problem) -> Block:
+    """Update z, and then the input, for which the layer below waits."""
+    return update_a(update_z(block, problem), problem)
+
+
 def forward(block: Block, problem: Problem) -> Block:
     """Update the input, now that the layer below has its z, then W, b, z."""
     for update in (update_a, update_weights, update_b, update_z):
@@ -108,6 +119,7 @@ PHASES = (
 )
 
 
+BATCH = (Phase(backward_states, needs="p_next", sends="p", to="previous", order="backward"), Phase(update_weights))
 SETTLE = (Phase(output, sends="q", to="next"), Phase(keep, needs="q_prev"))
 
 
@@ -179,6 +191,7 @@ class DlADMM(Sweep):
     nu: float = 0.1
     mu: float = 0.1
     solver: str = "exact"
+    batch_size: int | None = None
 
     algorithm = "dladmm"
     phases = PHASES
@@ -187,7 +200,16 @@ class DlADMM(Sweep):
 
     def __post_init__(self) -> None:
         check_positive(nu=self.nu)
+        check_batch(self.batch_size)
         super().__post_init__()
+
+    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
+        """See :meth:`ADMM.batch_phases`."""
+        return BATCH
+
+    def batch(self) -> int | None:
+        """See :meth:`ADMM.batch`."""
+        return self.batch_size
 
     def converges(self, f: Activation) -> bool | None:
         """Whether ρ > 2H (:func:`converges`), for rows of weight 1."""

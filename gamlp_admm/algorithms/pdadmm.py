@@ -10,7 +10,7 @@ and so the same u = u + ρ(p̂ − q̂). Without a lossy codec these are p and q
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,8 +23,8 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.base import ADMM, check_positive
-from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, update_W
+from gamlp_admm.algorithms.base import ADMM, check_batch, check_positive
+from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, update_W_b
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.activations import Activation
@@ -60,15 +60,24 @@ def update_p(block: Block, problem: Problem) -> Block:
 
 def update_W_b_z(block: Block, problem: Problem) -> Block:
     """Update weights, biases and pre-activations, for which a layer needs no neighbour."""
+    return update_z(update_weights(block, problem), problem)
+
+
+def update_weights(block: Block, problem: Problem) -> Block:
+    """Update W and b."""
+    W, b, M = update_W_b(block, block.z, problem.nu, problem)
+    return replace(block, W=W, b=b, M=M)
+
+
+def update_z(block: Block, problem: Problem) -> Block:
+    """Update the pre-activations z."""
     s, nu = block, problem.nu
-    W, M = update_W(s, s.W, s.M, s.z, nu, problem)
-    b = blocks.b_update(M, s.z, problem.num_rows, problem.row_sum)
     if s.q is None:
-        z = problem.risk.prox((M + b[:, None])[0], problem.y, nu, problem.weight, s.z[0])[None]
+        z = problem.risk.prox((s.M + s.b[:, None])[0], problem.y, nu, problem.weight, s.z[0])[None]
     else:
         a = skipped(s, problem)
-        z = blocks.z_hidden(M, b, s.z, s.q if a is None else s.q - a, problem.f)
-    return replace(block, W=W, M=M, b=b, z=z)
+        z = blocks.z_hidden(s.M, s.b, s.z, s.q if a is None else s.q - a, problem.f)
+    return replace(block, z=z)
 
 
 def update_q(block: Block, problem: Problem) -> Block:
@@ -96,6 +105,12 @@ PHASES = (
     Phase(update_q, needs="p_next", sends="q", to="next"),
     Phase(update_u, needs="q_prev"),
 )
+
+STATES = (PHASES[0], Phase(update_z), *PHASES[2:])
+"""An iteration of a batch, whose weights come last."""
+
+ROUNDS = 4
+"""Iterations of a batch for each layer: after three, what the risk asks for has moved on to the layer below."""
 
 
 @by_layer(3)
@@ -188,6 +203,7 @@ class PdADMM(ADMM):
     decay_to: str = "identity"
     scale: str = "unit"
     codec: Any = "full"
+    batch_size: int | None = None
 
     algorithm = "pdadmm"
     phases = PHASES
@@ -199,7 +215,9 @@ class PdADMM(ADMM):
         if self.decay_to not in DECAYS:
             raise unknown("decay_to", self.decay_to, DECAYS)
         super().__post_init__()
-        self.codec_plan()
+        check_batch(self.batch_size)
+        if self.batch_size is not None and str(self.codec_plan()) != "full":
+            raise InputError(f"batch_size: batches travel in full, not by codec {self.codec_plan()}")
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any] = {}) -> dict[str, Any]:
@@ -212,6 +230,14 @@ class PdADMM(ADMM):
         """See :meth:`ADMM.problem`."""
         rho, nu, mu = penalties(self.rho, self.nu, self.mu)
         return super().problem(rho=rho, nu=nu, mu=mu, regularizer=DECAYS[self.decay_to], **shared)
+
+    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
+        """See :meth:`ADMM.batch_phases`."""
+        return (*STATES * (ROUNDS * num_layers), Phase(update_weights))
+
+    def batch(self) -> int | None:
+        """See :meth:`ADMM.batch`."""
+        return self.batch_size
 
     def codec_plan(self) -> Plan:
         """Return which codec serves when and where."""

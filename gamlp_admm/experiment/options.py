@@ -226,6 +226,13 @@ class Options:
         recipe=TUNED,
     )
     tau: float | None = setting("First step denominator of backtracking.", ADMM, "20", recipe=TUNED)
+    batch_size: int | None = setting(
+        "Rows of a batch; an iteration is then a pass over all rows. pdadmm, pdadmm-g, dladmm, gradients.",
+        ADMM,
+        "all rows",
+        least=1,
+        recipe=TUNED,
+    )
     schedule: str | None = setting(
         "How ρ and ν change: constant, every:K:FACTOR:LIMIT or stall:K:FACTOR:LIMIT.",
         ADMM,
@@ -257,7 +264,6 @@ class Options:
     nesterov: bool | None = setting("Extrapolate.", MDLAM, "nesterov", off="--no-nesterov")
     lr: float | None = setting("Learning rate; for badm and sisa a factor of the step.", GRADIENTS, "the optimiser's")
     weight_decay: float | None = setting("Weight decay.", GRADIENTS, "0")
-    batch_size: int | None = setting("Rows of a batch; an iteration is then an epoch.", GRADIENTS, "all rows", least=1)
     sigma: float | None = setting("Penalty σ: 1 / learning rate in the long run.", CONSENSUS, "1")
     sub_batches: int | None = setting("Parts of a batch to find consensus over.", CONSENSUS, "1", least=1)
 

@@ -1,0 +1,239 @@
+"""Training in batches of rows: ADMM's updates on one batch after the other, with what earlier ones left behind.
+
+A batch starts from a forward pass, with its multipliers at zero, and goes through the algorithm's updates; W and b make
+steps that are held back by the memory of earlier batches (:mod:`gamlp_admm.admm.memory`). An iteration is a pass over
+all rows, in an order of its own. The state is that of a batch, so its memory does not grow with the number of rows.
+
+Processes divide the layers, and shards the rows of every batch, as without batches; the bits are those of one process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.admm.engine import iterate
+from gamlp_admm.admm.memory import Accumulated, Memory
+from gamlp_admm.admm.problem import Problem
+from gamlp_admm.admm.state import Block, Land, block_weights, initial_blocks, stacks
+from gamlp_admm.nn.network import Weights
+from gamlp_admm.parallel.channel import LocalChannel
+from gamlp_admm.parallel.team import Pair
+from gamlp_admm.training.evaluation import CHUNK
+from gamlp_admm.training.session import Session, Stage
+
+if TYPE_CHECKING:
+    from gamlp_admm.algorithms.base import ADMM
+
+FIRST_ROWS = 8_192
+"""Rows whose inputs the first batches know of, at most."""
+
+FIRST_DAMPING, LEAST_DAMPING = 1.0, 0.125
+"""λ of the first pass, and its least value (:mod:`gamlp_admm.admm.memory`)."""
+
+KEPT = ("W", "b", "mean_W", "mean_b", "directions", "values", "mean", "control")
+"""What a checkpoint keeps of a layer."""
+
+
+def _towards(old: Pair, new: Pair, share: float) -> Pair:
+    return old[0].lerp(new[0], share), old[1].lerp(new[1], share)
+
+
+def as_it_is(field: str, boundary: int, x: Tensor) -> Tensor:
+    """Let a variable lie where it comes to lie."""
+    return x
+
+
+def forward_blocks(
+    stage: Stage,
+    weights: Weights,
+    groups: Sequence[range],
+    channel: LocalChannel,
+    p: Tensor | None,
+    num_rows: int,
+    land: Land = as_it_is,
+    size: int = 0,
+) -> list[Block]:
+    """Return the blocks of a forward pass through the processes, each starting when the one before it has finished.
+
+    Args:
+        stage: The network and the processes; this one owns layers.
+        weights: (W, b) of the layers owned.
+        groups: The layers of each stack.
+        channel: Carries activations.
+        p: Features of the rows, ``[N, n_in]``, where the first layer is owned.
+        num_rows: Number N of the rows.
+        land: Where p and q come to lie.
+        size: Bytes that count as sent.
+    """
+    layers = stage.team.layers
+    if p is None:
+        like = stage.data.y.new_empty(1).expand(1, num_rows, weights[0][0].shape[1])
+        channel.expect("a", layers[0] - 1, like)
+        p = channel.receive("a", layers[0] - 1)[0]
+    state = initial_blocks(p, weights, stage.network, groups, len(stage.shapes), land)
+    if (s := state[-1]).q is not None:
+        output = stage.network.output(s.z[-1:], None if s.is_first else s.p[-1:])
+        channel.send("a", layers[-1], output, size)
+    return state
+
+
+class StreamedSession(Session):
+    """An algorithm at work on one batch after the other.
+
+    What it shows after a pass is the mean of the weights after each of its batches (Polyak, Juditsky, SIAM J. Control
+    and Optimization 1992); it goes on from the last ones. Steps become longer from pass to pass, and shorter when the
+    risk of the rows, as they come by, is not smaller than in the pass before.
+
+    Args:
+        trainer: The algorithm: what a batch goes through.
+        problem: What it minimises over all rows, with the penalties of the start.
+        stage: The rows, the weights to start from, and the processes.
+        channel: Carries fields between blocks.
+        batch: Rows of a batch over all shards, at most.
+    """
+
+    def __init__(self, trainer: ADMM, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
+        self.trainer, self.start_problem, self.stage, self.channel = trainer, problem, stage, channel
+        self.newest = self.mean = stage.weights
+        self.damping, self.risk = FIRST_DAMPING, math.inf
+        N, team = stage.data.num_train, stage.team
+        fewest = -int(team.maximum(-float(N)))
+        self.num_batches = min(math.ceil(stage.num_train / batch), max(fewest, 1))
+        # Batches differ in size: any number of rows must leave the layers aligned.
+        groups = stacks(stage.shapes, team.layers, 1, stage.data.y) if team.layers else []
+        self.groups = groups if trainer.stackable else [range(l, l + 1) for l in team.layers]
+        self.phases = trainer.batch_phases(len(stage.shapes))
+        # No batch has come by yet: some rows, evenly spaced, are looked at first.
+        owned = zip(team.layers, stage.weights, strict=True)
+        self.memories = {l: Memory.blank(W.shape[1], W) for l, (W, _) in owned}
+        every = max(-(-stage.num_train // FIRST_ROWS), 1)
+        for _ in range(2):
+            sums = self._sums()
+            for rows in self._chunks(every):
+                self._see(self._opened(rows), sums)
+            self._remember(sums, len(range(0, N, every)))
+        channel.finish()
+        channel.reset_counts()
+
+    @property
+    def bytes_sent(self) -> int:
+        """See :attr:`Session.bytes_sent`."""
+        return self.channel.bytes_sent
+
+    @bytes_sent.setter
+    def bytes_sent(self, value: int) -> None:
+        self.channel.bytes_sent = value
+
+    def wire_bytes(self) -> dict[int, int]:
+        """See :meth:`Session.wire_bytes`."""
+        return self.channel.wire_bytes
+
+    def batches(self, iteration: int) -> tuple[Tensor, ...]:
+        """Return the rows of each batch of a pass, in this shard."""
+        N = self.stage.data.num_train
+        order = torch.randperm(N, generator=torch.Generator().manual_seed(iteration))
+        return order.to(self.start_problem.y.device).tensor_split(self.num_batches)
+
+    def iterate(self, iteration: int, factor: float) -> None:
+        """See :meth:`Session.iterate`."""
+        sums, risk = self._sums(), torch.zeros(1, dtype=torch.float64)
+        for count, rows in enumerate(self.batches(iteration) if self.memories else (), 1):
+            problem = self._problem(rows, factor)
+            state = [self.trainer.enter(block) for block in self._opened(rows)]
+            self._see(state, sums)
+            if state[-1].is_last:
+                risk += float(problem.risk.value(state[-1].z[0], problem.y, problem.weight))
+            self.newest = block_weights(iterate(state, self.phases, problem, self.channel))
+            pairs = zip(self.mean, self.newest, strict=True)
+            self.mean = self.newest if count == 1 else [_towards(old, new, 1 / count) for old, new in pairs]
+        self._remember(sums, self.stage.data.num_train)
+        total = float(self.stage.team.total(risk.to(self.start_problem.y.device)))
+        self.damping = max(self.damping / 2, LEAST_DAMPING) if total < self.risk else self.damping * 2
+        self.risk = total
+
+    def weights(self) -> Weights:
+        """See :meth:`Session.weights`."""
+        return self.mean
+
+    def layer_terms(self) -> Tensor:
+        """See :meth:`Session.layer_terms`: those of a forward pass of all rows, at which all constraints hold."""
+        channel, start = self.channel, self.start_problem
+        counted = channel.bytes_sent, dict(channel.wire_bytes)
+        terms = torch.zeros(1, 0, dtype=torch.float64)
+        for i, rows in enumerate(self._chunks(1)):
+            state = [self.trainer.enter(block) for block in self._opened(rows, self.mean)]
+            problem = replace(self._problem(rows, 1.0), counts_weights=start.counts_weights and not i)
+            part = self.trainer.terms(state, state, problem)
+            terms = terms + part if i else part
+        channel.finish()
+        channel.bytes_sent, channel.wire_bytes = counted
+        return terms
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See :meth:`Session.tensors`."""
+        made: dict[str, Tensor] = {}
+        for (l, memory), newest, mean in zip(self.memories.items(), self.newest, self.mean, strict=True):
+            control = torch.tensor([self.damping, self.risk], dtype=torch.float64)
+            kept = zip(KEPT, (*newest, *mean, *memory.tensors(), control), strict=True)
+            made |= {f"{l}.{name}": tensor for name, tensor in kept}
+        return made
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`Session.restore`."""
+        self.newest, self.mean = [], []
+        for l in self.memories:
+            W, b, mean_W, mean_b, *memory, control = (tensors[f"{l}.{name}"] for name in KEPT)
+            self.newest.append((W, b))
+            self.mean.append((mean_W, mean_b))
+            self.memories[l] = Memory(*memory)
+            self.damping, self.risk = control.tolist()
+
+    def _chunks(self, every: int) -> Sequence[Tensor]:
+        # Every so manieth row of this shard, in chunks; none where no layer is owned.
+        rows = torch.arange(0, self.stage.data.num_train, every)
+        return torch.split(rows, CHUNK) if self.memories else ()
+
+    def _opened(self, rows: Tensor, weights: Weights | None = None) -> list[Block]:
+        # A forward pass of some rows of this shard, by the newest weights or others; what is sent of it counts.
+        stage, like = self.stage, self.stage.data.y
+        p = None if stage.features is None else stage.features.train[rows]
+        inside = [
+            W.shape[0] for l, (W, _) in zip(stage.team.layers, self.newest, strict=True) if l + 1 < len(stage.shapes)
+        ]
+        size = len(rows) * sum(inside) * like.element_size()
+        used = self.newest if weights is None else weights
+        return forward_blocks(stage, used, self.groups, self.channel, p, len(rows), size=size)
+
+    def _problem(self, rows: Tensor, factor: float) -> Problem:
+        start = self.start_problem
+        count = torch.tensor([float(len(rows))], dtype=torch.float64, device=start.y.device)
+        return replace(
+            start,
+            y=start.y[rows],
+            weight=None if start.weight is None else start.weight[rows],
+            rho=start.rho * factor,
+            nu=start.nu * factor,
+            memory=self.memories,
+            damping=self.damping,
+            num_rows=int(start.row_sum(count)),
+        )
+
+    def _sums(self) -> dict[int, Accumulated]:
+        return {l: Accumulated(memory) for l, memory in self.memories.items()}
+
+    @staticmethod
+    def _see(state: Sequence[Block], sums: dict[int, Accumulated]) -> None:
+        for block in state:
+            for s in range(block.num_layers):
+                sums[block.first + s].add(block.p[s])
+
+    def _remember(self, sums: dict[int, Accumulated], num_rows: int) -> None:
+        count = torch.tensor([float(num_rows)], dtype=torch.float64, device=self.start_problem.y.device)
+        total = int(self.start_problem.row_sum(count))
+        self.memories = {l: added.memory(total, self.start_problem.row_sum) for l, added in sums.items()}
