@@ -201,6 +201,8 @@ class Anderson(Trainer):
         object.__setattr__(self, "memory", positive_integer("anderson", self.memory))
         if set(self.trainer.codecs().plan.full) != {"p", "q"}:
             raise InputError("anderson needs p and q sent in full: what codecs send cannot be extrapolated")
+        if self.trainer.batch() is not None:
+            raise InputError("anderson needs all rows at once: leave out batch_size")
         for name in INHERITED:
             object.__setattr__(self, name, getattr(self.trainer, name))
 
@@ -228,4 +230,6 @@ class Anderson(Trainer):
 
     def start(self, stage: Stage) -> AndersonSession:
         """See :meth:`Algorithm.start`."""
-        return AndersonSession(self.trainer.start(stage), self.memory, len(stage.shapes), stage.team)
+        session = self.trainer.start(stage)
+        assert isinstance(session, ADMMSession)  # as there are no batches
+        return AndersonSession(session, self.memory, len(stage.shapes), stage.team)

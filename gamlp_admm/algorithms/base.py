@@ -243,8 +243,21 @@ class ADMM(Trainer):
 
     def start(self, stage: Stage) -> Session:
         """See :meth:`Algorithm.start`."""
-        team, channel = stage.team, stage.team.channel()
-        problem = self.problem(
+        batch = self.batch()
+        if batch is None:
+            return self.start_whole(stage)
+        return StreamedSession(self, self._problem(stage), stage, stage.team.channel(), batch)
+
+    def start_whole(self, stage: Stage) -> ADMMSession:
+        """Begin a stage of growth whose iterations see all rows at once."""
+        channel, problem = stage.team.channel(), self._problem(stage)
+        state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
+        session, chosen = self.session(self, problem, state, channel), self.plan(stage)
+        session.solver = None if chosen is None else str(chosen)
+        return session
+
+    def _problem(self, stage: Stage) -> Problem:
+        return self.problem(
             y=stage.data.y[: stage.data.num_train],
             risk=stage.risk,
             network=stage.network,
@@ -252,16 +265,10 @@ class ADMM(Trainer):
             weight=stage.data.weight,
             **self.first_layer(stage),
             num_rows=stage.num_train,
-            row_sum=row_sum(team),
+            row_sum=row_sum(stage.team),
             codecs=self.codecs(),
-            counts_weights=team.shard == 0,
+            counts_weights=stage.team.shard == 0,
         )
-        if (batch := self.batch()) is not None:
-            return StreamedSession(self, problem, stage, channel, batch)
-        state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
-        session, chosen = self.session(self, problem, state, channel), self.plan(stage)
-        session.solver = None if chosen is None else str(chosen)
-        return session
 
     def plan(self, stage: Stage) -> FitPlan | None:
         """Return how the first layer's W is solved, where it is owned and the solving rule may have it solved."""
