@@ -180,6 +180,8 @@ class DlADMM(Sweep):
         tau: First step denominator that ``backtracking`` tries.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
+        batch_size: Rows of a batch, at most; an iteration is then a pass over all rows
+            (:mod:`gamlp_admm.algorithms.streaming`). ``None``: an iteration sees all rows at once.
         loss: Risk of the last layer.
         class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
 
@@ -212,8 +214,8 @@ class DlADMM(Sweep):
         return self.batch_size
 
     def converges(self, f: Activation) -> bool | None:
-        """Whether ρ > 2H (:func:`converges`), for rows of weight 1."""
-        return converges(self.rho, risk(self.loss).smoothness)
+        """Whether ρ > 2H (:func:`converges`), for rows of weight 1; of batches it says nothing: ``None``."""
+        return None if self.batch_size is not None else converges(self.rho, risk(self.loss).smoothness)
 
     def condition(self, holds: bool) -> str:
         """See :meth:`Algorithm.condition`."""

@@ -190,6 +190,8 @@ class PdADMM(ADMM):
         codec: How p and q are sent from layer to layer: a codec (:mod:`gamlp_admm.codecs`) by name, such as
             ``int2-delta``, or several, by field, boundary and iteration (:mod:`gamlp_admm.codecs.plan`). With a grid,
             p and q live on it (pdADMM-G-Q).
+        batch_size: Rows of a batch, at most; an iteration is then a pass over all rows
+            (:mod:`gamlp_admm.algorithms.streaming`). ``None``: an iteration sees all rows at once.
         loss: Risk of the last layer.
         class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
 
@@ -216,8 +218,9 @@ class PdADMM(ADMM):
             raise unknown("decay_to", self.decay_to, DECAYS)
         super().__post_init__()
         check_batch(self.batch_size)
-        if self.batch_size is not None and str(self.codec_plan()) != "full":
-            raise InputError(f"batch_size: batches travel in full, not by codec {self.codec_plan()}")
+        plan = self.codec_plan()
+        if self.batch_size is not None and set(plan.full) != {"p", "q"}:
+            raise InputError(f"batch_size: what batches exchange travels in full, not by codec {plan}")
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any] = {}) -> dict[str, Any]:
@@ -254,10 +257,10 @@ class PdADMM(ADMM):
     def converges(self, f: Activation) -> bool | None:
         """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`converges`).
 
-        It holds where p lives on a grid, too. Of q on a grid, and of codecs that lose bits, it says nothing: ``None``.
+        It holds where p lives on a grid, too. Of q on a grid, of codecs that lose bits, and of batches it says nothing: ``None``.
         """
         plan = self.codec_plan()
-        covered = "q" in plan.full and "p" in (*plan.full, *plan.gridded)
+        covered = "q" in plan.full and "p" in (*plan.full, *plan.gridded) and self.batch_size is None
         rho, nu, _ = penalties(self.rho, self.nu, self.mu)
         return converges(rho, nu, f.lipschitz) if covered else None
 
