@@ -257,7 +257,8 @@ class PdADMM(ADMM):
     def converges(self, f: Activation) -> bool | None:
         """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`converges`).
 
-        It holds where p lives on a grid, too. Of q on a grid, of codecs that lose bits, and of batches it says nothing: ``None``.
+        It holds where p lives on a grid, too. Of q on a grid, of codecs that lose bits, and of batches it says nothing:
+        ``None``.
         """
         plan = self.codec_plan()
         covered = "q" in plan.full and "p" in (*plan.full, *plan.gridded) and self.batch_size is None

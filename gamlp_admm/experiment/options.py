@@ -202,6 +202,13 @@ class Options:
         names=("unit", "columns", "none"),
         recipe=TUNED,
     )
+    batch_size: int | None = setting(
+        "Rows of a batch, for pdadmm, dladmm and gradients; an iteration is then a pass over all rows.",
+        TRAINING,
+        "recipe, else all rows",
+        least=1,
+        recipe=TUNED,
+    )
     seed: int = option("Seed of the weights.", TRAINING, 0, least=0, tune=ASIDE)
     rho: float | None = setting(
         "Penalty ρ: of what has multipliers; of steps for badm, sisa.",
@@ -226,13 +233,6 @@ class Options:
         recipe=TUNED,
     )
     tau: float | None = setting("First step denominator of backtracking.", ADMM, "20", recipe=TUNED)
-    batch_size: int | None = setting(
-        "Rows of a batch; an iteration is then a pass over all rows. pdadmm, pdadmm-g, dladmm, gradients.",
-        ADMM,
-        "all rows",
-        least=1,
-        recipe=TUNED,
-    )
     schedule: str | None = setting(
         "How ρ and ν change: constant, every:K:FACTOR:LIMIT or stall:K:FACTOR:LIMIT.",
         ADMM,

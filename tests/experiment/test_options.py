@@ -57,7 +57,7 @@ def test_what_a_recipe_may_set() -> None:
     assert recipe_names(ANY) == model
     assert recipe_names(TUNED) == {
         *("correct_and_smooth", "activation", "init", "iterations", "grow", "patience", "loss", "class_weight"),
-        *("scale", "rho", "nu", "mu", "decay_to", "solver", "schedule", "tau"),
+        *("scale", "rho", "nu", "mu", "decay_to", "solver", "schedule", "tau", "batch_size"),
     }
 
 
