@@ -85,6 +85,10 @@ class Centred:
             A, B = A * root, B * root
         return cls(A, B, center, target, share)
 
+    def scaled_(self, factors: Tensor) -> Centred:
+        """Return rows whose columns are multiplied by factors ``[n]``; these are overwritten."""
+        return Centred(self.A.mul_(factors), self.B, self.center * factors, self.target, self.share)
+
     def columns(self, low: int, high: int) -> Centred:
         """Return the same of some of the columns."""
         return Centred(self.A[:, low:high], self.B, self.center[low:high], self.target, self.share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import torch
@@ -26,10 +27,15 @@ class ThinRows:
     Args:
         X: Features, ``[N, n]``.
         center: What is taken from every row, ``[n]``.
+
+    Attributes:
+        factors: What columns are multiplied by, ``[n]``, or ``None``.
     """
 
+    factors: Tensor | None = None
+
     def __init__(self, X: Tensor, center: Tensor) -> None:
-        self.X, self.shift = X, center
+        self.X, self.center, self.shift = X, center, center
         self.kept: Any = None
         if not X.is_cuda and len(X):
             base = X.amin(0)
@@ -40,14 +46,39 @@ class ThinRows:
                 self.kept = vstack([csr_matrix((rows - base).numpy()) for rows in torch.split(X, 1024)], format="csr")
                 self.shift = center - base
 
+    def scaled(self, factors: Tensor) -> ThinRows:
+        """Return the same rows with columns multiplied by factors ``[n]``."""
+        made = copy(self)
+        made.factors = factors
+        return made
+
+    def entered(self, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return W ``[k, n]`` and b ``[k]`` for rows of X as they are."""
+        W = W if self.factors is None else W * self.factors
+        return W, b - W @ self.center
+
+    def squares(self, weight: Tensor, row_sum: RowSum = all_rows_here) -> Tensor:
+        """Return the weighted sum of squares of each column, ``[n]``, of rows that are not scaled.
+
+        Args:
+            weight: Weights of the rows, ``[N, 1]``.
+            row_sum: Sum over the shards of the rows.
+        """
+        parts = zip(torch.split(self.X, 1024), torch.split(weight, 1024), strict=True)
+        made = [((rows - self.center).square_() * s).sum(0) for rows, s in parts]
+        total: Tensor = row_sum(torch.stack(made).sum(0) if made else torch.zeros_like(self.center))
+        return total
+
     def times(self, V: Tensor) -> Tensor:
         """Return A V, ``[N, k]``, of a V ``[n, k]``."""
+        V = V if self.factors is None else V * self.factors[:, None]
         return (self.X @ V if self.kept is None else torch.from_numpy(self.kept @ V.numpy())) - self.shift @ V
 
     def transposed(self, S: Tensor) -> Tensor:
         """Return Aᵀ S, ``[n, k]``, of an S ``[N, k]``."""
         XtS = self.X.T @ S if self.kept is None else torch.from_numpy(self.kept.T @ S.numpy())
-        return XtS - torch.outer(self.shift, S.sum(0))
+        product = XtS - torch.outer(self.shift, S.sum(0))
+        return product if self.factors is None else product * self.factors[:, None]
 
 
 class Sketch:

@@ -252,7 +252,7 @@ def ridge_start(stage: Stage, seed: int) -> Opening:
     made = views(rows)
     best = max(made, key=lambda view: view.rank)
     about: dict[str, Any] = {
-        "views": [{"columns": [v.low, v.high], "c": v.c, "score": v.score} for v in made],
+        "views": [{"columns": [v.low, v.high], "c": v.c, "score": v.score, "balanced": v.balanced} for v in made],
         "linear": best.score,
     }
     if len(shapes) == 1:

@@ -1,4 +1,4 @@
-"""What is chosen on validation where neither the user nor a recipe says it: features, their units, the width.
+"""What is chosen on validation where neither the user nor a recipe says it: features, units, width, batches.
 
 Each candidate is judged by the start that it would have (:mod:`gamlp_admm.algorithms.start`), a matter of seconds. The
 candidates are tried one after another, and one is taken only where it beats what is taken so far by more than half a
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn.gamlp import GAMLP
@@ -25,6 +26,11 @@ MOST_HOPS = 2
 MOST_MEASURED = 1_000
 """Features up to which units by column are tried: more are words or the like, of one unit."""
 
+MANY_ROWS, ROWS_A_COLUMN = 16_384, 4
+"""Training rows, and rows for each column, from which on they come in batches: one step over all of them is then much
+work for what it teaches (measured: docs/algorithms.md)."""
+
+BATCH = 512
 LABEL_HOPS = 3
 PATIENCE = 10
 
@@ -94,7 +100,21 @@ def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
         better = candidate.score > taken.score + _standard_error(taken.score, data) / 2
         about.append({"options": dict(more), "score": candidate.score, "taken": better})
         taken, propagated = (candidate, base) if better else (taken, propagated)
-    return ChosenFeatures({**changes, **taken.changes}, taken.data, about)
+    chosen = {**changes, **taken.changes}
+    if batches := _batches(used.changed(chosen), taken.data):
+        about.append({"options": batches, "score": taken.score, "taken": True})
+    return ChosenFeatures({**chosen, **batches}, taken.data, about)
+
+
+def _batches(used: Resolved, data: Any) -> dict[str, Any]:
+    rows, columns = int(data.train_mask.sum()), data.num_features
+    if used.batch_size is not None or rows < max(MANY_ROWS, ROWS_A_COLUMN * columns):
+        return {}
+    try:
+        _ = used.changed({"batch_size": BATCH}).trainer
+    except InputError:  # the algorithm, or how its layers talk, takes all rows at once
+        return {}
+    return {"batch_size": BATCH}
 
 
 def _standard_error(score: float, data: Any) -> float:
