@@ -315,3 +315,20 @@ def missing(rank: int, folder: str) -> None:
         results[name] = [p.detach() for p in ps]
         results["all_reduces"][name] = counted.call_count
     torch.save(results, f"{folder}/missing-{rank}.pt")
+
+
+def overflow(rank: int, folder: str) -> None:
+    """Take two steps with a GradScaler; the second process's gradients are not finite."""
+    results: dict[str, Any] = {}
+    for name, kind, options in (("badm", BADM, {}), ("copies", BADM, {"form": "copies"}), ("sisa", SISA, {})):
+        p = torch.nn.Parameter(torch.ones(2))
+        optimizer = kind([p], **options, process_group=dist.group.WORLD)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=100)
+        for _ in range(2):
+            optimizer.zero_grad()
+            scaler.scale((p * (float("inf") if rank else 3.0)).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        results[name] = [p.detach()]
+        results["scale"] = scaler.get_scale()
+    torch.save(results, f"{folder}/overflow-{rank}.pt")

@@ -48,6 +48,7 @@ class BADM(ConsensusOptimizer):
         rho: Proximal weight ρ > 0.
         lr: Factor of the step, for schedulers: σ and ρ are divided by it. With 0 no parameter moves.
         weight_decay: λ of an added λ/2 ‖w‖².
+        maximize: Go uphill.
         form: ``aggregate`` holds v; ``copies`` holds π_s of every sub-batch, as the paper has it.
         process_group: Processes that hold different sub-batches; each step then exchanges who has gradients of which
             parameters, and makes one all-reduce of those that anyone has.
@@ -64,13 +65,14 @@ class BADM(ConsensusOptimizer):
         *,
         lr: float = 1.0,
         weight_decay: float = 0.0,
+        maximize: bool = False,
         form: str = "aggregate",
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         if form not in FORMS:
             raise unknown("form", form, FORMS)
         self.form = form
-        options = {"sigma": sigma, "rho": rho, "lr": lr, "weight_decay": weight_decay}
+        options = {"sigma": sigma, "rho": rho, "lr": lr, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, options, process_group)
 
     @property
@@ -105,3 +107,6 @@ class BADM(ConsensusOptimizer):
         new = w.add(mean, alpha=-2 / (rho + sigma)).add_(v, alpha=(sigma - rho) / (sigma * (rho + sigma)))
         v.mul_(rho).add_(mean, alpha=sigma).div_(rho + sigma)
         return new
+
+    def _contents(self) -> dict[str, Any]:
+        return {**super()._contents(), "form": self.form}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -52,13 +53,14 @@ class ConsensusOptimizer(Optimizer):
     Complex parameters are taken as pairs of reals. Half and bfloat16 ones have state of float32, in which their steps
     are computed. Sparse gradients and other types are refused.
 
-    The state of sub-batches is each process's own: every process saves its ``state_dict``; torch's
+    With ``process_group`` a GradScaler that finds a gradient that is not finite leaves out the contribution of its
+    process alone. The state of sub-batches is each process's own: every process saves its ``state_dict``; torch's
     distributed checkpoints keep that of one. They load state of several sub-batches into an optimiser that has made a
     step with as many.
 
     Args:
         params: Parameters, or groups of them, as for any optimiser of torch.
-        defaults: Options of a group, ``sigma``, ``rho`` and ``lr`` among them; positive numbers, except
+        defaults: Options of a group, ``sigma``, ``rho``, ``lr`` and ``maximize`` among them; positive numbers, except
             ``lr`` and ``weight_decay``, which may be 0.
         process_group: Processes that hold different sub-batches, equally many each; ``None`` for this process alone.
     """
@@ -78,6 +80,11 @@ class ConsensusOptimizer(Optimizer):
     @abstractmethod
     def single(self) -> tuple[str, ...]:
         """Names of the state that a parameter has one of, of its shape."""
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        # With several processes a GradScaler must not skip the step of one of them: the others would wait for it.
+        return self.process_group is not None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """See :meth:`torch.optim.Optimizer.add_param_group`.
@@ -141,6 +148,9 @@ class ConsensusOptimizer(Optimizer):
 
     def _gradients(self, keep: bool) -> Given:
         # Those that are there; copies, where others will be written in their place.
+        if bool(getattr(self, "found_inf", None)):  # a GradScaler's word: without contributions
+            return []
+        scale = getattr(self, "grad_scale", None)
         given: Given = []
         for p, (i, group) in self._parameters().items():
             if p.grad is None or not p.requires_grad:
@@ -151,6 +161,8 @@ class ConsensusOptimizer(Optimizer):
                 allowed = ", ".join(map(str, WORKING))
                 raise InputError(f"parameter group {i}: a parameter of {p.dtype}: allowed: {allowed}, or complex")
             g = _working(p.grad)
+            g = g if scale is None else g / scale
+            g = -g if group["maximize"] else g
             given.append((group, p, g.clone() if keep else g))
         return given
 
@@ -215,7 +227,7 @@ class ConsensusOptimizer(Optimizer):
     def _combine(self, group: dict[str, Any], p: Tensor, w: Tensor, mean: Tensor) -> Tensor:
         """Update the single state of a parameter, whose values are w; return its new values."""
 
-    # --- torch's state dictionaries ---
+    # --- torch's state dictionaries, copies and pickles ---
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See :meth:`torch.optim.Optimizer.load_state_dict`; state keeps its type, float32 for half parameters.
@@ -239,6 +251,23 @@ class ConsensusOptimizer(Optimizer):
         if strange := {name for each in state["state"].values() for name in each}.difference(names):
             raise InputError(f"state of another optimiser, {', '.join(sorted(strange))}: allowed: {', '.join(names)}")
         super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("maximize", False)  # of before there was one
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.process_group is not None:
+            raise InputError("an optimiser with a process_group: allowed: copy.deepcopy, or to save its state_dict()")
+        return self._contents()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ConsensusOptimizer:
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        memo[id(self.process_group)] = self.process_group  # shared
+        other.__setstate__(copy.deepcopy(self._contents(), memo))
+        return other
+
+    def _contents(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "process_group": self.process_group}
 
 
 def _check(name: str, value: float | Tensor) -> None:

@@ -38,6 +38,7 @@ class SISA(ConsensusOptimizer):
         eps: ε > 0.
         lr: Factor of the step, for schedulers: σ and ρ are divided by it. With 0 no parameter moves.
         weight_decay: λ of λ/2 ‖w‖².
+        maximize: Go uphill.
         process_group: Processes that hold different sub-batches; each step then exchanges who has gradients of which
             parameters, and makes one all-reduce of those that anyone has.
 
@@ -55,6 +56,7 @@ class SISA(ConsensusOptimizer):
         eps: float = 1e-8,
         lr: float = 1.0,
         weight_decay: float = 0.0,
+        maximize: bool = False,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         options = {
@@ -64,6 +66,7 @@ class SISA(ConsensusOptimizer):
             "eps": eps,
             "lr": lr,
             "weight_decay": weight_decay,
+            "maximize": maximize,
         }
         super().__init__(params, options, process_group)
 

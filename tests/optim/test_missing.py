@@ -273,3 +273,17 @@ def test_processes_of_which_some_have_no_gradient(tmp_path: Any) -> None:
             assert same(outcome[name], outcomes[0][name])
         assert close(outcomes[0][name], [p.detach() for p in ps])
         assert [outcome["all_reduces"][name] for outcome in outcomes] == [4, 4, 4]  # none where nobody has anything
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_by_its_process_alone(tmp_path: Any) -> None:
+    processes.spawn(2, tmp_path, processes.overflow, timeout=60.0)
+    first, second = (torch.load(tmp_path / f"overflow-{rank}.pt") for rank in range(2))
+    for name, make in MAKES.items():
+        p = nn.Parameter(torch.ones(2))
+        optimizer = make([p])
+        for _ in range(2):
+            p.grad = torch.full((2,), 3.0)
+            optimizer.step()
+        assert same(first[name], second[name])
+        assert close(first[name], [p.detach()], 1e-6)
+    assert (first["scale"], second["scale"]) == (4.0, 1.0)

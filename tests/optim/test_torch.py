@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import warnings
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_a_rate_out_of_range_is_named_at_the_step(make: Any) -> None:
 
 @kinds
 def test_groups_are_optimisers_of_their_own(make: Any) -> None:
-    settings = [{"lr": 0.0}, {"sigma": 3.0}, {"weight_decay": 0.1}, {"lr": torch.tensor(0.25)}]
+    settings = [{"lr": 0.0}, {"sigma": 3.0}, {"weight_decay": 0.1, "maximize": True}, {"lr": torch.tensor(0.25)}]
     together, apart = network(), network()
     optimizer = make([{"params": [p], **s} for p, s in zip(together.parameters(), settings, strict=True)])
     others = [make([p], **s) for p, s in zip(apart.parameters(), settings, strict=True)]
@@ -148,6 +149,15 @@ def test_groups_are_optimisers_of_their_own(make: Any) -> None:
         for other in others:
             other.step()
     assert same(together.parameters(), apart.parameters())
+
+
+@kinds
+def test_uphill_is_downhill_of_the_negated_loss(make: Any) -> None:
+    gradients = torch.randn(5, 3, dtype=F64)
+    p, q = (nn.Parameter(torch.ones(3, dtype=F64)) for _ in range(2))
+    steps(make, p, gradients, maximize=True, weight_decay=0.1)
+    steps(make, q, -gradients, weight_decay=0.1)
+    assert torch.equal(p, q)
 
 
 # --- types --------------------------------------------------------------------------------------------------
@@ -203,6 +213,28 @@ def test_a_scaler_skips_steps_that_are_not_finite(make: Any) -> None:
 # --- state --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("way", ["copy", "pickle", "weights only"])
+@kinds
+def test_copies_go_on_with_the_same_bits(make: Any, way: str, tmp_path: Any) -> None:
+    data = batches(6)
+    model, optimizer = trained(make, data[:3])
+    if way == "copy":
+        other, again = copy.deepcopy((model, optimizer))
+    elif way == "pickle":
+        other, again = pickle.loads(pickle.dumps((model, optimizer)))
+    else:
+        torch.save((model.state_dict(), optimizer.state_dict()), tmp_path / "state.pt")
+        parameters, state = torch.load(tmp_path / "state.pt", weights_only=True)
+        other, again = trained(make, [])
+        other.load_state_dict(parameters)
+        again.load_state_dict(state)
+    for each, o in ((model, optimizer), (other, again)):
+        for x, y in data[3:]:
+            o.step(closures(each, o, x, y, 2))
+    assert same(model.parameters(), other.parameters())
+    assert repr(again) == repr(optimizer)
+
+
 def checkpoint(model: nn.Module, optimizer: Any) -> dict[str, Any]:
     return {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
 
@@ -255,6 +287,8 @@ def test_counts_of_before_are_those_of_every_sub_batch() -> None:
     state = copy.deepcopy(optimizer.state_dict())
     for each in state["state"].values():
         each["step"] = 3
+    for group in state["param_groups"]:
+        del group["maximize"]
     other = copy.deepcopy(model)
     again = SISA(other.parameters())
     again.load_state_dict(state)
@@ -262,6 +296,15 @@ def test_counts_of_before_are_those_of_every_sub_batch() -> None:
         for x, y in data[3:]:
             o.step(closures(each, o, x, y, 2))
     assert same(model.parameters(), other.parameters())
+
+
+@kinds
+def test_an_optimiser_of_several_processes_is_copied_but_not_pickled(make: Any) -> None:
+    group: Any = object()
+    optimizer = make([nn.Parameter(torch.ones(2))], process_group=group)
+    assert copy.deepcopy(optimizer).process_group is group
+    with pytest.raises(InputError, match=r"save its state_dict\(\)"):
+        pickle.dumps(optimizer)
 
 
 @kinds
