@@ -288,3 +288,47 @@ def consensus(rank: int, folder: str, name: str) -> None:
     dist.all_reduce = all_reduce
     weights = [p.detach() for p in model.parameters()]
     torch.save({"weights": weights, "all_reduces": len(calls)}, f"{folder}/consensus-{rank}.pt")
+
+
+def partial(rank: int, step: int) -> list[torch.Tensor | None]:
+    """Return the gradients of six parameters that one of three sub-batches has: of all, one, two, none, or by turns."""
+    generator = torch.Generator().manual_seed(10 * step + rank)
+    there = [True, rank == 0, rank != 1, False, step % 3 == rank, step > 2 and rank == 2]
+    gradients = [torch.randn(2, generator=generator, dtype=torch.float64) for _ in there]
+    return [g if yes and step != 1 else None for g, yes in zip(gradients, there, strict=True)]
+
+
+def missing(rank: int, folder: str) -> None:
+    """Take steps of which some processes have no gradients; note the parameters and the all-reduces."""
+    group = dist.group.WORLD
+    results: dict[str, Any] = {"all_reduces": {}}
+    for name, kind, options in (("badm", BADM, {}), ("copies", BADM, {"form": "copies"}), ("sisa", SISA, {})):
+        torch.manual_seed(3)
+        ps = [torch.nn.Parameter(torch.randn(2, dtype=torch.float64)) for _ in range(6)]
+        ps[3].requires_grad_(rank == 1)  # frozen in some
+        optimizer = kind(ps, **options, process_group=group)
+        with patch.object(dist, "all_reduce", wraps=dist.all_reduce) as counted:
+            for step in range(5):
+                for p, g in zip(ps, partial(rank, step), strict=True):
+                    p.grad = g
+                optimizer.step(weights=[[0.5, 0.3, 0.2][rank]])
+        results[name] = [p.detach() for p in ps]
+        results["all_reduces"][name] = counted.call_count
+    torch.save(results, f"{folder}/missing-{rank}.pt")
+
+
+def overflow(rank: int, folder: str) -> None:
+    """Take two steps with a GradScaler; the second process's gradients are not finite."""
+    results: dict[str, Any] = {}
+    for name, kind, options in (("badm", BADM, {}), ("copies", BADM, {"form": "copies"}), ("sisa", SISA, {})):
+        p = torch.nn.Parameter(torch.ones(2))
+        optimizer = kind([p], **options, process_group=dist.group.WORLD)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=100)
+        for _ in range(2):
+            optimizer.zero_grad()
+            scaler.scale((p * (float("inf") if rank else 3.0)).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        results[name] = [p.detach()]
+        results["scale"] = scaler.get_scale()
+    torch.save(results, f"{folder}/overflow-{rank}.pt")

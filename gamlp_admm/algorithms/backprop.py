@@ -119,9 +119,7 @@ class BackpropSession(Session):
             if kind == "parameter":
                 self.parameters[int(i) // 2][int(i) % 2].data.copy_(t)
             else:
-                # A count that was a number (SISA's) must be one again: torch computes powers of a tensor in float32.
-                counts = t.dim() == 0 and not t.is_floating_point()
-                state.setdefault(int(i), {})[key[0]] = t.item() if counts else t
+                state.setdefault(int(i), {})[key[0]] = t
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from gamlp_admm.optim.consensus import ConsensusOptimizer
 class SISA(ConsensusOptimizer):
     r"""Stochastic inexact ADMM with second moments, as an optimiser for any module.
 
-    With sub-batch losses F_s, g = ∇F_s(w) and t the number of the step,
+    With sub-batch losses F_s, g = ∇F_s(w) and t the number of steps in which s had a gradient,
 
     .. math::
         n_s &← β n_s + (1 - β)(g + π_s)^2, \qquad \hat n_s = n_s/(1 - β^t) \\
@@ -24,6 +25,9 @@ class SISA(ConsensusOptimizer):
 
     Here the number of sub-batches matters: each has state of its own.
 
+    A parameter that some sub-batches have no gradient of takes the sums over the others, their weights divided by
+    their sum; without any it stays as it is (:class:`~gamlp_admm.optim.consensus.ConsensusOptimizer`).
+
     Source: Zhou et al., arXiv 2502.10784, the algorithm SISA.
 
     Args:
@@ -32,9 +36,11 @@ class SISA(ConsensusOptimizer):
         rho: Weight ρ > 0 of the second moments.
         beta: Decay β of the second moments, below 1.
         eps: ε > 0.
-        lr: Factor of the step, for schedulers: σ and ρ are divided by it.
+        lr: Factor of the step, for schedulers: σ and ρ are divided by it. With 0 no parameter moves.
         weight_decay: λ of λ/2 ‖w‖².
-        process_group: Processes that hold different sub-batches; each step then makes one all-reduce.
+        maximize: Go uphill.
+        process_group: Processes that hold different sub-batches; each step then exchanges who has gradients of which
+            parameters, and makes one all-reduce of those that anyone has.
 
     Raises:
         InputError: An option is out of range.
@@ -50,24 +56,39 @@ class SISA(ConsensusOptimizer):
         eps: float = 1e-8,
         lr: float = 1.0,
         weight_decay: float = 0.0,
+        maximize: bool = False,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
-        options = {"sigma": sigma, "rho": rho, "beta": beta, "eps": eps, "lr": lr, "weight_decay": weight_decay}
+        options = {
+            "sigma": sigma,
+            "rho": rho,
+            "beta": beta,
+            "eps": eps,
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+        }
         super().__init__(params, options, process_group)
 
-    def _part(self, group: dict[str, Any], p: Tensor, gradient: Tensor, s: int, S: int) -> Tensor:
+    copied = ("pi", "n", "step")
+    single = ()
+
+    def _part(self, group: dict[str, Any], w: Tensor, gradient: Tensor, copies: dict[str, Tensor]) -> Tensor:
         (sigma, rho), beta = self._penalties(group), group["beta"]
-        state = self.state[p]
-        pi, n = self._copies(p, "pi", S)[s], self._copies(p, "n", S)[s]
-        if s == 0:
-            state["step"] = state.get("step", 0) + 1
+        pi, n, count = copies["pi"], copies["n"], copies["step"].add_(1)
         forced = gradient + pi
         n.mul_(beta).addcmul_(forced, forced, value=1 - beta)
-        moment = (n / (1 - beta ** state["step"])).sqrt_().add_(group["eps"])
+        moment = (n / (1 - beta ** int(count))).sqrt_().add_(group["eps"])
         step = forced.div_(moment.mul_(rho).add_(sigma)).neg_()
         pi.add_(step, alpha=sigma)
-        return (p + step).mul_(sigma).add_(pi)
+        return (w + step).mul_(sigma).add_(pi)
 
-    def _combine(self, group: dict[str, Any], p: Tensor, total: Tensor) -> None:
+    def _combine(self, group: dict[str, Any], p: Tensor, w: Tensor, mean: Tensor) -> Tensor:
         sigma, _ = self._penalties(group)
-        p.copy_(total).div_(sigma + group["weight_decay"])
+        return mean.div_(sigma + group["weight_decay"])
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for each in self.state.values():  # older ones count for all sub-batches together
+            if "step" in each and torch.as_tensor(each["step"]).dim() == 0:
+                each["step"] = torch.full((len(each["pi"]),), int(each["step"]))
