@@ -10,14 +10,14 @@ Processes divide the layers, and shards the rows of every batch, as without batc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.engine import iterate
+from gamlp_admm.admm.engine import Phase, iterate
 from gamlp_admm.admm.memory import Accumulated, Memory
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block, Land, block_weights, initial_blocks, stacks
@@ -27,8 +27,24 @@ from gamlp_admm.parallel.team import Pair
 from gamlp_admm.training.evaluation import CHUNK
 from gamlp_admm.training.session import Session, Stage
 
-if TYPE_CHECKING:
-    from gamlp_admm.algorithms.base import ADMM
+
+class Streamed(Protocol):
+    """What an algorithm has whose rows can be streamed."""
+
+    @property
+    def stackable(self) -> bool:
+        """Whether layers of equal shape may be updated as one stack."""
+
+    @property
+    def terms(self) -> Callable[[Sequence[Block], Sequence[Block], Problem], Tensor]:
+        """What the objective and the residuals are made of."""
+
+    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
+        """Return what a batch goes through."""
+
+    def enter(self, block: Block) -> Block:
+        """Return a block of the forward pass as the algorithm has it."""
+
 
 FIRST_ROWS = 8_192
 """Rows whose inputs the first batches know of, at most."""
@@ -98,7 +114,7 @@ class StreamedSession(Session):
         batch: Rows of a batch over all shards, at most.
     """
 
-    def __init__(self, trainer: ADMM, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
+    def __init__(self, trainer: Streamed, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
         self.trainer, self.start_problem, self.stage, self.channel = trainer, problem, stage, channel
         self.newest = self.mean = stage.weights
         self.damping, self.risk = FIRST_DAMPING, math.inf
