@@ -46,6 +46,8 @@ TRAINERS: dict[str, Any] = {
     "dladmm": DlADMM(**PENALTIES, nu=0.1),
     "dladmm l1": DlADMM(**PENALTIES, nu=0.1, solver="linesearch", regularizer="l1"),
     "mdlam": MDLAM(**PENALTIES, epsilon=0.1),
+    "batches": PdADMMG(**PENALTIES, nu=0.1, batch_size=40),
+    "batches dladmm": DlADMM(**PENALTIES, nu=1.0, batch_size=40),
     "start": PdADMMG(**PENALTIES, nu=0.1),
     "start dladmm": DlADMM(**PENALTIES, nu=0.1, scale="unit"),
     "anderson pdadmm": Anderson(PdADMMG(**PENALTIES, nu=0.1), 3),
@@ -94,7 +96,9 @@ def bits(rank: int, folder: str) -> None:
     """Train every case and save its outcome."""
     results = {}
     for case in CASES:
-        results[case] = outcome(*train(*case, process_group=dist.group.WORLD))
+        model, result = train(*case, process_group=dist.group.WORLD)
+        wire = sum(sum(process["wire_bytes"].values()) for process in result.processes)
+        results[case] = outcome(model, result) | {"wire": wire}
     torch.save({str(case): r for case, r in results.items()}, f"{folder}/bits-{rank}.pt")
 
 
