@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.engine import iterate
+from gamlp_admm.admm.engine import Phase, iterate
 from gamlp_admm.admm.memory import Accumulated, Memory
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block, Land, block_weights, initial_blocks, stacks
@@ -26,9 +26,6 @@ from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Pair
 from gamlp_admm.training.evaluation import CHUNK
 from gamlp_admm.training.session import Session, Stage
-
-if TYPE_CHECKING:
-    from gamlp_admm.algorithms.base import ADMM
 
 FIRST_ROWS = 8_192
 """Rows whose inputs the first batches know of, at most."""
@@ -81,6 +78,22 @@ def forward_blocks(
     return state
 
 
+class Streamable(Protocol):
+    """What a session of batches needs of an algorithm, an :class:`gamlp_admm.algorithms.base.ADMM`."""
+
+    stackable: ClassVar[bool]
+
+    def enter(self, block: Block) -> Block:
+        """Return a block of the forward pass as the algorithm has it."""
+
+    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
+        """Return what a batch goes through: states first, then W and b of all layers."""
+
+    @staticmethod
+    def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
+        """Return what the objective and the residuals are made of, ``[1 to 3, layers]``."""
+
+
 class StreamedSession(Session):
     """An algorithm at work on one batch after the other.
 
@@ -96,7 +109,7 @@ class StreamedSession(Session):
         batch: Rows of a batch over all shards, at most.
     """
 
-    def __init__(self, trainer: ADMM, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
+    def __init__(self, trainer: Streamable, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
         self.trainer, self.start_problem, self.stage, self.channel = trainer, problem, stage, channel
         self.newest = self.mean = stage.weights
         self.damping, self.risk = FIRST_DAMPING, math.inf
