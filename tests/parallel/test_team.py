@@ -45,7 +45,8 @@ def test_node_shards_equal_the_whole_to_rounding(tmp_path, size, node_shards, hi
     # Shards of 31 and 30 rows: with 4 neurons, layers of 30 rows alone would be aligned, and so stacked.
     processes.spawn(size, tmp_path, processes.shards, node_shards, hidden)
     for name in processes.TRAINERS:
-        whole = processes.outcome(*processes.train(name, 5, hidden, torch.float64, iterations=4))
+        passes = processes.iterations(name, 4)
+        whole = processes.outcome(*processes.train(name, 5, hidden, torch.float64, iterations=passes))
         ranks = [torch.load(tmp_path / f"shards-{rank}.pt")[name] for rank in range(size)]
         for part in ranks:
             assert torch.allclose(part["predictions"], whole["predictions"], rtol=1e-7, atol=1e-9)
