@@ -46,6 +46,8 @@ TRAINERS: dict[str, Any] = {
     "dladmm": DlADMM(**PENALTIES, nu=0.1),
     "dladmm l1": DlADMM(**PENALTIES, nu=0.1, solver="linesearch", regularizer="l1"),
     "mdlam": MDLAM(**PENALTIES, epsilon=0.1),
+    "batches": PdADMMG(**PENALTIES, nu=0.1, batch_size=40),
+    "batches dladmm": DlADMM(**PENALTIES, nu=1.0, batch_size=40),
     "start": PdADMMG(**PENALTIES, nu=0.1),
     "start dladmm": DlADMM(**PENALTIES, nu=0.1, scale="unit"),
     "anderson pdadmm": Anderson(PdADMMG(**PENALTIES, nu=0.1), 3),
@@ -56,6 +58,11 @@ GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
 CASES = [(rule, layers, hidden) for rule in RULES for layers in GROWTHS for hidden in (8, 7)]
 CASES += [(name, layers, 8) for name in TRAINERS if name not in RULES for layers in (2, 5)]
 CASES += [("start", layers, 16) for layers in (1, 2, 10)]
+
+
+def iterations(name: str, usual: int) -> int:
+    """Return how many iterations a trainer makes: fewer where each is many, a pass over batches."""
+    return usual - 3 if name.startswith("batches") else usual
 
 
 def data(dtype: torch.dtype = torch.float32) -> SimpleNamespace:
@@ -74,7 +81,7 @@ def train(
     """Train a network on :func:`data`; only the first process gets the data."""
     model = GAMLP(30, hidden, 4, layers, init="ridge" if name.startswith("start") else "kaiming").to(dtype)
     first = not dist.is_initialized() or dist.get_rank() == 0
-    options = {"iterations": 5, "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
+    options = {"iterations": iterations(name, 5), "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
     return model, TRAINERS[name].fit(model, data(dtype) if first else None, **options)
 
 
@@ -94,7 +101,9 @@ def bits(rank: int, folder: str) -> None:
     """Train every case and save its outcome."""
     results = {}
     for case in CASES:
-        results[case] = outcome(*train(*case, process_group=dist.group.WORLD))
+        model, result = train(*case, process_group=dist.group.WORLD)
+        wire = sum(sum(process["wire_bytes"].values()) for process in result.processes)
+        results[case] = outcome(model, result) | {"wire": wire}
     torch.save({str(case): r for case, r in results.items()}, f"{folder}/bits-{rank}.pt")
 
 
@@ -102,8 +111,8 @@ def shards(rank: int, folder: str, node_shards: int, hidden: int) -> None:
     """Train with the rows divided too."""
     results = {}
     for name in TRAINERS:
-        options = {"process_group": dist.group.WORLD, "node_shards": node_shards, "iterations": 4, "timeout": 20.0}
-        model, result = train(name, 5, hidden, torch.float64, **options)
+        options = {"process_group": dist.group.WORLD, "node_shards": node_shards, "timeout": 20.0}
+        model, result = train(name, 5, hidden, torch.float64, iterations=iterations(name, 4), **options)
         results[name] = outcome(model, result) | {"processes": result.processes}
     torch.save(results, f"{folder}/shards-{rank}.pt")
 

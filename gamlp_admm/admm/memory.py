@@ -90,6 +90,8 @@ class Accumulated:
     def memory(self, num_rows: int, row_sum: RowSum) -> Memory:
         """Return the memory of so many rows over all shards."""
         HU, squares = row_sum(self.products) / num_rows, row_sum(self.squares) / num_rows
+        if not (HU.isfinite().all() and squares.isfinite()):  # such a run ends where its objective is looked at
+            return self.last
         directions, values = leading(lambda V: HU, self.last.directions)
         return Memory(directions, values, squares / len(HU))
 

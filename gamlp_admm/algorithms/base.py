@@ -201,8 +201,8 @@ class ADMM(Trainer):
 
     @property
     def compressible(self) -> bool:
-        """See :attr:`Algorithm.compressible`."""
-        return True
+        """See :attr:`Algorithm.compressible`: what batches leave behind depends on the coordinates."""
+        return self.batch() is None
 
     def opening(self, stage: Stage, seed: int) -> Opening:
         """See :meth:`Algorithm.opening`."""

@@ -173,7 +173,7 @@ class Sweep(ADMM):
     @property
     def compressible(self) -> bool:
         """See :attr:`Algorithm.compressible`: ‖W‖₁ depends on the coordinates."""
-        return self.regularizer == "l2"
+        return self.regularizer == "l2" and super().compressible
 
     def first_layer(self, stage: Stage) -> dict[str, Any]:
         """See :meth:`ADMM.first_layer`; ℓ1 takes PᵀP."""

@@ -31,6 +31,7 @@ from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import check_batch, check_positive
 from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W, update_W_b
+from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import risk
 
@@ -204,6 +205,8 @@ class DlADMM(Sweep):
         check_positive(nu=self.nu)
         check_batch(self.batch_size)
         super().__post_init__()
+        if self.batch_size is not None and self.regularizer != "l2":
+            raise InputError(f"batch_size: W and b make steps, and regularizer {self.regularizer} is not smooth")
 
     def batch_phases(self, num_layers: int) -> Sequence[Phase]:
         """See :meth:`ADMM.batch_phases`."""

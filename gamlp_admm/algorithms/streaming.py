@@ -10,9 +10,9 @@ Processes divide the layers, and shards the rows of every batch, as without batc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -27,30 +27,14 @@ from gamlp_admm.parallel.team import Pair
 from gamlp_admm.training.evaluation import CHUNK
 from gamlp_admm.training.session import Session, Stage
 
-
-class Streamed(Protocol):
-    """What an algorithm has whose rows can be streamed."""
-
-    @property
-    def stackable(self) -> bool:
-        """Whether layers of equal shape may be updated as one stack."""
-
-    @property
-    def terms(self) -> Callable[[Sequence[Block], Sequence[Block], Problem], Tensor]:
-        """What the objective and the residuals are made of."""
-
-    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
-        """Return what a batch goes through."""
-
-    def enter(self, block: Block) -> Block:
-        """Return a block of the forward pass as the algorithm has it."""
-
-
 FIRST_ROWS = 8_192
 """Rows whose inputs the first batches know of, at most."""
 
 FIRST_DAMPING, LEAST_DAMPING = 1.0, 0.125
 """λ of the first pass, and its least value (:mod:`gamlp_admm.admm.memory`)."""
+
+UNDONE = 1.5
+"""A pass whose risk is so many times that of the one before is undone."""
 
 KEPT = ("W", "b", "mean_W", "mean_b", "directions", "values", "mean", "control")
 """What a checkpoint keeps of a layer."""
@@ -73,7 +57,6 @@ def forward_blocks(
     p: Tensor | None,
     num_rows: int,
     land: Land = as_it_is,
-    size: int = 0,
 ) -> list[Block]:
     """Return the blocks of a forward pass through the processes, each starting when the one before it has finished.
 
@@ -85,7 +68,6 @@ def forward_blocks(
         p: Features of the rows, ``[N, n_in]``, where the first layer is owned.
         num_rows: Number N of the rows.
         land: Where p and q come to lie.
-        size: Bytes that count as sent.
     """
     layers = stage.team.layers
     if p is None:
@@ -95,8 +77,24 @@ def forward_blocks(
     state = initial_blocks(p, weights, stage.network, groups, len(stage.shapes), land)
     if (s := state[-1]).q is not None:
         output = stage.network.output(s.z[-1:], None if s.is_first else s.p[-1:])
-        channel.send("a", layers[-1], output, size)
+        channel.send("a", layers[-1], output)
     return state
+
+
+class Streamable(Protocol):
+    """What a session of batches needs of an algorithm, an :class:`gamlp_admm.algorithms.base.ADMM`."""
+
+    stackable: ClassVar[bool]
+
+    def enter(self, block: Block) -> Block:
+        """Return a block of the forward pass as the algorithm has it."""
+
+    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
+        """Return what a batch goes through: states first, then W and b of all layers."""
+
+    @staticmethod
+    def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
+        """Return what the objective and the residuals are made of, ``[1 to 3, layers]``."""
 
 
 class StreamedSession(Session):
@@ -104,7 +102,8 @@ class StreamedSession(Session):
 
     What it shows after a pass is the mean of the weights after each of its batches (Polyak, Juditsky, SIAM J. Control
     and Optimization 1992); it goes on from the last ones. Steps become longer from pass to pass, and shorter when the
-    risk of the rows, as they come by, is not smaller than in the pass before.
+    risk of the rows, as they come by, is not smaller than in the pass before; where it is much larger, the pass is
+    undone.
 
     Args:
         trainer: The algorithm: what a batch goes through.
@@ -114,13 +113,14 @@ class StreamedSession(Session):
         batch: Rows of a batch over all shards, at most.
     """
 
-    def __init__(self, trainer: Streamed, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
+    def __init__(self, trainer: Streamable, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
         self.trainer, self.start_problem, self.stage, self.channel = trainer, problem, stage, channel
         self.newest = self.mean = stage.weights
         self.damping, self.risk = FIRST_DAMPING, math.inf
-        N, team = stage.data.num_train, stage.team
-        fewest = -int(team.maximum(-float(N)))
-        self.num_batches = min(math.ceil(stage.num_train / batch), max(fewest, 1))
+        team = stage.team
+        rows_of = dict(team.collect((team.shard, stage.data.num_train)))
+        self.first_row = sum(rows_of[shard] for shard in range(team.shard))
+        self.num_batches = math.ceil(stage.num_train / batch)
         # Batches differ in size: any number of rows must leave the layers aligned.
         groups = stacks(stage.shapes, team.layers, 1, stage.data.y) if team.layers else []
         self.groups = groups if trainer.stackable else [range(l, l + 1) for l in team.layers]
@@ -133,7 +133,7 @@ class StreamedSession(Session):
             sums = self._sums()
             for rows in self._chunks(every):
                 self._see(self._opened(rows), sums)
-            self._remember(sums, len(range(0, N, every)))
+            self._remember(sums, len(range(0, stage.num_train, every)))
         channel.finish()
         channel.reset_counts()
 
@@ -150,17 +150,18 @@ class StreamedSession(Session):
         """See :meth:`Session.wire_bytes`."""
         return self.channel.wire_bytes
 
-    def batches(self, iteration: int) -> tuple[Tensor, ...]:
-        """Return the rows of each batch of a pass, in this shard."""
-        N = self.stage.data.num_train
-        order = torch.randperm(N, generator=torch.Generator().manual_seed(iteration))
-        return order.to(self.start_problem.y.device).tensor_split(self.num_batches)
+    def batches(self, iteration: int) -> list[tuple[Tensor, int]]:
+        """Return each batch of a pass: its rows that this shard has, in the shard's numbers, and how many all have."""
+        order = torch.randperm(self.stage.num_train, generator=torch.Generator().manual_seed(iteration))
+        low, high = self.first_row, self.first_row + self.stage.data.num_train
+        batches = order.tensor_split(self.num_batches)
+        return [(self._on_device(rows[(rows >= low) & (rows < high)] - low), len(rows)) for rows in batches]
 
     def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`."""
-        sums, risk = self._sums(), torch.zeros(1, dtype=torch.float64)
-        for count, rows in enumerate(self.batches(iteration) if self.memories else (), 1):
-            problem = self._problem(rows, factor)
+        sums, risk, before = self._sums(), torch.zeros(1, dtype=torch.float64), self.mean
+        for count, (rows, num_rows) in enumerate(self.batches(iteration) if self.memories else (), 1):
+            problem = self._problem(rows, num_rows, factor)
             state = [self.trainer.enter(block) for block in self._opened(rows)]
             self._see(state, sums)
             if state[-1].is_last:
@@ -168,10 +169,14 @@ class StreamedSession(Session):
             self.newest = block_weights(iterate(state, self.phases, problem, self.channel))
             pairs = zip(self.mean, self.newest, strict=True)
             self.mean = self.newest if count == 1 else [_towards(old, new, 1 / count) for old, new in pairs]
-        self._remember(sums, self.stage.data.num_train)
         total = float(self.stage.team.total(risk.to(self.start_problem.y.device)))
         self.damping = max(self.damping / 2, LEAST_DAMPING) if total < self.risk else self.damping * 2
+        if total > UNDONE * self.risk or not math.isfinite(total):
+            self.damping *= 2
+            self.newest = self.mean = before
+            return
         self.risk = total
+        self._remember(sums, self.stage.num_train)
 
     def weights(self) -> Weights:
         """See :meth:`Session.weights`."""
@@ -181,10 +186,10 @@ class StreamedSession(Session):
         """See :meth:`Session.layer_terms`: those of a forward pass of all rows, at which all constraints hold."""
         channel, start = self.channel, self.start_problem
         counted = channel.bytes_sent, dict(channel.wire_bytes)
-        terms = torch.zeros(1, 0, dtype=torch.float64)
+        terms = self.trainer.terms([], [], start)
         for i, rows in enumerate(self._chunks(1)):
             state = [self.trainer.enter(block) for block in self._opened(rows, self.mean)]
-            problem = replace(self._problem(rows, 1.0), counts_weights=start.counts_weights and not i)
+            problem = replace(self._problem(rows, len(rows), 1.0), counts_weights=start.counts_weights and not i)
             part = self.trainer.terms(state, state, problem)
             terms = terms + part if i else part
         channel.finish()
@@ -210,25 +215,25 @@ class StreamedSession(Session):
             self.memories[l] = Memory(*memory)
             self.damping, self.risk = control.tolist()
 
+    def _on_device(self, rows: Tensor) -> Tensor:
+        return rows.to(self.start_problem.y.device)
+
     def _chunks(self, every: int) -> Sequence[Tensor]:
-        # Every so manieth row of this shard, in chunks; none where no layer is owned.
-        rows = torch.arange(0, self.stage.data.num_train, every)
-        return torch.split(rows, CHUNK) if self.memories else ()
+        # What this shard has of every so manieth row of all, in chunks; none where no layer is owned.
+        rows = torch.arange(-self.first_row % every, self.stage.data.num_train, every)
+        return torch.split(self._on_device(rows), CHUNK) if self.memories else ()
 
     def _opened(self, rows: Tensor, weights: Weights | None = None) -> list[Block]:
         # A forward pass of some rows of this shard, by the newest weights or others; what is sent of it counts.
         stage, like = self.stage, self.stage.data.y
         p = None if stage.features is None else stage.features.train[rows]
-        inside = [
-            W.shape[0] for l, (W, _) in zip(stage.team.layers, self.newest, strict=True) if l + 1 < len(stage.shapes)
-        ]
-        size = len(rows) * sum(inside) * like.element_size()
+        inside = [stage.shapes[l][0] for l in stage.team.layers if l + 1 < len(stage.shapes)]
+        self.channel.bytes_sent += len(rows) * sum(inside) * like.element_size()
         used = self.newest if weights is None else weights
-        return forward_blocks(stage, used, self.groups, self.channel, p, len(rows), size=size)
+        return forward_blocks(stage, used, self.groups, self.channel, p, len(rows))
 
-    def _problem(self, rows: Tensor, factor: float) -> Problem:
+    def _problem(self, rows: Tensor, num_rows: int, factor: float) -> Problem:
         start = self.start_problem
-        count = torch.tensor([float(len(rows))], dtype=torch.float64, device=start.y.device)
         return replace(
             start,
             y=start.y[rows],
@@ -237,7 +242,7 @@ class StreamedSession(Session):
             nu=start.nu * factor,
             memory=self.memories,
             damping=self.damping,
-            num_rows=int(start.row_sum(count)),
+            num_rows=num_rows,
         )
 
     def _sums(self) -> dict[int, Accumulated]:
@@ -250,6 +255,4 @@ class StreamedSession(Session):
                 sums[block.first + s].add(block.p[s])
 
     def _remember(self, sums: dict[int, Accumulated], num_rows: int) -> None:
-        count = torch.tensor([float(num_rows)], dtype=torch.float64, device=self.start_problem.y.device)
-        total = int(self.start_problem.row_sum(count))
-        self.memories = {l: added.memory(total, self.start_problem.row_sum) for l, added in sums.items()}
+        self.memories = {l: added.memory(num_rows, self.start_problem.row_sum) for l, added in sums.items()}

@@ -6,6 +6,7 @@ Boundary l lies between layers l and l + 1. A :class:`LocalChannel` carries fiel
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -110,7 +111,7 @@ class ProcessChannel(LocalChannel):
             self._neighbours[layers[0] - 1] = previous
         if next is not None:
             self._neighbours[layers[-1]] = next
-        self._expected: dict[tuple[str, int], tuple[dist.Work, Tensor]] = {}
+        self._expected: defaultdict[tuple[str, int], deque[tuple[dist.Work, Tensor]]] = defaultdict(deque)
         self._leaving: list[tuple[dist.Work, Tensor, str, Neighbour]] = []
 
     def leads_away(self, boundary: int) -> bool:
@@ -128,7 +129,7 @@ class ProcessChannel(LocalChannel):
         except RuntimeError as error:
             raise self._lost(peer, f"receiving {field}", error) from error
         assert work is not None
-        self._expected[field, boundary] = work, buffer
+        self._expected[field, boundary].append((work, buffer))
 
     def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0) -> None:
         """See :meth:`LocalChannel.send`.
@@ -159,7 +160,7 @@ class ProcessChannel(LocalChannel):
         """
         if boundary not in self._neighbours:
             return super().receive(field, boundary)
-        work, buffer = self._expected.pop((field, boundary))
+        work, buffer = self._expected[field, boundary].popleft()  # what was sent first comes first
         self._wait(work, f"receiving {field}", self._neighbours[boundary])
         return buffer
 
