@@ -33,7 +33,7 @@ FIRST_ROWS = 8_192
 FIRST_DAMPING, LEAST_DAMPING = 1.0, 0.125
 """λ of the first pass, and its least value (:mod:`gamlp_admm.admm.memory`)."""
 
-UNDONE = 1.5
+UNDONE = 10.0
 """A pass whose risk is so many times that of the one before is undone."""
 
 KEPT = ("W", "b", "mean_W", "mean_b", "directions", "values", "mean", "control")

@@ -162,13 +162,22 @@ def test_what_is_shown_is_the_mean_of_a_pass(kind: Any, monkeypatch: pytest.Monk
 def test_steps_become_longer_while_the_risk_falls() -> None:
     session = opened(PdADMM)
     assert session.damping == FIRST_DAMPING / 2  # after the first pass, which has none to fall behind
-    for risk, damping in [(float("inf"), 0.25), (0.0, 0.5), (0.0, 1.0), (float("inf"), 0.5)]:
-        session.risk = risk
+    for share, damping in [(float("inf"), 0.25), (0.5, 0.5), (0.5, 1.0), (float("inf"), 0.5)]:
+        session.risk *= share
         session.iterate(2, 1.0)
         assert session.damping == damping
     session.damping, session.risk = LEAST_DAMPING, float("inf")
     session.iterate(2, 1.0)
     assert session.damping == LEAST_DAMPING
+
+
+def test_a_pass_that_blows_up_is_undone() -> None:
+    session = opened(PdADMM)
+    shown, risk, memories, damping = session.mean, session.risk / 1e3, session.memories, session.damping
+    session.risk = risk
+    session.iterate(2, 1.0)
+    assert session.newest is session.mean and session.mean is shown and session.memories is memories
+    assert (session.risk, session.damping) == (risk, 4 * damping)
 
 
 def test_the_risk_is_that_of_rows_as_they_come_by() -> None:
