@@ -23,7 +23,7 @@ Comput. Math. 2015.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,6 +36,9 @@ EIGEN = 1_000
 
 PROBES = 256
 """Random projections of which leverages are made: their relative error is about √(2/256) = 9 %."""
+
+LEAST_SLACK, LEAST_ROUGH_SLACK = 1e-7, 0.05
+"""Least 1 − h that is divided by: where it is known sharply, and where not."""
 
 
 def gram(A: Tensor, wide: bool) -> Tensor:
@@ -58,6 +61,7 @@ class Centred:
         center: Mean of the features, ``[n]``.
         target: Mean of the targets, ``[C]``.
         share: s_i / Σ s, ``[N]``.
+        even: Whether all rows weigh 1.
     """
 
     A: Tensor
@@ -65,6 +69,7 @@ class Centred:
     center: Tensor
     target: Tensor
     share: Tensor
+    even: bool = True
 
     @classmethod
     def of(cls, X: Tensor, T: Tensor, weight: Tensor | None = None, row_sum: RowSum = all_rows_here) -> Centred:
@@ -83,15 +88,15 @@ class Centred:
         if weight is not None:
             root = weight.sqrt()[:, None]
             A, B = A * root, B * root
-        return cls(A, B, center, target, share)
+        return cls(A, B, center, target, share, weight is None)
 
     def scaled_(self, factors: Tensor) -> Centred:
         """Return rows whose columns are multiplied by factors ``[n]``; these are overwritten."""
-        return Centred(self.A.mul_(factors), self.B, self.center * factors, self.target, self.share)
+        return replace(self, A=self.A.mul_(factors), center=self.center * factors)
 
     def columns(self, low: int, high: int) -> Centred:
         """Return the same of some of the columns."""
-        return Centred(self.A[:, low:high], self.B, self.center[low:high], self.target, self.share)
+        return replace(self, A=self.A[:, low:high], center=self.center[low:high])
 
 
 class RidgePath:
@@ -143,24 +148,27 @@ class RidgePath:
         """Whether 1 − h, what :meth:`left_out` divides by, is known to a few per cent however near h is to 1."""
         return self.eigen is not None or self.wide
 
-    def leverage(self, c: float) -> Tensor:
-        """Return h of each row, ``[N]``; where the Gram matrix was factored, from :data:`PROBES` random projections.
+    def slack(self, c: float) -> Tensor:
+        """Return 1 − h of each row, ``[N]``; where the Gram matrix was factored, from :data:`PROBES` projections.
 
-        With L its factor, h is ‖L⁻¹a‖², or 1 − c‖L⁻¹e‖² of the dual form, and random projections keep norms.
+        With L its factor, h is ‖L⁻¹a‖² + s/Σs, and 1 − h in the dual form c‖L⁻¹e‖² − s/Σs, which does not cancel where
+        rows are fitted exactly; random projections keep norms.
         """
-        A = self.rows.A
+        A, share = self.rows.A, self.rows.share
         if self.eigen is not None:
             values, Q, _ = self.eigen
             if self.squares is None:
-                self.squares = (Q.to(A) if self.wide else A @ Q.to(A)).square_()
-            h = self.squares @ (values / (values + c) if self.wide else 1 / (values + c)).to(A)
-        else:
-            L = self._factor(c)
-            probes = torch.randn(len(L), PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-            spread = torch.linalg.solve_triangular(L.mT, probes.to(L) / PROBES**0.5, upper=True)
-            h = 1 - c * spread.square().sum(1) if self.wide else (A @ spread).square().sum(1)
-        leverage: Tensor = h.to(A) + self.rows.share
-        return leverage
+                self.squares = Q.square() if self.wide else (A @ Q.to(A)).square_()
+            if self.wide:
+                exact: Tensor = (self.squares @ (c / (values + c)) - share.double()).to(A)
+                return exact
+            left: Tensor = 1 - self.squares @ (1 / (values + c)).to(A) - share
+            return left
+        L = self._factor(c)
+        probes = torch.randn(len(L), PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        spread = torch.linalg.solve_triangular(L.mT, probes.to(L) / PROBES**0.5, upper=True)
+        slack: Tensor = c * spread.square().sum(1) if self.wide else 1 - (A @ spread).square().sum(1)
+        return slack - share
 
     def left_out(self, c: float, scores: Tensor, T: Tensor) -> Tensor:
         """Return what each row is predicted by the regression of the others, ``[N, C]``.
@@ -170,7 +178,14 @@ class RidgePath:
             scores: What the regression of all rows predicts, ``[N, C]``.
             T: The targets, ``[N, C]``.
         """
-        return T - (T - scores) / (1 - self.leverage(c)).clamp(min=0.05)[:, None]
+        missed = T - scores
+        if self.eigen is not None and self.wide and self.rows.even:
+            # Of rows that are fitted exactly, rounding would be left of the difference.
+            values, Q, right = self.eigen
+            missed = (Q @ (right * (c / (values + c))[:, None])).to(T)
+        least = LEAST_SLACK if self.leverage_is_sharp else LEAST_ROUGH_SLACK
+        honest: Tensor = T - missed / self.slack(c).clamp(min=least)[:, None]
+        return honest
 
 
 def extrapolated(

@@ -176,7 +176,8 @@ def test_a_pass_that_blows_up_is_undone() -> None:
     shown, risk, memories, damping = session.mean, session.risk / 1e3, session.memories, session.damping
     session.risk = risk
     session.iterate(2, 1.0)
-    assert session.newest is session.mean and session.mean is shown and session.memories is memories
+    assert session.newest is session.mean is shown
+    assert session.memories is memories
     assert (session.risk, session.damping) == (risk, 4 * damping)
 
 
