@@ -12,7 +12,7 @@ from gamlp_admm.datasets.info import DatasetInfo, dataset_info
 from gamlp_admm.datasets.pyg import PREFIX, load_pyg
 from gamlp_admm.datasets.raw import default_root, ensure_raw
 from gamlp_admm.datasets.readers import READERS
-from gamlp_admm.datasets.splits import USUAL, draw_split
+from gamlp_admm.datasets.splits import USUAL, default_rule, known_labels, told_split, warn_of_empty
 from gamlp_admm.errors import InputError, unknown
 
 
@@ -21,13 +21,15 @@ class LoadedDataset:
     """A data set in memory.
 
     Attributes:
-        data: ``x`` [N, F] float32, ``edge_index`` [2, E] int64, ``y`` [N] int64 and the boolean masks
-            ``train_mask``, ``val_mask`` and ``test_mask`` [N].
+        data: ``x`` [N, F] float32, ``edge_index`` [2, E] int64, ``y`` [N] int64, -1 where the class is not known,
+            and the boolean masks ``train_mask``, ``val_mask`` and ``test_mask`` [N], disjoint.
         info: Its description.
+        split: Where the masks come from: which came with the data, which were drawn, and from what nodes.
     """
 
     data: Data
     info: DatasetInfo
+    split: str = ""
 
 
 def load_dataset(
@@ -40,10 +42,12 @@ def load_dataset(
         root: Data root: one folder a family of data sets, each the ``root`` of its usual reader. It is
             written to only by a download. Default: :func:`default_root`.
         split: Rule that divides the nodes: ``"public"`` (the masks that come with the data),
-            ``"public-train"`` (only their training nodes, the rest at random), ``"per-class"`` (20 a class,
+            ``"public-train"`` (only their training nodes, the rest at random), ``"public-train-test"`` (only
+            those two masks, validation nodes drawn) and so on for any masks, ``"per-class"`` (20 a class,
             then 1,000 test and 1,000 validation nodes) or ``"stratified"`` (60/20/20 % of each class); or
             shares, as ``"60/20/20"``: per cents of the labelled nodes, drawn as PyG's ``RandomNodeSplit``
-            draws them. Default, ``"usual"``: the data set's own rule.
+            draws them. Default, ``"usual"``: the data set's own rule, of PyG's classes the one that keeps all
+            masks that came with the data (:mod:`gamlp_admm.datasets.splits`).
         seed: Seed of a random split. Where several splits come with the data it chooses one of them; where
             one does, it is not used. Default: 100, with which ``"per-class"`` draws as the papers' released
             code; of shares 0.
@@ -53,15 +57,19 @@ def load_dataset(
 
     Raises:
         InputError: If the name or the split is not known, the raw files are absent and cannot be downloaded,
-            one of them is damaged, or the data are not what their description says.
+            one of them is damaged, the data are not what their description says, or masks that came with them
+            overlap.
+
+    Warns:
+        InputWarning: If a mask that came with the data has nodes whose class is not known; they are taken out.
     """
     folder = default_root() if root is None else Path(root).expanduser()
     if name.startswith(PREFIX):
-        data, info = load_pyg(name, folder)
+        data, info = load_pyg(name, folder, None if split == USUAL else split)
     else:
         info = dataset_info(name)
         data = read_data(info, folder)
-    return LoadedDataset(split_data(data, info, split, seed), info)
+    return LoadedDataset(*_divided(data, info, split, seed))
 
 
 def read_data(info: DatasetInfo, root: Path) -> Data:
@@ -75,6 +83,7 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
     paths = ensure_raw(info, root)
     try:
         data = READERS[info.loader](paths)
+        data.y = known_labels(data.y)
         data.validate()  # PyG raises a ValueError on edges between nodes that do not exist
     except ValueError as error:
         raise InputError(f"{info.name}: {error}") from error
@@ -91,12 +100,25 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
 
 def split_data(data: Data, info: DatasetInfo, split: str | None, seed: int | None) -> Data:
     """Set the three masks by a rule; the sizes of the default split are checked."""
-    split = None if split == USUAL else split
-    masks = draw_split(info.split if split is None else split, data, seed)
-    if split is None and info.loader != "pyg":
+    return _divided(data, info, split, seed)[0]
+
+
+def _divided(data: Data, info: DatasetInfo, split: str | None, seed: int | None) -> tuple[Data, DatasetInfo, str]:
+    usual = split is None or split == USUAL
+    rule = info.split if split is None or usual else split
+    if usual and info.loader == "pyg":
+        warn_of_empty(data, seed)
+        rule = default_rule(data, seed)
+    try:
+        masks, text = told_split(rule, data, seed, info.classes)
+    except InputError as error:
+        if not usual:
+            raise
+        raise InputError(f"{info.name}: {error}{_original(info)}") from error
+    if usual and info.loader != "pyg":
         _check(info, **{part: int(mask.sum()) for part, mask in masks._asdict().items()})
     data.update({f"{part}_mask": mask for part, mask in masks._asdict().items()})
-    return data
+    return data, info, f"{rule}: {text}"
 
 
 def _check(info: DatasetInfo, **found: int) -> None:
@@ -104,5 +126,8 @@ def _check(info: DatasetInfo, **found: int) -> None:
     if wrong:
         expected = ", ".join(f"{getattr(info, what):,} {what}" for what in wrong)
         actual = ", ".join(f"{found[what]:,} {what}" for what in wrong)
-        where = f"; are the files in {info.raw.folder} the original ones?" if info.raw else ""
-        raise InputError(f"{info.name}: expected {expected}; found {actual}{where}")
+        raise InputError(f"{info.name}: expected {expected}; found {actual}{_original(info)}")
+
+
+def _original(info: DatasetInfo) -> str:
+    return f"; are the files in {info.raw.folder} the original ones?" if info.raw else ""

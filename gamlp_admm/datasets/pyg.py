@@ -17,29 +17,32 @@ from typing import Any
 
 import torch
 import torch_geometric.datasets
-from torch_geometric.data import Data, Dataset
+from torch_geometric.data import Data, Dataset, InMemoryDataset
 
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.raw import downloading, one_line
-from gamlp_admm.datasets.splits import default_rule, draw_split
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.datasets.splits import default_rule, draw_split, known_labels
+from gamlp_admm.errors import InputError, InputWarning, unknown
 
 PREFIX = "pyg:"
 
 
-def load_pyg(spec: str, root: Path) -> tuple[Data, DatasetInfo]:
+def load_pyg(spec: str, root: Path, split: str | None = None) -> tuple[Data, DatasetInfo]:
     """Load a data set by the name of its PyG class.
 
     Args:
         spec: ``pyg:<ClassName>:<name>``, or ``pyg:<ClassName>`` for a class that holds one data set.
         root: Data root; raw files lie in its folder ``<class name in lower case>``, as PyG lays them out.
+        split: The rule that is to divide the nodes; None for the one that keeps the masks that are there.
 
     Returns:
-        The data, with ``x`` [N, F], ``edge_index`` [2, E] and ``y`` [N], and a description made from them.
+        The data, with ``x`` [N, F], ``edge_index`` [2, E] and ``y`` [N], and a description made from them. The number
+        of classes is the one that PyG's class states, else the largest label plus one; ``y`` is -1 where the label is
+        negative, NaN or not less than that: the class is not known.
 
     Raises:
         InputError: If there is no such class, it does not take the name, it fails, or what it holds is not
-            one graph with features and one class a node.
+            one graph with features and one class a node; or its masks overlap and ``split`` is None.
     """
     class_name, _, name = spec.removeprefix(PREFIX).partition(":")
     if class_name not in torch_geometric.datasets.__all__:
@@ -52,6 +55,7 @@ def load_pyg(spec: str, root: Path) -> tuple[Data, DatasetInfo]:
     folder = root / class_name.lower()
     try:
         dataset = _load(spec, cls, arguments, folder) if "root" in parameters else _quietly(cls, arguments)
+        stated = _stated_classes(dataset)
     except InputError:
         raise
     except Exception as error:  # PyG asserts on names; on damaged files it raises almost anything
@@ -61,8 +65,11 @@ def load_pyg(spec: str, root: Path) -> tuple[Data, DatasetInfo]:
         raise InputError(f"{spec}: not one graph with node features, edges and one class a node")
     if data.x.layout is not torch.strided:
         data.x = data.x.to_dense()
-    data.x, data.y = data.x.float(), data.y.view(-1).long()
-    return data, _describe(spec, class_name, data)
+    data.x, data.y = data.x.float(), known_labels(data.y, stated)
+    if not (data.y >= 0).any():
+        raise InputError(f"{spec}: no node has a known class")
+    classes = int(data.y.max()) + 1 if stated is None else stated
+    return data, _describe(spec, class_name, data, classes, split)
 
 
 class _RawAbsentError(Exception):
@@ -97,15 +104,32 @@ def _quietly(cls: Any, arguments: dict[str, str]) -> Any:
         return cls(**arguments)
 
 
+def _stated_classes(dataset: Any) -> int | None:
+    """Return the number of classes that a PyG class states itself; None if it only looks for the largest label."""
+    if type(dataset).num_classes in (Dataset.num_classes, InMemoryDataset.num_classes):
+        return None
+    return int(dataset.num_classes)
+
+
 def _classifies_nodes(data: Data) -> bool:
     if data.x is None or data.edge_index is None or not isinstance(data.y, torch.Tensor):
         return False
-    return data.y.numel() == data.num_nodes and not data.y.is_floating_point()
+    try:
+        return data.y.numel() == data.num_nodes and known_labels(data.y).numel() > 0
+    except InputError:
+        return False
 
 
-def _describe(spec: str, class_name: str, data: Data) -> DatasetInfo:
-    rule = default_rule(data)
-    masks = draw_split(rule, data)
+def _describe(spec: str, class_name: str, data: Data, classes: int, split: str | None) -> DatasetInfo:
+    try:
+        rule = default_rule(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # the split that is used warns
+            masks = draw_split(rule, data)
+    except InputError as error:
+        if split is None:
+            raise InputError(f"{spec}: {error}; or another split, such as 60/20/20") from error
+        rule, masks = split, draw_split(split, data)
     return DatasetInfo(
         name=spec,
         title=f"{class_name} of PyTorch Geometric",
@@ -118,7 +142,7 @@ def _describe(spec: str, class_name: str, data: Data) -> DatasetInfo:
         nodes=data.num_nodes,
         edges=data.num_edges,
         features=data.num_features,
-        classes=int(data.y.max()) + 1,
+        classes=classes,
         train=int(masks.train.sum()),
         val=int(masks.val.sum()),
         test=int(masks.test.sum()),

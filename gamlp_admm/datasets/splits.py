@@ -1,24 +1,51 @@
 """Rules that divide a data set's nodes into training, validation and test nodes.
 
-A rule maps the data and a seed to three masks. Random draws come from a generator of their own, so the global
-random state is neither read nor changed; on the CPU ``torch.randperm`` draws the same from it as from the
-global generator after ``torch.manual_seed``.
+A rule maps the data and a seed to three masks, and says in words where they come from. Random draws come from a
+generator of their own, so the global random state is neither read nor changed; on the CPU ``torch.randperm`` draws
+the same from it as from the global generator after ``torch.manual_seed``.
+
+Masks that come with the data are kept, and what is missing is drawn; what :func:`default_rule` chooses:
+
+=====================  ==================================================================================
+masks that came        the others
+=====================  ==================================================================================
+all three              none (``public``)
+train, test            validation: up to 1,000 of the unused nodes; where these are less than a fifth of
+                       the training nodes, a fifth of each class of the training nodes instead
+train, val             test: all unused nodes
+val, test              training: all unused nodes
+train                  validation: a third of the unused nodes; test: the others
+val                    test: a quarter of the unused nodes; training: the others
+test                   validation: a quarter of the unused nodes; training: the others
+none                   all three, by ``per-class``
+=====================  ==================================================================================
+
+A node is unused if its class is known and none of the masks that came has it. A class is not known where the label is
+negative, NaN, or not less than the data set's number of classes: such nodes are never drawn, and they are taken out of
+masks that came, with a warning. A mask that then has no node counts as one that did not come; a rule that is given by
+name keeps it, empty. Where nothing would be drawn for validation, it takes a fifth of each class of the training nodes.
+The test nodes of a mask never go elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, InputWarning, unknown
 
 DEFAULT_SEED = 100
 USUAL = "usual"
 ALLOWED = f"{USUAL}, or per cents of training, validation and test nodes, positive integers whose sum is 100: 60/20/20"
+WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
 class Masks(NamedTuple):
@@ -29,20 +56,37 @@ class Masks(NamedTuple):
     test: Tensor
 
 
-def draw_split(rule: str, data: Data, seed: int | None = None) -> Masks:
+class Split(NamedTuple):
+    """Three masks, and a sentence that says where they come from."""
+
+    masks: Masks
+    text: str
+
+
+def draw_split(rule: str, data: Data, seed: int | None = None, classes: int | None = None) -> Masks:
     """Divide the nodes of a data set.
 
     Args:
         rule: Name of the rule, a key of :data:`RULES`; or shares in per cent (:func:`shares`).
-        data: Data with ``y`` of shape [N]; a negative label means that the label is not known.
+        data: Data with ``y`` of shape [N], as :func:`known_labels` takes it, and the masks that the rule keeps: [N], or
+            [N, S] for S splits, of which number ``seed % S`` is taken.
         seed: Seed of the random draws; None for :data:`DEFAULT_SEED`, of shares 0.
+        classes: Number of classes; labels from there on are not known. None if all are less.
 
     Returns:
         The three masks.
 
     Raises:
-        InputError: If there is no such rule, or the data do not have the masks that it needs.
+        InputError: If there is no such rule, the data do not have the masks that it keeps, these are not masks, they
+            overlap, or no node is left to train.
     """
+    return told_split(rule, data, seed, classes).masks
+
+
+def told_split(rule: str, data: Data, seed: int | None = None, classes: int | None = None) -> Split:
+    """Divide the nodes, and say where each part comes from; as :func:`draw_split`."""
+    data = copy.copy(data)
+    data.y = known_labels(data.y, classes)
     if "/" in rule:
         return by_shares(shares(rule), data, 0 if seed is None else seed)
     if rule not in RULES:
@@ -50,27 +94,87 @@ def draw_split(rule: str, data: Data, seed: int | None = None) -> Masks:
     return RULES[rule](data, DEFAULT_SEED if seed is None else seed)
 
 
-def default_rule(data: Data) -> str:
-    """Return the rule that uses as much of the split that came with the data as there is."""
-    if all(f"{part}_mask" in data for part in Masks._fields):
-        return "public"
-    return "public-train" if "train_mask" in data else "per-class"
+def default_rule(data: Data, seed: int | None = None, classes: int | None = None) -> str:
+    """Return the rule that keeps all masks that came with the data and have a node whose class is known.
+
+    Arguments and errors are those of :func:`draw_split`.
+    """
+    known = known_labels(data.y, classes) >= 0
+    seed = DEFAULT_SEED if seed is None else seed
+    there = [part for part in Masks._fields if _came(data, part) and (_column(data, part, seed) & known).any()]
+    return _name(there) if there else "per-class"
 
 
-def public(data: Data, seed: int) -> Masks:
-    """Keep the masks that came with the data; of several splits (masks [N, S]) take number ``seed % S``."""
-    return Masks(*(_bundled(data, part, seed) for part in Masks._fields))
+def warn_of_empty(data: Data, seed: int | None = None) -> None:
+    """Warn of each mask that came but has no node whose class is known: it counts as one that did not."""
+    known, seed = known_labels(data.y) >= 0, DEFAULT_SEED if seed is None else seed
+    for part in filter(partial(_came, data), Masks._fields):
+        mask = _column(data, part, seed)
+        if not (mask & known).any():
+            count = int(mask.sum())
+            why = f"has {count:,} nodes, of none of which the class is known" if count else "has no node"
+            warnings.warn(f"{part}_mask {why}; it counts as absent", InputWarning, stacklevel=4)
 
 
-def public_train(data: Data, seed: int) -> Masks:
-    """Keep the training nodes that came with the data; a third of the rest validates, two thirds test."""
-    train = _bundled(data, "train", seed)
-    rest = _permuted((~train & (data.y >= 0)).nonzero().view(-1), seed)
-    val, test = rest[: len(rest) // 3], rest[len(rest) // 3 :]
-    return Masks(train, _mask(val, len(train)), _mask(test, len(train)))
+def known_labels(y: Tensor, classes: int | None = None) -> Tensor:
+    """Return the classes of the nodes, [N] int64, -1 where it is not known: negative, NaN, infinite or too large.
+
+    Args:
+        y: One label a node, integers or whole numbers, of N elements.
+        classes: The number of classes; None if no label is too large.
+
+    Raises:
+        InputError: A label is a fraction.
+    """
+    flat = y.reshape(-1)
+    known = flat >= 0  # NaN is not
+    if flat.is_floating_point():
+        known &= flat.isfinite()
+        if (flat[known] != flat[known].round()).any():
+            raise InputError("data.y has fractions; allowed: one class a node, integers, NaN where it is not known")
+    if classes is not None:
+        known &= flat < classes
+    labels = torch.full(flat.shape, -1, dtype=torch.long, device=flat.device)
+    labels[known] = flat[known].long()
+    return labels
 
 
-def per_class(data: Data, seed: int) -> Masks:
+def completed(kept: Sequence[str], data: Data, seed: int) -> Split:
+    """Keep the masks ``kept`` that came with the data, and draw the others from the unused nodes.
+
+    What is drawn is in the table above. Other masks that came are not looked at.
+    """
+    masks = _kept(kept, data, seed)
+    came = f"{_listed([f'{part}_mask' for part in masks])} as {'they' if len(masks) > 1 else 'it'} came with the data"
+    columns = {data[f"{part}_mask"].size(1) for part in kept if data[f"{part}_mask"].dim() == 2} - {1}
+    came += "".join(f" (split {seed % count} of {count})" for count in columns)
+    missing = [part for part in ("val", "test", "train") if part not in masks]
+    unused = (data.y >= 0) & ~torch.stack(list(masks.values())).any(0)
+    nodes = _permuted(unused.nonzero().view(-1), seed)
+    first, size = missing[0] if missing else "", len(nodes)
+    if len(missing) == 2:
+        size //= 3 if "train" in masks else 4
+    elif first == "val":
+        size = min(1000, size) if 5 * size >= int(masks["train"].sum()) else 0
+    drawn = dict(zip(missing, (nodes[:size], nodes[size:]), strict=False))
+    masks |= {part: _mask(found, len(data.y)) for part, found in drawn.items()}
+    source = dict.fromkeys(missing, "labelled nodes of no mask")
+    if not masks["train"].any():
+        raise InputError(f"no node with a known class is left to train beside {_listed(list(kept))}")
+    if "val" in missing and not masks["val"].any():
+        masks["val"] = _fifth(data.y, masks["train"], seed)
+        masks["train"] = masks["train"] & ~masks["val"]
+        source["val"] = "training nodes"
+    for part in missing:
+        if not masks[part].any():
+            warnings.warn(f"no node with a known class is left for the {part}_mask", InputWarning, stacklevel=5)
+    told = [
+        f"{int(masks[part].sum()):,} {WORDS[part]} nodes drawn with seed {seed} from {source[part]}" for part in missing
+    ]
+    return Split(Masks(**masks), "; ".join([came, *told]))
+
+
+def per_class(data: Data, seed: int) -> Split:
     """Draw 20 training nodes a class, then 1,000 test nodes, then 1,000 validation nodes.
 
     With the default seed these are the draws of the papers' released code, node for node: for each class in
@@ -86,25 +190,26 @@ def per_class(data: Data, seed: int) -> Masks:
     """
     labels: Tensor = data.y
     train = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(int(labels.max()) + 1):
+    for label in _classes(labels):
         nodes = _permuted((labels == label).nonzero().view(-1), seed)
         train[nodes[: min(20, len(nodes) // 2)]] = True
     rest = _permuted((~train & (labels >= 0)).nonzero().view(-1), seed)
     size = min(1000, len(rest) // 2)
-    return Masks(train, _mask(rest[size : 2 * size], len(train)), _mask(rest[:size], len(train)))
+    masks = Masks(train, _mask(rest[size : 2 * size], len(train)), _mask(rest[:size], len(train)))
+    return Split(masks, f"up to 20 training nodes a class, then test and validation nodes, drawn with seed {seed}")
 
 
-def stratified(data: Data, seed: int) -> Masks:
+def stratified(data: Data, seed: int) -> Split:
     """Draw 20 % of each class for test and 20 % for validation; the other 60 % train."""
     labels: Tensor = data.y
     masks = Masks(*(torch.zeros(len(labels), dtype=torch.bool) for _ in Masks._fields))
-    for label in range(int(labels.max()) + 1):
+    for label in _classes(labels):
         nodes = _permuted((labels == label).nonzero().view(-1), seed)
         fifth = round(len(nodes) / 5)
         masks.test[nodes[:fifth]] = True
         masks.val[nodes[fifth : 2 * fifth]] = True
         masks.train[nodes[2 * fifth :]] = True
-    return masks
+    return Split(masks, f"of each class 60 % train, 20 % validate, 20 % test, drawn with seed {seed}")
 
 
 def shares(text: str) -> tuple[int, int, int]:
@@ -121,7 +226,7 @@ def shares(text: str) -> tuple[int, int, int]:
     raise InputError(f"split {text!r}: allowed: {ALLOWED}")
 
 
-def by_shares(percents: tuple[int, int, int], data: Data, seed: int) -> Masks:
+def by_shares(percents: tuple[int, int, int], data: Data, seed: int) -> Split:
     """Draw validation, then test nodes among those that have a label; the others of these train.
 
     The draw is that of :class:`torch_geometric.transforms.RandomNodeSplit` after ``torch.manual_seed(seed)``, on data
@@ -131,22 +236,81 @@ def by_shares(percents: tuple[int, int, int], data: Data, seed: int) -> Masks:
     nodes, (_, *rest) = _permuted(labelled, seed), percents
     val, test = (round(len(nodes) * (percent / 100)) for percent in rest)
     parts = nodes[val + test :], nodes[:val], nodes[val : val + test]
-    return Masks(*(_mask(part, len(data.y)) for part in parts))
+    text = "{} % train, {} % validate, {} % test".format(*percents)
+    masks = Masks(*(_mask(part, len(data.y)) for part in parts))
+    return Split(masks, f"of the nodes with a label {text}, drawn with seed {seed}")
 
 
-RULES: dict[str, Callable[[Data, int], Masks]] = {
-    "public": public,
-    "public-train": public_train,
+def _name(kept: Sequence[str]) -> str:
+    """Return the name of the rule that keeps some masks."""
+    return "public" if len(kept) == len(Masks._fields) else "-".join(["public", *kept])
+
+
+RULES: dict[str, Callable[[Data, int], Split]] = {
+    **{_name(kept): partial(completed, kept) for count in (3, 2, 1) for kept in combinations(Masks._fields, count)},
     "per-class": per_class,
     "stratified": stratified,
 }
+"""The rules by name; ``public`` keeps all three masks, ``public-train-test`` those two, and so on."""
 
 
-def _bundled(data: Data, part: str, seed: int) -> Tensor:
-    if f"{part}_mask" not in data:
-        raise InputError(f"the data come without a {part}_mask; allowed splits: per-class, stratified")
-    mask: Tensor = data[f"{part}_mask"]
-    return (mask if mask.dim() == 1 else mask[:, seed % mask.size(1)]).bool()
+def _came(data: Data, part: str) -> bool:
+    return f"{part}_mask" in data
+
+
+def _column(data: Data, part: str, seed: int) -> Tensor:
+    """Return a mask that came with the data, bool [N]; of several splits number ``seed % S``."""
+    mask, N = data[f"{part}_mask"], data.y.numel()
+    fits = isinstance(mask, Tensor) and mask.dim() in (1, 2) and len(mask) == N and (mask.dim() == 1 or mask.size(1))
+    if not fits or not (mask.dtype == torch.bool or ((mask == 0) | (mask == 1)).all()):
+        given = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise InputError(f"{part}_mask must be a bool tensor [{N}], or [{N}, splits], got {given}")
+    found: Tensor = (mask if mask.dim() == 1 else mask[:, seed % mask.size(1)]).bool()
+    return found
+
+
+def _kept(kept: Sequence[str], data: Data, seed: int) -> dict[str, Tensor]:
+    """Return the masks that a rule keeps, checked, without the nodes whose class is not known."""
+    for part in kept:
+        if not _came(data, part):
+            rule = default_rule(data, seed)
+            raise InputError(f"the data come without a {part}_mask; allowed splits: {rule}, stratified, 60/20/20")
+    masks = {part: _column(data, part, seed) for part in kept}
+    columns = {data[f"{part}_mask"].size(1) for part in kept if data[f"{part}_mask"].dim() == 2} - {1}
+    if len(columns) > 1:
+        raise InputError(
+            f"the masks have {_listed([str(count) for count in sorted(columns)])} splits; allowed: one number"
+        )
+    for a, b in combinations(kept, 2):
+        if shared := int((masks[a] & masks[b]).sum()):
+            raise InputError(
+                f"{a}_mask and {b}_mask of the data share {shared:,} nodes; allowed: masks without overlap"
+            )
+    for part, mask in masks.items():
+        if lost := int((mask & (data.y < 0)).sum()):
+            message = f"{part}_mask has {lost:,} nodes whose class is not known; they are left out"
+            warnings.warn(message, InputWarning, stacklevel=6)
+        masks[part] = mask & (data.y >= 0)
+    return masks
+
+
+def _fifth(labels: Tensor, train: Tensor, seed: int) -> Tensor:
+    """Return the mask of a fifth of the training nodes of each class; at least one node if there are two."""
+    taken = torch.zeros_like(train)
+    members = [_permuted((train & (labels == label)).nonzero().view(-1), seed) for label in _classes(labels)]
+    for nodes in members:
+        taken[nodes[: round(len(nodes) / 5)]] = True
+    if not taken.any() and int(train.sum()) > 1:
+        taken[max(members, key=len)[:1]] = True
+    return taken
+
+
+def _classes(labels: Tensor) -> range:
+    return range(int(labels.max()) + 1)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _permuted(nodes: Tensor, seed: int) -> Tensor:

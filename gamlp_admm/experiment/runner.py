@@ -38,6 +38,7 @@ class Prepared:
         changes: Options that were chosen with the data (:mod:`gamlp_admm.experiment.choosing`).
         about: What was chosen from.
         choose_seconds: Time of choosing.
+        split: Where the masks come from (:class:`gamlp_admm.datasets.LoadedDataset`).
     """
 
     data: Any
@@ -48,6 +49,7 @@ class Prepared:
     changes: Mapping[str, Any] = field(default_factory=dict)
     about: list[dict[str, Any]] = field(default_factory=list)
     choose_seconds: float = 0.0
+    split: str = ""
 
 
 def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Prepared:
@@ -68,9 +70,10 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
             made = choose(used, loaded.data, loaded.info.classes)
             data, seconds = made.data, time.perf_counter() - middle
             chosen = made.changes, made.about, seconds
-            return Prepared(None, data.num_features, loaded.info, middle - start, 0.0, *chosen)
+            return Prepared(None, data.num_features, loaded.info, middle - start, 0.0, *chosen, loaded.split)
         data = used.transform(loaded.info.classes)(loaded.data)
-        return Prepared(None, data.num_features, loaded.info, middle - start, time.perf_counter() - middle)
+        last = time.perf_counter()
+        return Prepared(None, data.num_features, loaded.info, middle - start, last - middle, split=loaded.split)
 
     with _threads(used.threads):
         return replace(on_first(load, process_group), data=data)
@@ -138,7 +141,8 @@ def run(
         before = prepared.load_seconds + prepared.augment_seconds + prepared.choose_seconds
         seconds = {"augment": prepared.augment_seconds, "train": result.seconds}
         seconds |= {"choose": prepared.choose_seconds, "total": before + time.perf_counter() - start}
-        chosen = {"chosen": prepared.about} if prepared.changes else {}
+        chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
+        chosen |= {"split": prepared.split} if prepared.split else {}
         return Run(used, model, report(used, model, result, seconds, prepared.data) | chosen | smoothed)
 
 

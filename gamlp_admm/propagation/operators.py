@@ -21,12 +21,18 @@ DIRECTIONS = ("both", "along", "against")
 
 
 def adjacency(
-    edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, direction: str = "both"
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    num_nodes: int,
+    direction: str = "both",
+    *,
+    sum_loops: bool = False,
 ) -> sparse.csr_array:
     """Return the adjacency matrix A of a graph, as given: no self-loops added, not normalised.
 
-    Repeated edges add up, as in PyG's ``gcn_norm``. Only a self-loop that is repeated in a graph without
-    weights counts once, also as there. An edge of weight 0 is no edge.
+    Edges are read as by PyG's ``gcn_norm``: repeated edges add up, of a repeated self-loop only the last one
+    counts, without weights once. A self-loop of weight 0 is stored, as an entry 0: its node has a loop, so
+    :func:`add_self_loops` does not give it another. Any other edge of weight 0 is no edge.
 
     Args:
         edge_index: ``[2, E]`` integers, sources in row 0 and targets in row 1.
@@ -35,38 +41,51 @@ def adjacency(
         direction: ``"along"``: features flow from source to target, ``A[target, source] = weight``;
             ``"against"``: the transpose of that; ``"both"``: the larger of the two, entry by entry,
             which leaves a graph whose edges are stored in both directions exactly as it is.
+        sum_loops: Whether repeated self-loops add up as other edges do, as in ``gcn_norm`` without added self-loops.
 
     Returns:
         ``[N, N]`` float64, sorted indices, no duplicates.
 
     Raises:
         InputError: An edge, a weight or the direction is not allowed.
+
+    Source:
+        ``gcn_norm`` and ``add_remaining_self_loops`` of PyTorch Geometric 2.8; which of a repeated self-loop's weights
+        counts is there what indexing with repeated indices does, on CPU the last.
     """
     if direction not in DIRECTIONS:
         raise unknown("direction", direction, DIRECTIONS)
     source, target = _checked_edges(edge_index, num_nodes)
-    weight = np.ones(len(source)) if edge_weight is None else _checked_weight(edge_weight, len(source))
-    A = sparse.coo_array((weight, (target, source)), shape=(num_nodes, num_nodes)).tocsr()
     if edge_weight is None:
+        weight = np.ones(len(source))
+    else:
+        weight = _checked_weight(edge_weight, len(source))
+        if not sum_loops:
+            counted = _last_loops(source, target)
+            source, target, weight = source[counted], target[counted], weight[counted]
+    A = sparse.coo_array((weight, (target, source)), shape=(num_nodes, num_nodes)).tocsr()
+    if edge_weight is None and not sum_loops:
         A.data[_rows(A) == A.indices] = 1.0
     if direction == "against":
         return A.T.tocsr()
-    return A.maximum(A.T).tocsr() if direction == "both" else A
+    return _larger(A) if direction == "both" else A
 
 
 def add_self_loops(A: sparse.csr_array) -> sparse.csr_array:
     """Return A with a self-loop of weight 1 on every node that has none; those present keep their weight.
 
-    Without self-loops in A this is A + I. The rule is that of PyG's ``add_remaining_self_loops``.
+    Without self-loops in A this is A + I. The rule is that of PyG's ``add_remaining_self_loops``: a self-loop is
+    present if the entry is stored, also where it is 0.
 
     Args:
         A: ``[N, N]`` adjacency matrix.
 
     Returns:
-        ``[N, N]``, a new matrix with a positive diagonal.
+        ``[N, N]``, a new matrix without stored zeros; its diagonal is 0 where A stores a self-loop of weight 0.
     """
     N = A.shape[0]
-    missing = (A.diagonal() == 0).astype(A.dtype)
+    missing = np.ones(N, A.dtype)
+    missing[_loops(A)] = 0
     return A + sparse.csr_array((missing, np.arange(N), np.arange(N + 1)), shape=A.shape)
 
 
@@ -89,16 +108,25 @@ def normalized(A: sparse.csr_array) -> sparse.csr_array:
 def sym(A: sparse.csr_array) -> sparse.csr_array:
     """Return ``(D+I)^-1/2 (A+I) (D+I)^-1/2``, D the diagonal of A's row sums (weighted in-degrees).
 
+    This is PyG's ``gcn_norm``. D + I is 0 only at a node whose self-loop has weight 0 and to which nothing else leads;
+    its inverse counts as 0 there.
+
     Args:
         A: ``[N, N]`` adjacency matrix, not negative.
 
     Returns:
-        ``[N, N]``; symmetric if A is. An isolated node keeps its features: its row is that of I.
+        ``[N, N]``; symmetric if A is. An isolated node keeps its features: its row is that of I. A node where
+        D + I is 0 has a row and a column of zeros.
 
     Source:
         Kipf and Welling, arXiv 1609.02907, equation 2 (the renormalisation trick).
     """
-    return normalized(add_self_loops(A))
+    looped = add_self_loops(A)
+    S = normalized(looped)
+    if (lost := looped.sum(axis=1) == 0).any():
+        S.data[lost[S.indices]] = 0.0
+        S.eliminate_zeros()
+    return S
 
 
 def row(A: sparse.csr_array) -> sparse.csr_array:
@@ -108,7 +136,7 @@ def row(A: sparse.csr_array) -> sparse.csr_array:
         A: ``[N, N]`` adjacency matrix, not negative.
 
     Returns:
-        ``[N, N]``, every row sums to 1.
+        ``[N, N]``, every row sums to 1; where D + I is 0, as in :func:`sym`, to 0.
     """
     P = add_self_loops(A)
     P.data /= P.sum(axis=1)[_rows(P)]
@@ -200,6 +228,34 @@ def is_sparse(matrix: object) -> bool:
 def _rows(A: sparse.csr_array) -> np.ndarray:
     """Return the row index of every stored entry, in the order of ``A.data``."""
     return np.repeat(np.arange(A.shape[0]), np.diff(A.indptr))
+
+
+def _loops(A: sparse.csr_array) -> np.ndarray:
+    """Return the nodes whose self-loop is stored, whatever its weight."""
+    nodes: np.ndarray = A.indices[_rows(A) == A.indices]
+    return nodes
+
+
+def _last_loops(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return which edges count, bool ``[E]``: all, but of a repeated self-loop the last one only."""
+    counted: np.ndarray = source != target
+    loops = np.flatnonzero(~counted)
+    _, last = np.unique(source[loops][::-1], return_index=True)
+    counted[loops[::-1][last]] = True
+    return counted
+
+
+def _larger(A: sparse.csr_array) -> sparse.csr_array:
+    """Return the larger of A and its transpose, entry by entry; self-loops of weight 0 stay stored."""
+    larger = A.maximum(A.T).tocsr()
+    loops = _loops(A)
+    zero = loops[A.diagonal()[loops] == 0]
+    if not len(zero):
+        return larger
+    entries = larger.tocoo()
+    data = np.concatenate([entries.data, np.zeros(len(zero))])
+    places = np.concatenate([entries.row, zero]), np.concatenate([entries.col, zero])
+    return sparse.coo_array((data, places), shape=A.shape).tocsr()
 
 
 def _checked_edges(edge_index: Tensor, num_nodes: int) -> np.ndarray:

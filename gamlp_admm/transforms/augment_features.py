@@ -36,9 +36,11 @@ class AugmentFeatures(PropagatingTransform):
     numbers of steps side by side, for every operator. State 0 is H. :attr:`states` holds the resolved steps;
     the output has ``len(states)·F`` columns.
 
-    **The graph.** A is made from ``data.edge_index`` and, where present, ``data.edge_weight``. Repeated edges
-    add up and self-loops that are present keep their weight, as in PyG's ``gcn_norm``; every other node gets
-    a self-loop of weight 1. This sum is A + I in the table, and D + I is the diagonal of its row sums.
+    **The graph.** A is made from ``data.edge_index`` and, where present, ``data.edge_weight``, or else from the
+    sparse ``data.adj_t`` of :class:`torch_geometric.transforms.ToSparseTensor`. Repeated edges
+    add up and self-loops that are present keep their weight, as in PyG's ``gcn_norm``: of a repeated self-loop the
+    last weight, and weight 0 too. Every other node gets a self-loop of weight 1. This sum is A + I in the table, and
+    D + I is the diagonal of its row sums.
 
     **A callable** receives A as a SciPy CSR array ``[N, N]``, row i holding the nodes from which node i
     gathers, without added self-loops; it returns a SciPy or torch sparse matrix ``[N, N]``. The functions
@@ -58,6 +60,9 @@ class AugmentFeatures(PropagatingTransform):
         keep_original: Keep the features as they were in ``data.x_original``.
         dtype: Floating-point type of the new ``data.x``; ``None`` for that of ``data.x`` (for integers,
             torch's default). The computation is in float32 at least; matrix entries are computed in float64.
+        weight_attr: Name of the attribute of ``data`` that holds the edges' weights, ``[E]`` or ``[E, 1]``, such as
+            ``"edge_attr"``; ``None`` for ``edge_weight`` where there is one. An ``edge_attr`` of one column that is
+            not named then is not used, with a warning; ``"edge_weight"`` says that this is meant.
 
     Raises:
         InputError: An option is not allowed.
@@ -81,10 +86,11 @@ class AugmentFeatures(PropagatingTransform):
         normalize_features: bool = False,
         keep_original: bool = False,
         dtype: torch.dtype | None = None,
+        weight_attr: str | None = None,
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
             raise InputError(f"dtype is {dtype}: it must be a floating-point type")
-        super().__init__(propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction))
+        super().__init__(propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction), weight_attr)
         self.normalize_features = normalize_features
         self.keep_original = keep_original
         self.dtype = dtype
@@ -93,7 +99,8 @@ class AugmentFeatures(PropagatingTransform):
         """Augment ``data.x`` in place; calling the transform itself works on a shallow copy.
 
         Args:
-            data: A graph with ``x`` ``[N, F]``, dense or sparse, and ``edge_index`` ``[2, E]``.
+            data: A graph with ``x`` ``[N, F]``, dense or sparse, and ``edge_index`` ``[2, E]``
+                or ``adj_t`` ``[N, N]``.
 
         Returns:
             ``data``, whose ``x`` is a new dense tensor ``[N, len(states)·F]`` on the device of the old one, and whose
@@ -107,7 +114,7 @@ class AugmentFeatures(PropagatingTransform):
         features, dtype = propagation.dense_features(original, self.dtype)
         if self.normalize_features:
             features = F.normalize(features, p=1.0, dim=1, eps=torch.finfo(features.dtype).tiny)
-        matrix = self._scheme.matrix(data.edge_index, data.edge_weight, features)
+        matrix = self._matrix(data, features)
         data.x = self._scheme.propagate(matrix, features).to(dtype)
         data.feature_blocks = (features.shape[1],) * len(self.states)
         if self.keep_original:

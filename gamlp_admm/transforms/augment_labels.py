@@ -50,6 +50,7 @@ class AugmentLabels(PropagatingTransform):
         folds: The number of folds, 2 or more; ``None`` for the exact way with up to :data:`EXACT` training nodes,
             10 folds with more.
         seed: Seed of the division into folds.
+        weight_attr: Name of the attribute of ``data`` that holds the edges' weights, as of ``AugmentFeatures``.
 
     Raises:
         InputError: An option is not allowed.
@@ -74,13 +75,15 @@ class AugmentLabels(PropagatingTransform):
         num_classes: int | None = None,
         folds: int | None = None,
         seed: int = 0,
+        weight_attr: str | None = None,
     ) -> None:
         if not math.isfinite(scale):
             raise InputError(f"scale is {scale}: it must be finite")
         for name, value, least in (("num_classes", num_classes, 1), ("folds", folds, 2), ("seed", seed, 0)):
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}: it must be an integer, {least} or more")
-        super().__init__(propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction, first=1))
+        scheme = propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction, first=1)
+        super().__init__(scheme, weight_attr)
         self.scale = scale
         self.num_classes = num_classes
         self.folds = folds
@@ -104,7 +107,7 @@ class AugmentLabels(PropagatingTransform):
         features, dtype = propagation.dense_features(data.x)
         train = _training_nodes(data, len(features)).to(features.device)
         Y = _training_labels(data.y, train, len(features), self.num_classes).to(features)
-        matrix = self._scheme.matrix(data.edge_index, data.edge_weight, features)
+        matrix = self._matrix(data, features)
         labels = self._scheme.propagate(matrix, Y)
         folds = 10 if self.folds is None and len(train) > EXACT else self.folds
         if folds is None:

@@ -13,6 +13,7 @@ from torch_geometric.nn import models
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError
+from gamlp_admm.transforms.propagating import edges_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class CorrectAndSmooth:
     Correcting spreads the errors of the training nodes over the graph and adds them to all predictions. Smoothing then
     spreads the predictions themselves, with the true labels at the training nodes. Each repeats
     ``E ← α S E + (1 - α) E_0``, with ``S = D^-1/2 A D^-1/2``: without self-loops other than those of the graph, and
-    with directed edges made undirected, the larger weight counting where there are two.
+    with directed edges made undirected, the larger weight counting where there are two. Repeated edges and repeated
+    self-loops add up.
 
     Args:
         num_correction_layers: Steps of the correction; 0 for none.
@@ -63,8 +65,9 @@ class CorrectAndSmooth:
 
         Args:
             probabilities: ``[N, C]``, not negative; those of a softmax, say.
-            data: Has ``y`` ``[N]`` (classes; negative where unknown), ``train_mask``, ``edge_index`` and optionally
-                ``edge_weight``.
+            data: Has ``y`` ``[N]`` (classes; negative where unknown), ``train_mask``, and ``edge_index``, optionally
+                with ``edge_weight``, or ``adj_t``. An ``edge_attr`` of one column without ``edge_weight`` gives a
+                warning.
 
         Returns:
             ``[N, C]``, a new tensor whose rows sum to 1.
@@ -175,9 +178,10 @@ def _problem(probabilities: Tensor, data: Any) -> _Problem:
     train, labels = _labelled(data, "train", probabilities)
     if not len(train):
         raise InputError("data.train_mask selects no node with a label: Correct and Smooth needs training labels")
-    if getattr(data, "edge_index", None) is None:
+    edge_index, edge_weight = edges_of(data)
+    if edge_index is None:
         raise InputError("data.edge_index is missing: Correct and Smooth needs edges")
-    A = propagation.adjacency(data.edge_index, getattr(data, "edge_weight", None), len(probabilities))
+    A = propagation.adjacency(edge_index, edge_weight, len(probabilities), sum_loops=True)
     S = propagation.to_torch(propagation.normalized(A), probabilities.dtype, probabilities.device)
     return _Problem(probabilities, train, labels, S)
 

@@ -60,9 +60,11 @@ def test_json_has_the_keys_of_the_contract(gamlp):
             "theorem",
             "start",
             "solver",
+            "split",
             "processes",
         ),
     }
+    assert report["split"].startswith("public-train: train_mask as it came with the data; 10 validation nodes drawn")
     assert report["config"].keys() == declared().keys()
     assert report["environment"].keys() == {"versions", "device", "processes", "threads"}
     assert len(report["history"]) == 6  # the start is iteration 0

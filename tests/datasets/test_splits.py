@@ -102,7 +102,8 @@ def test_what_cannot_be_split_is_refused(data):
         draw_split("strat", data)
     with pytest.raises(InputError, match="the data come without a train_mask"):
         draw_split("public", data)
-    assert set(RULES) == {"public", "public-train", "per-class", "stratified"}
+    kept = {"train", "val", "test", "train-val", "train-test", "val-test"}
+    assert set(RULES) == {"public", *(f"public-{parts}" for parts in kept), "per-class", "stratified"}
 
 
 def test_splits_of_digits_are_stratified():

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from small_graphs import MATRIX, Graph, dense, graphs, table
@@ -27,8 +27,10 @@ def dense_adjacency(graph: Graph, direction: str) -> Tensor:
     return {"along": A, "against": A.t(), "both": torch.maximum(A, A.t())}[direction]
 
 
-def dense_loops(A: Tensor) -> Tensor:
-    return A + torch.diag((A.diagonal() == 0).to(A.dtype))
+def dense_loops(A: Tensor, graph: Graph) -> Tensor:
+    index, _, nodes = graph
+    present = torch.zeros(nodes, dtype=torch.bool).index_fill_(0, index[0][index[0] == index[1]], True)
+    return A + torch.diag((~present).to(A.dtype))
 
 
 @table
@@ -37,17 +39,30 @@ def test_operators_equal_dense_algebra(graph: Graph, direction: str) -> None:
     A = propagation.adjacency(*graph, direction)
     reference = dense_adjacency(graph, direction)
     torch.testing.assert_close(dense(A), reference)
-    looped = dense_loops(reference)
+    looped = dense_loops(reference, graph)
     torch.testing.assert_close(dense(propagation.add_self_loops(A)), looped)
     degree = looped.sum(1)
-    root = degree.rsqrt()
+    root = torch.where(degree > 0, degree.rsqrt(), 0)
     torch.testing.assert_close(dense(propagation.sym(A)), root[:, None] * looped * root)
-    torch.testing.assert_close(dense(propagation.row(A)), looped / degree[:, None])
+    torch.testing.assert_close(dense(propagation.row(A)), looped / torch.where(degree > 0, degree, 1)[:, None])
     torch.testing.assert_close(dense(A), reference)
 
 
-@table
-@given(graphs(smallest_weight=0.01), st.booleans(), st.sampled_from(["along", "against"]))
+@st.composite
+def tangled(draw: st.DrawFn) -> Graph:
+    """Directed graphs with isolated nodes; edges and self-loops may be repeated, of weight 0, or both."""
+    nodes = draw(st.integers(1, 6))
+    node = st.integers(0, nodes - 1)
+    loop = node.map(lambda n: (n, n))
+    edges = draw(st.lists(st.one_of(st.tuples(node, node), loop), max_size=24))
+    weight = st.one_of(st.just(0.0), st.floats(0.01, 10))
+    weights = draw(st.lists(weight, min_size=len(edges), max_size=len(edges)))
+    index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).t().contiguous()
+    return index, torch.tensor(weights, dtype=torch.float64), nodes
+
+
+@settings(table, max_examples=300)
+@given(tangled(), st.booleans(), st.sampled_from(["along", "against"]))
 def test_sym_equals_gcn_norm(graph: Graph, weighted: bool, direction: str) -> None:
     index, weight, nodes = graph
     given_weight = weight if weighted else None
@@ -56,6 +71,31 @@ def test_sym_equals_gcn_norm(graph: Graph, weighted: bool, direction: str) -> No
     reference = dense_adjacency((norm_index, norm, nodes), "along")
     P = propagation.sym(propagation.adjacency(index, given_weight, nodes, direction))
     torch.testing.assert_close(dense(P), reference)
+
+
+@table
+@given(tangled())
+def test_both_directions_equal_gcn_norm_of_the_larger_weights(graph: Graph) -> None:
+    index, _, nodes = graph
+    larger = propagation.adjacency(*graph, "both").tocoo()
+    norm_index, norm = gcn_norm(
+        torch.stack([torch.from_numpy(larger.col), torch.from_numpy(larger.row)]).long(),
+        torch.from_numpy(larger.data),
+        nodes,
+    )
+    loops = index[0] == index[1]
+    assert set(larger.row[larger.row == larger.col].tolist()) == set(index[0][loops].tolist())
+    P = propagation.sym(propagation.adjacency(*graph, "both"))
+    torch.testing.assert_close(dense(P), dense_adjacency((norm_index, norm, nodes), "along"))
+
+
+@table
+@given(tangled(), st.sampled_from(propagation.DIRECTIONS))
+def test_rows_of_row_sum_to_one_unless_only_a_loop_of_weight_zero_is_there(graph: Graph, direction: str) -> None:
+    A = propagation.adjacency(*graph, direction)
+    total = dense(propagation.row(A)).sum(1)
+    reached = dense(propagation.add_self_loops(A)).sum(1) > 0
+    torch.testing.assert_close(total, reached.double())
 
 
 @table
@@ -100,13 +140,14 @@ def test_repeated_edges_add_up_and_unweighted_self_loops_count_once() -> None:
     index = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
     assert dense(propagation.adjacency(index, None, 2, "along")).tolist() == [[0, 0], [2, 1]]
     weight = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    assert dense(propagation.adjacency(index, weight, 2, "along")).tolist() == [[0, 0], [3, 7]]
+    assert dense(propagation.adjacency(index, weight, 2, "along")).tolist() == [[0, 0], [3, 4]]  # of loops the last
 
 
-def test_present_self_loops_keep_their_weight_and_weight_zero_is_no_edge() -> None:
+@pytest.mark.parametrize("direction", propagation.DIRECTIONS)
+def test_present_self_loops_keep_their_weight_also_zero(direction: str) -> None:
     index = torch.tensor([[0, 1], [0, 1]])
-    A = propagation.adjacency(index, torch.tensor([5.0, 0.0]), 3)
-    assert dense(propagation.add_self_loops(A)).diagonal().tolist() == [5, 1, 1]
+    A = propagation.adjacency(index, torch.tensor([5.0, 0.0]), 3, direction)
+    assert dense(propagation.add_self_loops(A)).diagonal().tolist() == [5, 0, 1]
 
 
 @pytest.mark.parametrize("nodes", [0, 1, 3])
