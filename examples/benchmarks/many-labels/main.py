@@ -29,7 +29,6 @@ RUNS = (
     ("cora,citeseer,amazon-photo,amazon-computers", "pdadmm-g,pdadmm-g:10,ridge,logistic,adam,gcn", "0,1,2,3,4"),
     ("coauthor-cs", "pdadmm-g,logistic,adam", "0,1,2,3,4"),
     ("mnist-knn", "pdadmm-g,ridge,adam", "0,1,2"),
-    ("coauthor-physics", "pdadmm-g,adam", "0"),
 )
 """Data sets, methods and seeds: what takes a day on two cores is left out, and left to the command."""
 
