@@ -11,7 +11,7 @@ and so the same u = u + ρ(p̂ − q̂). Without a lossy codec these are p and q
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -300,6 +300,7 @@ class PdADMMGQ(PdADMMG):
 
     codec: Any = "grid:auto:256"
     quantize: str = "p"
+    batch_size: int | None = field(default=None, init=False)
 
     algorithm = "pdadmm-g-q"
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gamlp_admm import GAMLP, Anderson, DlADMM, PdADMM, PdADMMG
 from gamlp_admm.admm.state import block_weights
-from gamlp_admm.algorithms import PdADMMGQ, pdadmm, streaming
+from gamlp_admm.algorithms import pdadmm, streaming
 from gamlp_admm.algorithms.streaming import FIRST_DAMPING, LEAST_DAMPING, StreamedSession
 from gamlp_admm.errors import InputError
 from gamlp_admm.training.session import Session, Stage
@@ -346,10 +346,6 @@ def test_resumed_runs_give_the_same_bits(kind: Any, stop: int, tmp_path: Path) -
         (
             lambda: PdADMMG(batch_size=8, codec="q:grid:auto:256"),
             "batch_size: what batches exchange travels in full, not by codec q:grid:auto:256",
-        ),
-        (
-            lambda: PdADMMGQ(batch_size=8),
-            "batch_size: what batches exchange travels in full, not by codec grid:auto:256",
         ),
         (
             lambda: DlADMM(batch_size=8, regularizer="l1"),

@@ -43,7 +43,7 @@ def replica(name: str, times: int) -> Data:
 @pytest.mark.parametrize("layers", [None, 10])
 @pytest.mark.parametrize("name", REPLICAS)
 def test_recipes_learn_data_of_the_same_shape(name: str, layers: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = SimpleNamespace(data=replica(name, REPLICAS[name]), info=dataset_info(name))
+    loaded = SimpleNamespace(data=replica(name, REPLICAS[name]), info=dataset_info(name), split="made up")
 
     def load_dataset(*args: Any, **options: Any) -> Any:
         return loaded

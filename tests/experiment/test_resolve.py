@@ -36,6 +36,12 @@ def test_recipes_hold_known_options_that_resolve(name, algorithm):
     Experiment(dataset=name, algorithm=algorithm).resolve()
 
 
+@pytest.mark.parametrize("given", [{"algorithm": "pdadmm-g-q"}, {"codec": "int8"}, {"anderson": 3}])
+def test_batches_of_a_recipe_are_for_what_can_have_them(given):
+    assert Experiment(dataset="mnist-knn").resolve().batch_size == dataset_info("mnist-knn").recipe["batch_size"]
+    assert Experiment(dataset="mnist-knn", **given).resolve().batch_size is None
+
+
 @pytest.mark.parametrize(
     "experiment",
     [
