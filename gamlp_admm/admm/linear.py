@@ -160,14 +160,14 @@ class RidgePath:
             if self.squares is None:
                 self.squares = Q.square() if self.wide else (A @ Q.to(A)).square_()
             if self.wide:
-                exact: Tensor = (self.squares @ (c / (values + c)) - share.double()).to(A)
-                return exact
-            left: Tensor = 1 - self.squares @ (1 / (values + c)).to(A) - share
-            return left
-        L = self._factor(c)
-        probes = torch.randn(len(L), PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        spread = torch.linalg.solve_triangular(L.mT, probes.to(L) / PROBES**0.5, upper=True)
-        slack: Tensor = c * spread.square().sum(1) if self.wide else 1 - (A @ spread).square().sum(1)
+                exact: Tensor = self.squares @ (c / (values + c)) - share.double()
+                return exact.to(A)
+            slack: Tensor = 1 - self.squares @ (1 / (values + c)).to(A)
+        else:
+            L = self._factor(c)
+            probes = torch.randn(len(L), PROBES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            spread = torch.linalg.solve_triangular(L.mT, probes.to(L) / PROBES**0.5, upper=True)
+            slack = c * spread.square().sum(1) if self.wide else 1 - (A @ spread).square().sum(1)
         return slack - share
 
     def left_out(self, c: float, scores: Tensor, T: Tensor) -> Tensor:

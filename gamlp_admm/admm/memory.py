@@ -19,6 +19,7 @@ arXiv 2201.12250 (steps against the Gram matrix of the inputs alone).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +66,21 @@ class Memory:
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return what a checkpoint keeps."""
         return self.directions, self.values, self.mean
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the W-block of a batch knows beside the batch.
+
+    Attributes:
+        memories: What the batches before left behind, by layer.
+        damping: λ.
+        num_train: Training rows N over all shards.
+    """
+
+    memories: Mapping[int, Memory]
+    damping: float
+    num_train: int
 
 
 class Accumulated:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from gamlp_admm.admm.blocks import Rule
-from gamlp_admm.admm.memory import Memory
+from gamlp_admm.admm.memory import Stream
 from gamlp_admm.admm.normal import NormalEquations
 from gamlp_admm.admm.stacked import RowSum, all_rows_here
 from gamlp_admm.codecs.plan import Codecs
@@ -32,10 +31,8 @@ class Problem:
         weight: Weights of the rows in the risk, ``[N]``, or ``None`` for ones.
         normal: Normal equations of the features, where the first layer is solved by them.
         gram: PᵀP of the features, ``[1, n_in, n_in]``, for an ℓ1 that is solved.
-        memory: What the batches before left behind, by layer, where rows are streamed; ``None`` where they are not.
-        damping: λ of the steps of W and b then.
-        num_rows: Rows over all shards; of a batch, where rows are streamed.
-        num_train: Training rows over all shards; ``num_rows`` unless rows are streamed.
+        stream: What is known of the other rows, where these are a batch of them; ``None`` where they are all.
+        num_rows: Rows over all shards.
         row_sum: Sum over the shards of the rows.
         codecs: How p and q are sent from layer to layer, and which of them live on grids.
         counts_weights: Whether this shard of the rows counts the regulariser in the objective, as one of them must.
@@ -53,10 +50,8 @@ class Problem:
     weight: Tensor | None = None
     normal: NormalEquations | None = field(default=None, repr=False)
     gram: Tensor | None = field(default=None, repr=False)
-    memory: Mapping[int, Memory] | None = field(default=None, repr=False)
-    damping: float = 1.0
+    stream: Stream | None = field(default=None, repr=False)
     num_rows: int = 0
-    num_train: int = 0
     row_sum: RowSum = all_rows_here
     codecs: Codecs = field(default_factory=Codecs)
     counts_weights: bool = True
@@ -65,8 +60,6 @@ class Problem:
     def __post_init__(self) -> None:
         if not self.num_rows:
             object.__setattr__(self, "num_rows", len(self.y))
-        if not self.num_train:
-            object.__setattr__(self, "num_train", self.num_rows)
 
     @property
     def f(self) -> Activation:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.algorithms.base import ADMM, ADMMSession, Variables
+from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.errors import InputError, positive_integer
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.network import Weights
@@ -201,7 +202,7 @@ class Anderson(Trainer):
         object.__setattr__(self, "memory", positive_integer("anderson", self.memory))
         if set(self.trainer.codecs().plan.full) != {"p", "q"}:
             raise InputError("anderson needs p and q sent in full: what codecs send cannot be extrapolated")
-        if self.trainer.batch() is not None:
+        if isinstance(self.trainer, Streamed) and self.trainer.batch_size is not None:
             raise InputError("anderson needs all rows at once: leave out batch_size")
         for name in INHERITED:
             object.__setattr__(self, name, getattr(self.trainer, name))
@@ -230,6 +231,4 @@ class Anderson(Trainer):
 
     def start(self, stage: Stage) -> AndersonSession:
         """See :meth:`Algorithm.start`."""
-        session = self.trainer.start(stage)
-        assert isinstance(session, ADMMSession)  # as there are no batches
-        return AndersonSession(session, self.memory, len(stage.shapes), stage.team)
+        return AndersonSession(self.trainer.start(stage), self.memory, len(stage.shapes), stage.team)

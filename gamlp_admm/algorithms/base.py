@@ -17,15 +17,15 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.solving import FitPlan, plan, shared_equations
 from gamlp_admm.admm.stacked import RowSum, all_rows_here, products
 from gamlp_admm.admm.state import Block, block_weights, stacks
+from gamlp_admm.algorithms.exchanging import ExchangingSession, forward_blocks
 from gamlp_admm.algorithms.start import ridge_start
-from gamlp_admm.algorithms.streaming import StreamedSession, forward_blocks
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.schedules import Schedule, schedule
-from gamlp_admm.training.session import Opening, Session, Stage
+from gamlp_admm.training.session import Opening, Stage
 from gamlp_admm.training.trainer import Trainer
 
 Variables = dict[tuple[int, str], Tensor]
@@ -38,7 +38,7 @@ LayerTerms = Callable[[Sequence[Block], Sequence[Block], Problem], Tensor]
 """From the blocks before and after an iteration to what the objective and the residuals are made of, by layer."""
 
 
-class ADMMSession(Session):
+class ADMMSession(ExchangingSession):
     """An algorithm at work: the blocks that this process owns, and the channel between them and to other processes.
 
     Args:
@@ -49,22 +49,10 @@ class ADMMSession(Session):
     """
 
     def __init__(self, trainer: ADMM, problem: Problem, state: list[Block], channel: LocalChannel) -> None:
-        self.trainer, self.channel = trainer, channel
+        super().__init__(channel)
+        self.trainer = trainer
         self.start_problem = self.problem = problem
         self.state = self.previous = state
-
-    @property
-    def bytes_sent(self) -> int:
-        """See :attr:`Session.bytes_sent`."""
-        return self.channel.bytes_sent
-
-    @bytes_sent.setter
-    def bytes_sent(self, value: int) -> None:
-        self.channel.bytes_sent = value
-
-    def wire_bytes(self) -> dict[int, int]:
-        """See :meth:`Session.wire_bytes`."""
-        return self.channel.wire_bytes
 
     def problem_at(self, iteration: int, factor: float) -> Problem:
         """Return what an iteration minimises; arguments as :meth:`Session.iterate`."""
@@ -133,16 +121,6 @@ def check_positive(**numbers: float | None) -> None:
             raise InputError(f"{name} must be positive, not {value}")
 
 
-def check_batch(size: int | None) -> None:
-    """Check a number of rows of a batch; ``None`` passes.
-
-    Raises:
-        InputError: It is not positive.
-    """
-    if size is not None and size < 1:
-        raise InputError(f"batch_size must be positive, not {size}")
-
-
 def changes(schedule: str | Schedule, iterations: int) -> int:
     """Return how many values ρ and ν will have at most in so many iterations, as far as a schedule says."""
     name, *numbers = schedule.split(":") if isinstance(schedule, str) else ["", "1"]
@@ -201,8 +179,8 @@ class ADMM(Trainer):
 
     @property
     def compressible(self) -> bool:
-        """See :attr:`Algorithm.compressible`: what batches leave behind depends on the coordinates."""
-        return self.batch() is None
+        """See :attr:`Algorithm.compressible`."""
+        return True
 
     def opening(self, stage: Stage, seed: int) -> Opening:
         """See :meth:`Algorithm.opening`."""
@@ -211,14 +189,6 @@ class ADMM(Trainer):
     def penalty_schedule(self) -> Schedule:
         """See :meth:`Algorithm.penalty_schedule`."""
         return schedule(self.schedule)
-
-    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
-        """Return what a batch goes through, where rows can be streamed: states first, then W and b of all layers."""
-        raise NotImplementedError
-
-    def batch(self) -> int | None:
-        """Return the rows of a batch, where rows are streamed (:mod:`gamlp_admm.algorithms.streaming`)."""
-        return None
 
     @staticmethod
     @abstractmethod
@@ -241,22 +211,16 @@ class ADMM(Trainer):
         """
         return self.problem_type(**shared)
 
-    def start(self, stage: Stage) -> Session:
+    def start(self, stage: Stage) -> ADMMSession:
         """See :meth:`Algorithm.start`."""
-        batch = self.batch()
-        if batch is None:
-            return self.start_whole(stage)
-        return StreamedSession(self, self._problem(stage), stage, stage.team.channel(), batch)
-
-    def start_whole(self, stage: Stage) -> ADMMSession:
-        """Begin a stage of growth whose iterations see all rows at once."""
-        channel, problem = stage.team.channel(), self._problem(stage)
+        channel, problem = stage.team.channel(), self.whole_problem(stage)
         state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
         session, chosen = self.session(self, problem, state, channel), self.plan(stage)
         session.solver = None if chosen is None else str(chosen)
         return session
 
-    def _problem(self, stage: Stage) -> Problem:
+    def whole_problem(self, stage: Stage) -> Problem:
+        """Return what is minimised over all rows of this shard."""
         return self.problem(
             y=stage.data.y[: stage.data.num_train],
             risk=stage.risk,
@@ -272,7 +236,7 @@ class ADMM(Trainer):
 
     def plan(self, stage: Stage) -> FitPlan | None:
         """Return how the first layer's W is solved, where it is owned and the solving rule may have it solved."""
-        if stage.features is None or self.solver not in ("auto", "exact") or self.batch() is not None:
+        if stage.features is None or self.solver not in ("auto", "exact"):
             return None
         return plan(
             stage.num_train,

@@ -72,21 +72,24 @@ def update_W(
     return blocks.W_step(G, P, W, M, penalty, mu, rule, total)
 
 
-def update_W_b(block: Block, target: Tensor, penalty: float, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
-    """Return W and b moved towards a target, and the product P Wᵀ that follows; arguments as :func:`update_W`.
+def step_weights(block: Block, target: Tensor, penalty: float, problem: Problem) -> Block:
+    """Move W and b of a batch towards a target, held back by what earlier batches left behind.
 
-    Where rows are streamed, W and b make one step, held back by what earlier batches left behind.
+    They come last in a batch: the product P Wᵀ is left as it was.
+
+    Args:
+        block: Layers with inputs ``p``.
+        target: T, ``[S, B, n_out]``.
+        penalty: Weight of the fit.
+        problem: That of the batch.
     """
-    if problem.memory is None:
-        W, M = update_W(block, block.W, block.M, target, penalty, problem)
-        return W, blocks.b_update(M, target, problem.num_rows, problem.row_sum), M
+    stream, layers = problem.stream, range(block.num_layers)
+    assert stream is not None
     r, drawn = blocks.residual(block.M, block.b, target), decaying(block, block.W, problem)
-    ratio = problem.mu / (penalty * problem.num_train)
-    held = problem.damping, problem.num_rows, problem.row_sum
-    layers = range(block.num_layers)
-    steps = [stream_step(r[s], block.p[s], drawn[s], ratio, problem.memory[block.first + s], *held) for s in layers]
-    W, b = (x - torch.stack(step) for x, step in zip((block.W, block.b), zip(*steps, strict=True), strict=True))
-    return W, b, block.M  # of weights that no other block of the batch meets
+    ratio, held = problem.mu / (penalty * stream.num_train), (stream.damping, problem.num_rows, problem.row_sum)
+    steps = [stream_step(r[s], block.p[s], drawn[s], ratio, stream.memories[block.first + s], *held) for s in layers]
+    of_W, of_b = map(torch.stack, zip(*steps, strict=True))
+    return replace(block, W=block.W - of_W, b=block.b - of_b)
 
 
 def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
@@ -173,7 +176,7 @@ class Sweep(ADMM):
     @property
     def compressible(self) -> bool:
         """See :attr:`Algorithm.compressible`: ‖W‖₁ depends on the coordinates."""
-        return self.regularizer == "l2" and super().compressible
+        return self.regularizer == "l2"
 
     def first_layer(self, stage: Stage) -> dict[str, Any]:
         """See :meth:`ADMM.first_layer`; ℓ1 takes PᵀP."""

@@ -29,8 +29,18 @@ from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.base import check_batch, check_positive
-from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W, update_W_b
+from gamlp_admm.algorithms.base import check_positive
+from gamlp_admm.algorithms.common import (
+    Sweep,
+    by_layer,
+    keep,
+    output,
+    regularizer_terms,
+    rule_of,
+    step_weights,
+    update_W,
+)
+from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import risk
@@ -60,17 +70,12 @@ def update_a(block: Block, problem: Problem) -> Block:
 def update_weights(block: Block, problem: Problem) -> Block:
     """Update W."""
     T, penalty = fitted(block, problem)
-    if problem.memory is not None:  # of batches, W and b go together
-        W, b, M = update_W_b(block, T, penalty, problem)
-        return replace(block, W=W, b=b, M=M)
     W, M = update_W(block, block.W, block.M, T, penalty, problem)
     return replace(block, W=W, M=M)
 
 
 def update_b(block: Block, problem: Problem) -> Block:
     """Update b."""
-    if problem.memory is not None:
-        return block
     T, _ = fitted(block, problem)
     return replace(block, b=blocks.b_update(block.M, T, problem.num_rows, problem.row_sum))
 
@@ -99,6 +104,11 @@ def backward_states(block: Block, problem: Problem) -> Block:
     return update_a(update_z(block, problem), problem)
 
 
+def update_weights_of_batch(block: Block, problem: Problem) -> Block:
+    """Update W and b of a batch."""
+    return step_weights(block, *fitted(block, problem), problem)
+
+
 def forward(block: Block, problem: Problem) -> Block:
     """Update the input, now that the layer below has its z, then W, b, z."""
     for update in (update_a, update_weights, update_b, update_z):
@@ -120,7 +130,12 @@ PHASES = (
 )
 
 
-BATCH = (Phase(backward_states, needs="p_next", sends="p", to="previous", order="backward"), Phase(update_weights))
+BATCH = (
+    Phase(backward_states, needs="p_next", sends="p", to="previous", order="backward"),
+    Phase(update_weights_of_batch),
+)
+"""What a batch goes through."""
+
 SETTLE = (Phase(output, sends="q", to="next"), Phase(keep, needs="q_prev"))
 
 
@@ -166,7 +181,7 @@ def converges(rho: float, smoothness: float) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DlADMM(Sweep):
+class DlADMM(Streamed, Sweep):
     """dlADMM: an MLP trained by backward and forward sweeps over its layers, without backpropagation.
 
     Source: Wang, Yu, Chen, Zhao, KDD 2019, arXiv 1905.13611.
@@ -194,7 +209,6 @@ class DlADMM(Sweep):
     nu: float = 0.1
     mu: float = 0.1
     solver: str = "exact"
-    batch_size: int | None = None
 
     algorithm = "dladmm"
     phases = PHASES
@@ -203,18 +217,13 @@ class DlADMM(Sweep):
 
     def __post_init__(self) -> None:
         check_positive(nu=self.nu)
-        check_batch(self.batch_size)
         super().__post_init__()
         if self.batch_size is not None and self.regularizer != "l2":
             raise InputError(f"batch_size: W and b make steps, and regularizer {self.regularizer} is not smooth")
 
     def batch_phases(self, num_layers: int) -> Sequence[Phase]:
-        """See :meth:`ADMM.batch_phases`."""
+        """See :meth:`Streamed.batch_phases`."""
         return BATCH
-
-    def batch(self) -> int | None:
-        """See :meth:`ADMM.batch`."""
-        return self.batch_size
 
     def converges(self, f: Activation) -> bool | None:
         """Whether ρ > 2H (:func:`converges`), for rows of weight 1; of batches it says nothing: ``None``."""

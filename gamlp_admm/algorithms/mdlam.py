@@ -297,4 +297,4 @@ class MDLAM(Sweep):
         """
         nothing = torch.empty(0)
         stage.network.f.preimage(nothing, nothing)
-        return super().start_whole(stage)
+        return super().start(stage)

@@ -23,8 +23,9 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import squared_norms
 from gamlp_admm.admm.state import Block
-from gamlp_admm.algorithms.base import ADMM, check_batch, check_positive
-from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, update_W_b
+from gamlp_admm.algorithms.base import check_positive
+from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, step_weights, update_W
+from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.activations import Activation
@@ -65,8 +66,8 @@ def update_W_b_z(block: Block, problem: Problem) -> Block:
 
 def update_weights(block: Block, problem: Problem) -> Block:
     """Update W and b."""
-    W, b, M = update_W_b(block, block.z, problem.nu, problem)
-    return replace(block, W=W, b=b, M=M)
+    W, M = update_W(block, block.W, block.M, block.z, problem.nu, problem)
+    return replace(block, W=W, M=M, b=blocks.b_update(M, block.z, problem.num_rows, problem.row_sum))
 
 
 def update_z(block: Block, problem: Problem) -> Block:
@@ -105,6 +106,12 @@ PHASES = (
     Phase(update_q, needs="p_next", sends="q", to="next"),
     Phase(update_u, needs="q_prev"),
 )
+
+
+def update_weights_of_batch(block: Block, problem: Problem) -> Block:
+    """Update W and b of a batch."""
+    return step_weights(block, block.z, problem.nu, problem)
+
 
 STATES = (PHASES[0], Phase(update_z), *PHASES[2:])
 """An iteration of a batch, whose weights come last."""
@@ -168,7 +175,7 @@ QUANTIZED = ("p", "q", "pq")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PdADMM(ADMM):
+class PdADMM(Streamed):
     """pdADMM: all layers of an MLP updated at once, without backpropagation.
 
     Source: Wang, Chai, Cheng, Zhao, ICDM 2020, arXiv 2009.02868.
@@ -205,7 +212,6 @@ class PdADMM(ADMM):
     decay_to: str = "identity"
     scale: str = "unit"
     codec: Any = "full"
-    batch_size: int | None = None
 
     algorithm = "pdadmm"
     phases = PHASES
@@ -217,7 +223,6 @@ class PdADMM(ADMM):
         if self.decay_to not in DECAYS:
             raise unknown("decay_to", self.decay_to, DECAYS)
         super().__post_init__()
-        check_batch(self.batch_size)
         plan = self.codec_plan()
         if self.batch_size is not None and set(plan.full) != {"p", "q"}:
             raise InputError(f"batch_size: what batches exchange travels in full, not by codec {plan}")
@@ -235,12 +240,8 @@ class PdADMM(ADMM):
         return super().problem(rho=rho, nu=nu, mu=mu, regularizer=DECAYS[self.decay_to], **shared)
 
     def batch_phases(self, num_layers: int) -> Sequence[Phase]:
-        """See :meth:`ADMM.batch_phases`."""
-        return (*STATES * (ROUNDS * num_layers), Phase(update_weights))
-
-    def batch(self) -> int | None:
-        """See :meth:`ADMM.batch`."""
-        return self.batch_size
+        """See :meth:`Streamed.batch_phases`."""
+        return (*STATES * (ROUNDS * num_layers), Phase(update_weights_of_batch))
 
     def codec_plan(self) -> Plan:
         """Return which codec serves when and where."""

@@ -10,22 +10,27 @@ Processes divide the layers, and shards the rows of every batch, as without batc
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamlp_admm.admm.engine import Phase, iterate
-from gamlp_admm.admm.memory import Accumulated, Memory
+from gamlp_admm.admm.memory import Accumulated, Memory, Stream
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.state import Block, Land, block_weights, initial_blocks, stacks
+from gamlp_admm.admm.solving import FitPlan
+from gamlp_admm.admm.state import Block, block_weights, stacks
+from gamlp_admm.algorithms.base import ADMM
+from gamlp_admm.algorithms.exchanging import ExchangingSession, forward_blocks
+from gamlp_admm.errors import InputError
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Pair
 from gamlp_admm.training.evaluation import CHUNK
-from gamlp_admm.training.session import Session, Stage
+from gamlp_admm.training.session import Stage
 
 FIRST_ROWS = 8_192
 """Rows whose inputs the first batches know of, at most."""
@@ -36,7 +41,7 @@ FIRST_DAMPING, LEAST_DAMPING = 1.0, 0.125
 UNDONE = 10.0
 """A pass whose risk is so many times that of the one before is undone."""
 
-KEPT = ("W", "b", "mean_W", "mean_b", "directions", "values", "mean", "control")
+STORED = ("W", "b", "mean_W", "mean_b", "directions", "values", "mean", "control")
 """What a checkpoint keeps of a layer."""
 
 
@@ -44,60 +49,7 @@ def _towards(old: Pair, new: Pair, share: float) -> Pair:
     return old[0].lerp(new[0], share), old[1].lerp(new[1], share)
 
 
-def as_it_is(field: str, boundary: int, x: Tensor) -> Tensor:
-    """Let a variable lie where it comes to lie."""
-    return x
-
-
-def forward_blocks(
-    stage: Stage,
-    weights: Weights,
-    groups: Sequence[range],
-    channel: LocalChannel,
-    p: Tensor | None,
-    num_rows: int,
-    land: Land = as_it_is,
-) -> list[Block]:
-    """Return the blocks of a forward pass through the processes, each starting when the one before it has finished.
-
-    Args:
-        stage: The network and the processes; this one owns layers.
-        weights: (W, b) of the layers owned.
-        groups: The layers of each stack.
-        channel: Carries activations.
-        p: Features of the rows, ``[N, n_in]``, where the first layer is owned.
-        num_rows: Number N of the rows.
-        land: Where p and q come to lie.
-    """
-    layers = stage.team.layers
-    if p is None:
-        like = stage.data.y.new_empty(1).expand(1, num_rows, weights[0][0].shape[1])
-        channel.expect("a", layers[0] - 1, like)
-        p = channel.receive("a", layers[0] - 1)[0]
-    state = initial_blocks(p, weights, stage.network, groups, len(stage.shapes), land)
-    if (s := state[-1]).q is not None:
-        output = stage.network.output(s.z[-1:], None if s.is_first else s.p[-1:])
-        channel.send("a", layers[-1], output)
-    return state
-
-
-class Streamable(Protocol):
-    """What a session of batches needs of an algorithm, an :class:`gamlp_admm.algorithms.base.ADMM`."""
-
-    stackable: ClassVar[bool]
-
-    def enter(self, block: Block) -> Block:
-        """Return a block of the forward pass as the algorithm has it."""
-
-    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
-        """Return what a batch goes through: states first, then W and b of all layers."""
-
-    @staticmethod
-    def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
-        """Return what the objective and the residuals are made of, ``[1 to 3, layers]``."""
-
-
-class StreamedSession(Session):
+class StreamedSession(ExchangingSession):
     """An algorithm at work on one batch after the other.
 
     What it shows after a pass is the mean of the weights after each of its batches (Polyak, Juditsky, SIAM J. Control
@@ -113,8 +65,9 @@ class StreamedSession(Session):
         batch: Rows of a batch over all shards, at most.
     """
 
-    def __init__(self, trainer: Streamable, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
-        self.trainer, self.start_problem, self.stage, self.channel = trainer, problem, stage, channel
+    def __init__(self, trainer: Streamed, problem: Problem, stage: Stage, channel: LocalChannel, batch: int) -> None:
+        super().__init__(channel)
+        self.trainer, self.start_problem, self.stage = trainer, problem, stage
         self.newest = self.mean = stage.weights
         self.damping, self.risk = FIRST_DAMPING, math.inf
         team = stage.team
@@ -136,19 +89,6 @@ class StreamedSession(Session):
             self._remember(sums, len(range(0, stage.num_train, every)))
         channel.finish()
         channel.reset_counts()
-
-    @property
-    def bytes_sent(self) -> int:
-        """See :attr:`Session.bytes_sent`."""
-        return self.channel.bytes_sent
-
-    @bytes_sent.setter
-    def bytes_sent(self, value: int) -> None:
-        self.channel.bytes_sent = value
-
-    def wire_bytes(self) -> dict[int, int]:
-        """See :meth:`Session.wire_bytes`."""
-        return self.channel.wire_bytes
 
     def batches(self, iteration: int) -> list[tuple[Tensor, int]]:
         """Return each batch of a pass: its rows that this shard has, in the shard's numbers, and how many all have."""
@@ -201,7 +141,7 @@ class StreamedSession(Session):
         made: dict[str, Tensor] = {}
         for (l, memory), newest, mean in zip(self.memories.items(), self.newest, self.mean, strict=True):
             control = torch.tensor([self.damping, self.risk], dtype=torch.float64)
-            kept = zip(KEPT, (*newest, *mean, *memory.tensors(), control), strict=True)
+            kept = zip(STORED, (*newest, *mean, *memory.tensors(), control), strict=True)
             made |= {f"{l}.{name}": tensor for name, tensor in kept}
         return made
 
@@ -209,7 +149,7 @@ class StreamedSession(Session):
         """See :meth:`Session.restore`."""
         self.newest, self.mean = [], []
         for l in self.memories:
-            W, b, mean_W, mean_b, *memory, control = (tensors[f"{l}.{name}"] for name in KEPT)
+            W, b, mean_W, mean_b, *memory, control = (tensors[f"{l}.{name}"] for name in STORED)
             self.newest.append((W, b))
             self.mean.append((mean_W, mean_b))
             self.memories[l] = Memory(*memory)
@@ -240,8 +180,7 @@ class StreamedSession(Session):
             weight=None if start.weight is None else start.weight[rows],
             rho=start.rho * factor,
             nu=start.nu * factor,
-            memory=self.memories,
-            damping=self.damping,
+            stream=Stream(self.memories, self.damping, start.num_rows),
             num_rows=num_rows,
         )
 
@@ -256,3 +195,39 @@ class StreamedSession(Session):
 
     def _remember(self, sums: dict[int, Accumulated], num_rows: int) -> None:
         self.memories = {l: added.memory(num_rows, self.start_problem.row_sum) for l, added in sums.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streamed(ADMM):
+    """What the ADMM trainers share whose rows can come in batches.
+
+    Attributes:
+        batch_size: Rows of a batch, at most; an iteration is then a pass over all rows. ``None``: an iteration sees all
+            rows at once.
+    """
+
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"batch_size must be positive, not {self.batch_size}")
+        super().__post_init__()
+
+    @property
+    def compressible(self) -> bool:
+        """See :attr:`Algorithm.compressible`: what batches leave behind depends on the coordinates."""
+        return self.batch_size is None and super().compressible
+
+    @abstractmethod
+    def batch_phases(self, num_layers: int) -> Sequence[Phase]:
+        """Return what a batch goes through: states first, then W and b of all layers."""
+
+    def plan(self, stage: Stage) -> FitPlan | None:
+        """See :meth:`ADMM.plan`; of batches nothing is solved."""
+        return super().plan(stage) if self.batch_size is None else None
+
+    def start(self, stage: Stage) -> Any:
+        """See :meth:`Algorithm.start`; of batches a :class:`StreamedSession`."""
+        if self.batch_size is None:
+            return super().start(stage)
+        return StreamedSession(self, self.whole_problem(stage), stage, stage.team.channel(), self.batch_size)

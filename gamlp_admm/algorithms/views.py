@@ -13,7 +13,7 @@ deviation, up to a common unit. Ridge regression of the columns as they are is b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -151,12 +151,12 @@ def views(rows: StartRows) -> list[View]:
     ranges = list(zip([0, *ends[:-1]], ends, strict=True)) if len(blocks) > 1 else []
     wide = len(rows.x) < d and not rows.sharded
     factors = _balance(row_sum(centred.A.square().sum(0)))
-    plain = _ridge(rows, centred, (0, d), T, row_sum(gram(centred.A, wide)), FIRST)
+    H = row_sum(gram(centred.A, wide))
+    plain = _ridge(rows, centred, (0, d), T, H, FIRST)
     centred = centred.scaled_(factors)
     if not wide:
-        H = row_sum(gram(centred.A, False))
-        parts = [H[low:high, low:high] for low, high in ranges]
-        whole = H
+        whole = H * factors * factors[:, None]  # that of the scaled columns
+        parts = [whole[low:high, low:high] for low, high in ranges]
     else:
         parts = [gram(centred.A[:, low:high], True) for low, high in ranges if high - low > len(rows.x)]
         whole = sum(parts[1:], parts[0]) if parts and len(parts) == len(ranges) else gram(centred.A, True)
@@ -203,8 +203,8 @@ def _ridge(
             finite = bool(torch.isfinite(W).all())
             rank = rows.score_of_all(val, honest) if known else rows.score(val, honest)
             rank = rank if finite else -torch.inf
-            made = View(low, high, W, b, fitted, honest, val, rows.score(val, honest), GRID[k], rank)
-            tried[k] = replace(made, balanced=factors is not None)
+            score, balanced = rows.score(val, honest), factors is not None
+            tried[k] = View(low, high, W, b, fitted, honest, val, score, GRID[k], rank, balanced=balanced)
         return tried[k].rank
 
     if path.eigen is not None:
@@ -255,8 +255,8 @@ def _descended(rows: StartRows, A: ThinRows, weight: Tensor, b: Tensor) -> View:
         fitted, (own_W, own_b) = A.times(W.T) + b, A.entered(W, b)
         val = torch.addmm(own_b, rows.x_val, own_W.T)
         score = rows.score(val, fitted)
-        view = View(0, W.shape[1], own_W, own_b, fitted, fitted, val, score, decay / H, score, sketched=True)
-        view.balanced = A.factors is not None
+        kind = {"sketched": True, "balanced": A.factors is not None}
+        view = View(0, W.shape[1], own_W, own_b, fitted, fitted, val, score, decay / H, score, **kind)
         if best is not None and view.score <= best.score:
             break
         best = view

@@ -146,8 +146,7 @@ def completed(kept: Sequence[str], data: Data, seed: int) -> Split:
     """
     masks = _kept(kept, data, seed)
     came = f"{_listed([f'{part}_mask' for part in masks])} as {'they' if len(masks) > 1 else 'it'} came with the data"
-    columns = {data[f"{part}_mask"].size(1) for part in kept if data[f"{part}_mask"].dim() == 2} - {1}
-    came += "".join(f" (split {seed % count} of {count})" for count in columns)
+    came += "".join(f" (split {seed % count} of {count})" for count in _split_counts(kept, data))
     missing = [part for part in ("val", "test", "train") if part not in masks]
     unused = (data.y >= 0) & ~torch.stack(list(masks.values())).any(0)
     nodes = _permuted(unused.nonzero().view(-1), seed)
@@ -276,7 +275,7 @@ def _kept(kept: Sequence[str], data: Data, seed: int) -> dict[str, Tensor]:
             rule = default_rule(data, seed)
             raise InputError(f"the data come without a {part}_mask; allowed splits: {rule}, stratified, 60/20/20")
     masks = {part: _column(data, part, seed) for part in kept}
-    columns = {data[f"{part}_mask"].size(1) for part in kept if data[f"{part}_mask"].dim() == 2} - {1}
+    columns = _split_counts(kept, data)
     if len(columns) > 1:
         raise InputError(
             f"the masks have {_listed([str(count) for count in sorted(columns)])} splits; allowed: one number"
@@ -292,6 +291,11 @@ def _kept(kept: Sequence[str], data: Data, seed: int) -> dict[str, Tensor]:
             warnings.warn(message, InputWarning, stacklevel=6)
         masks[part] = mask & (data.y >= 0)
     return masks
+
+
+def _split_counts(kept: Sequence[str], data: Data) -> set[int]:
+    """Return the numbers S of splits of masks [N, S] that came with the data, where there are several."""
+    return {data[f"{part}_mask"].size(1) for part in kept if data[f"{part}_mask"].dim() == 2} - {1}
 
 
 def _fifth(labels: Tensor, train: Tensor, seed: int) -> Tensor:

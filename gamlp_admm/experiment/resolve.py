@@ -143,7 +143,7 @@ def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     if "layers" in given:
         dropped |= {"grow"}
     if "batch_size" not in registry.taken_by(given["algorithm"]) or {"codec", "anderson"} & given.keys():
-        dropped = dropped | {"batch_size"}  # these see all rows at once
+        dropped |= {"batch_size"}  # these see all rows at once
     return {name: value for name, value in recipe.items() if name in allowed - dropped}
 
 
