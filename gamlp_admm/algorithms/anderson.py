@@ -27,7 +27,7 @@ from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.schedules import Schedule
-from gamlp_admm.training.session import Session, Stage
+from gamlp_admm.training.session import Opening, Session, Stage
 from gamlp_admm.training.trainer import Trainer
 
 COPIES = ("q_prev", "u_prev", "p_next")
@@ -224,6 +224,10 @@ class Anderson(Trainer):
     def converges(self, f: Activation) -> bool | None:
         """Nothing is proved of extrapolated iterates."""
         return None
+
+    def opening(self, stage: Stage, seed: int) -> Opening:
+        """See :meth:`Algorithm.opening`."""
+        return self.trainer.opening(stage, seed)
 
     def penalty_schedule(self) -> Schedule:
         """See :meth:`Algorithm.penalty_schedule`."""

@@ -22,6 +22,19 @@ def test_thin_products(sparse: bool) -> None:
     assert torch.allclose(thin.transposed(S), A.T @ S, atol=1e-5)
 
 
+def test_thin_rows_with_scaled_columns() -> None:
+    X, factors, weight = randn(50, 20), rand(20, seed=2) + 0.1, rand(50, 1, seed=3)
+    plain = ThinRows(X, X.mean(0))
+    thin, A = plain.scaled(factors), (X - X.mean(0)) * factors
+    V, S, b = randn(20, 3, seed=6), randn(50, 3, seed=7), randn(3, seed=8)
+    assert torch.allclose(thin.times(V), A @ V)
+    assert torch.allclose(thin.transposed(S), A.T @ S)
+    W, own = thin.entered(V.T, b)  # for rows as they are
+    assert torch.allclose(X @ W.T + own, A @ V + b)
+    assert torch.allclose(plain.squares(weight), (weight * (X - X.mean(0)).square()).sum(0))
+    assert plain.factors is None
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_sketch_majorises(weighted: bool) -> None:
     # A decaying spectrum of 60 directions, 10 of which are kept.

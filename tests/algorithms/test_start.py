@@ -13,7 +13,7 @@ from fitting import accuracy, same, timeless
 from problems import F64, forward, rand, randn
 from torch import Tensor
 
-from gamlp_admm import GAMLP, MDLAM, Backprop, DlADMM, PdADMMG, PdADMMGQ
+from gamlp_admm import GAMLP, MDLAM, Anderson, Backprop, DlADMM, PdADMMG, PdADMMGQ
 from gamlp_admm.admm import linear
 from gamlp_admm.algorithms import views as linear_models
 from gamlp_admm.algorithms.start import ridge_start
@@ -85,7 +85,9 @@ def test_no_start_is_worse_than_ridge_on_validation(activation: str, residual: b
         assert opening.about["score"] >= opening.about["linear"]
 
 
-@pytest.mark.parametrize("trainer", [PdADMMG(), PdADMMGQ(), DlADMM(), MDLAM(), PdADMMG(scale="none")], ids=str)
+@pytest.mark.parametrize(
+    "trainer", [PdADMMG(), PdADMMGQ(), DlADMM(), MDLAM(), PdADMMG(scale="none"), Anderson(DlADMM())], ids=str
+)
 def test_runs_begin_with_the_start_and_end_no_worse(trainer: Any) -> None:
     data, model = sample(), GAMLP(8, 12, CLASSES, 3, init="ridge").double()
     result = trainer.fit(model, data, iterations=3, seed=0)
@@ -143,6 +145,30 @@ def test_a_block_that_swamps_the_others_swamps_one_view() -> None:
         assert given.x is not None
         given.x.div_(given.x.square().sum(1).mean().sqrt())
     assert opened(noted, model).about["linear"] > opened(plain, model).about["linear"] + 0.02
+
+
+@pytest.mark.parametrize("rows", [120, 20])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_cost_as_they_deviate_and_alike_in_the_last_view(rows: int, weighted: bool) -> None:
+    data = sample(rows, columns=18)
+    data.x = data.x * torch.logspace(-2, 2, 18, dtype=F64) / 20
+    given = nodes(data, node_weight=rand(rows, seed=5) + 0.5 if weighted else None)
+    made = views(StartRows(given, risk("cross_entropy"), given.num_train, Team()))
+    assert [(v.low, v.high, v.balanced) for v in made] == [(0, 18, True), (0, 4, True), (4, 18, True), (0, 18, False)]
+    assert given.x is not None
+    x, T = given.x[: given.num_train], risk("cross_entropy").regressed(given.y[: given.num_train])
+    s = torch.ones(len(x), dtype=F64) if given.weight is None else given.weight
+    squares = s @ (x - s @ x / s.sum()).square()
+    for view in made:
+        cost = torch.ones(18, dtype=F64)
+        if view.balanced:  # in a unit in which columns of equal deviation would cost 1
+            cost = squares.sqrt() * squares.sqrt().sum() / squares.sum()
+        own, W, b = slice(view.low, view.high), view.W.clone().requires_grad_(), view.b.clone().requires_grad_()
+        fit = (s * (x[:, own] @ W.T + b - T).square().sum(1)).sum()
+        (fit + view.c * (cost[own] * W.square()).sum()).backward()
+        for parameter in (W, b):
+            assert parameter.grad is not None
+            assert parameter.grad.abs().max() < 1e-8 * fit
 
 
 def test_class_weights_act() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from gamlp_admm.experiment import Experiment, run
+from gamlp_admm.experiment import Experiment, choosing, run
 from gamlp_admm.experiment.choosing import ChosenFeatures, choose, hops, width
 
 CLASSES = 3
@@ -65,6 +65,19 @@ def test_columns_in_units_of_their_own() -> None:
     data.x = torch.cat([data.x, 1e4 * torch.randn(480, 3, generator=torch.Generator().manual_seed(1))], 1)
     found = taken(chosen(data))
     assert "scale" in found or "unit_rows" in found
+
+
+def test_many_rows_come_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = graph(nodes=480)  # 192 training rows of at most 27 columns
+    assert "batch_size" not in chosen(data).changes
+    monkeypatch.setattr(choosing, "MANY_ROWS", 192)
+    found = chosen(data)
+    assert found.changes["batch_size"] == choosing.BATCH
+    assert found.about[-1]["options"] == {"batch_size": choosing.BATCH}
+    for options in ({"batch_size": 7}, {"codec": "int8"}, {"anderson": 2}, {"algorithm": "pdadmm-g-q"}):
+        assert "batch_size" not in chosen(data, **options).changes
+    monkeypatch.setattr(choosing, "ROWS_A_COLUMN", 100)  # too wide for as many rows
+    assert "batch_size" not in chosen(data).changes
 
 
 def test_without_edges_features_are_as_they_are() -> None:
