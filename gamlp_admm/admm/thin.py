@@ -18,11 +18,18 @@ RANK = 128
 """Directions of a sketch."""
 
 
+def compressible(X: Tensor) -> bool:
+    """Return whether most entries of each column of X ``[N, n]`` are its smallest, as those of bags of words are."""
+    if X.is_cuda or not len(X):
+        return False
+    return float((X[:: max(len(X) // 256, 1)] != X.amin(0)).float().mean()) < SPARSE
+
+
 class ThinRows:
     """Centred rows of a matrix that meets thin ones only: products with them are bound by reading it.
 
-    Where most entries of each column are its smallest, as those of bags of words are, even after centring, what differs
-    from it is kept in compressed rows, a tenth to read.
+    Where most entries of each column are its smallest, even after centring (:func:`compressible`), what differs from it
+    is kept in compressed rows, a tenth to read.
 
     Args:
         X: Features, ``[N, n]``.
@@ -37,14 +44,12 @@ class ThinRows:
     def __init__(self, X: Tensor, center: Tensor) -> None:
         self.X, self.center, self.shift = X, center, center
         self.kept: Any = None
-        if not X.is_cuda and len(X):
-            base = X.amin(0)
-            some = X[:: max(len(X) // 256, 1)]
-            if float((some != base).float().mean()) < SPARSE:
-                from scipy.sparse import csr_matrix, vstack
+        if compressible(X):
+            from scipy.sparse import csr_matrix, vstack
 
-                self.kept = vstack([csr_matrix((rows - base).numpy()) for rows in torch.split(X, 1024)], format="csr")
-                self.shift = center - base
+            base = X.amin(0)
+            self.kept = vstack([csr_matrix((rows - base).numpy()) for rows in torch.split(X, 1024)], format="csr")
+            self.shift = center - base
 
     def scaled(self, factors: Tensor) -> ThinRows:
         """Return the same rows with columns multiplied by factors ``[n]``."""

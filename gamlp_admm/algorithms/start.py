@@ -251,10 +251,7 @@ def ridge_start(stage: Stage, seed: int) -> Opening:
     rows = StartRows(stage.data, stage.risk, stage.num_train, stage.team)
     made = views(rows)
     best = max(made, key=lambda view: view.rank)
-    about: dict[str, Any] = {
-        "views": [{"columns": [v.low, v.high], "c": v.c, "score": v.score, "balanced": v.balanced} for v in made],
-        "linear": best.score,
-    }
+    about: dict[str, Any] = {"views": [view.about for view in made], "linear": best.score}
     if len(shapes) == 1:
         W = best.W.new_zeros(shapes[0])
         W[:, best.low : best.high] = best.W

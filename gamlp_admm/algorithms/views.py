@@ -67,6 +67,12 @@ class View:
     sketched: bool = False
     balanced: bool = False
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the report says of it."""
+        names = ("c", "score", "sketched", "balanced")
+        return {"columns": [self.low, self.high]} | {name: getattr(self, name) for name in names}
+
 
 @dataclass
 class StartRows:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from gamlp_admm.algorithms import views
 from gamlp_admm.experiment import Experiment, choosing, run
 from gamlp_admm.experiment.choosing import ChosenFeatures, choose, hops, width
 
@@ -78,6 +79,20 @@ def test_many_rows_come_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "batch_size" not in chosen(data, **options).changes
     monkeypatch.setattr(choosing, "ROWS_A_COLUMN", 100)  # too wide for as many rows
     assert "batch_size" not in chosen(data).changes
+
+
+def test_words_too_many_to_be_solved_for_stay_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(found: ChosenFeatures) -> set[str]:
+        return {name for step in found.about for name in step["options"]}
+
+    data = graph(columns=40)
+    data.edge_index = data.edge_index[:, ::8]  # few neighbours, so that zeros stay
+    data.x = (data.x > 3).float()
+    assert {"alpha", "unit_rows"} <= tried(chosen(data))
+    monkeypatch.setattr(views, "_factor_pays", lambda *sizes: False)
+    assert tried(chosen(data)) == {"operator", "hops", "label_operator", "label_hops", "label_scale"}
+    data.x = torch.randn(data.x.shape, generator=torch.Generator().manual_seed(1))
+    assert {"alpha", "unit_rows"} <= tried(chosen(data))  # full rows are no worse off
 
 
 def test_without_edges_features_are_as_they_are() -> None:
