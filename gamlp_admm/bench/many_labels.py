@@ -7,7 +7,7 @@ set has many labels, it is that. Nothing of ours is chosen for these splits but 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,10 +29,11 @@ METHODS = {
     "ridge": "Ridge regression",
     "logistic": "Logistic regression",
     "adam": "Adam",
+    "adam-full": "Adam, all rows at once",
     "gcn": "GCN",
 }
 """What can be trained, by name: pdADMM-G by the package's defaults, with ``:10`` with 10 layers; ridge and logistic
-regression and Adam on the features that those defaults choose; GCN on the graph."""
+regression and Adam, in batches or not, on the features that those defaults choose; GCN on the graph."""
 
 DATASETS = (
     *("cora", "citeseer", "amazon-photo", "amazon-computers", "coauthor-cs", "coauthor-physics"),
@@ -106,7 +107,7 @@ class ManyLabels(Benchmark):
         """See :meth:`Benchmark.grid`; ours has none."""
         if job.method in peers.PEERS:
             return peers.grid(job.method, MANY)
-        return vectors.ADAM if job.method == "adam" else ({},)
+        return {"adam": vectors.ADAM, "adam-full": vectors.FULL_ADAM}.get(job.method, ({},))
 
     def train(self, job: Job, settings: Settings, root: str | None, keep: Shelf) -> dict[str, Any]:
         """See :meth:`Benchmark.train`; what it is trained on is made before memory is measured."""
@@ -166,8 +167,9 @@ def _logistic(used: Experiment, prepared: Prepared, settings: Settings) -> dict[
     return vectors.logistic(Vectors.of(prepared.data, prepared.changes.get("scale") == "columns"))
 
 
-def _adam(used: Experiment, prepared: Prepared, settings: Settings) -> dict[str, Any]:
-    return vectors.adam(Vectors.of(prepared.data, prepared.changes.get("scale") == "columns"), settings, used.seed)
+def _adam(used: Experiment, prepared: Prepared, settings: Settings, full: bool = False) -> dict[str, Any]:
+    rows = Vectors.of(prepared.data, prepared.changes.get("scale") == "columns")
+    return vectors.adam(rows, settings, used.seed, full)
 
 
 def _run(used: Experiment, prepared: Prepared, settings: Settings) -> dict[str, Any]:
@@ -183,7 +185,11 @@ def _run(used: Experiment, prepared: Prepared, settings: Settings) -> dict[str, 
     return {**curve.result(), **found, **took}
 
 
-_TRAINED = {"logistic": _logistic, "adam": _adam}
+_TRAINED: dict[str, Callable[..., dict[str, Any]]] = {
+    "logistic": _logistic,
+    "adam": _adam,
+    "adam-full": partial(_adam, full=True),
+}
 """What trains a method that is none of the package's algorithms."""
 
 

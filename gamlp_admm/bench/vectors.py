@@ -30,7 +30,11 @@ ADAM: tuple[Settings, ...] = tuple(
 )
 """The settings that Adam is tried with."""
 
+FULL_ADAM: tuple[Settings, ...] = tuple({"lr": lr, "weight_decay": 0.0, "hidden": 256} for lr in (3e-3, 1e-2))
+"""The settings that Adam on all rows at once is tried with."""
+
 DROPOUT, BATCH, EPOCHS, PATIENCE = 0.5, 512, 60, 10
+FULL_EPOCHS, FULL_PATIENCE = 300, 30
 
 
 @dataclass(frozen=True)
@@ -85,31 +89,34 @@ def logistic(vectors: Vectors, cs: tuple[float, ...] = CS, iterations: int = 100
     return {**curve.result(), "C": cs[curve.points.index(curve.best)]}
 
 
-def adam(vectors: Vectors, settings: Settings, seed: int, epochs: int = EPOCHS) -> dict[str, Any]:
-    """Train a network of two layers by Adam, with dropout on its input and its hidden layer, in mini-batches.
+def adam(vectors: Vectors, settings: Settings, seed: int, full: bool = False) -> dict[str, Any]:
+    """Train a network of two layers by Adam, with dropout on its input and its hidden layer.
+
+    It ends after :data:`EPOCHS`, and before when validation has not been better for :data:`PATIENCE` of them.
 
     Args:
         vectors: The rows.
-        settings: One of :data:`ADAM`.
+        settings: One of :data:`ADAM`, or of :data:`FULL_ADAM`.
         seed: Seed of weights, batches and dropout; torch's own state is left as it was.
-        epochs: Epochs at most; it ends before when validation has not been better for :data:`PATIENCE` of them.
+        full: Whether a step is over all rows, not over a batch of :data:`BATCH`; it may then take more of them.
 
     Returns:
         As :meth:`Curve.result`, with an evaluation after each epoch.
     """
     x, y, hidden = vectors.x["train"], vectors.y["train"], settings["hidden"]
     curve, best, since = Curve(), -math.inf, 0
+    epochs, patience = (FULL_EPOCHS, FULL_PATIENCE) if full else (EPOCHS, PATIENCE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         first, last = nn.Linear(x.shape[1], hidden), nn.Linear(hidden, vectors.classes)
         net = nn.Sequential(nn.Dropout(DROPOUT), first, nn.ReLU(), nn.Dropout(DROPOUT), last).to(x.dtype)
         optimizer = torch.optim.Adam(net.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
-        while len(curve.points) < epochs and since < PATIENCE:
+        while len(curve.points) < epochs and since < patience:
             with curve.training():
                 net.train()
-                for batch in torch.split(torch.randperm(len(x)), BATCH):
+                for rows in [slice(None)] if full else torch.split(torch.randperm(len(x)), BATCH):
                     optimizer.zero_grad()
-                    F.cross_entropy(net(x[batch]), y[batch]).backward()  # type: ignore[no-untyped-call]
+                    F.cross_entropy(net(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
             val, test = (_accuracy(net, vectors, split) for split in ("val", "test"))
             curve.add(val, test)

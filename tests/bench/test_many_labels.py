@@ -47,7 +47,8 @@ def test_all_have_the_features_of_the_defaults(tmp_path: Path, monkeypatch: pyte
     prepare, of = module.prepare, module.Vectors.of
     monkeypatch.setattr(module, "prepare", lambda e: prepared.append(e) or prepare(e))
     monkeypatch.setattr(module.Vectors, "of", lambda data, *how: fed.append(data) or of(data, *how))
-    monkeypatch.setattr(vectors, "ADAM", vectors.ADAM[:1])
+    for grid in ("ADAM", "FULL_ADAM"):
+        monkeypatch.setattr(vectors, grid, getattr(vectors, grid)[:1])
     monkeypatch.setattr(module, "run", lambda used, prepared: fed.append(prepared.data) or run(used, prepared=prepared))
     methods = [name for name in METHODS if name != "gcn"]
     jobs = plan(["karate"], methods, [3])

@@ -22,7 +22,9 @@ def data() -> Any:
 def train(method: str, data: Any, seed: int = 0) -> dict[str, Any]:
     """Train, and leave out what differs from time to time."""
     rows = Vectors.of(data)
-    result = vectors.logistic(rows) if method == "logistic" else vectors.adam(rows, vectors.ADAM[-1], seed)
+    full = method == "adam-full"
+    settings = vectors.FULL_ADAM[-1] if full else vectors.ADAM[-1]
+    result = vectors.logistic(rows) if method == "logistic" else vectors.adam(rows, settings, seed, full)
     result["curve"].pop("seconds")
     return {name: value for name, value in result.items() if name != "seconds"}
 
@@ -41,7 +43,7 @@ def test_rows_are_in_the_units_of_training(data: Any) -> None:
     assert [len(Vectors.of(unknown).y[split]) for split in ("train", "val", "test")] == [30, 55, 90]
 
 
-@pytest.mark.parametrize("method", ["logistic", "adam"])
+@pytest.mark.parametrize("method", ["logistic", "adam", "adam-full"])
 def test_they_learn_and_never_see_test_labels(method: str, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "PATIENCE", 30)  # an epoch is one step here
     state = torch.random.get_rng_state()
@@ -69,3 +71,14 @@ def test_adam_ends_when_validation_is_no_longer_better(data: Any, monkeypatch: p
     values = result["curve"]["val_accuracy"]
     assert len(values) == values.index(max(values)) + 1 + 3
     assert train("adam", data, seed=1) != train("adam", data, seed=2)
+
+
+def test_all_rows_at_once_are_one_step_an_epoch(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(vectors, "BATCH", 10)
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: steps.append(1) or step(self))
+    for method, per_epoch in (("adam", 3), ("adam-full", 1)):
+        steps.clear()
+        result = train(method, data)
+        assert len(steps) == per_epoch * len(result["curve"]["val_accuracy"])
