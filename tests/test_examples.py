@@ -135,6 +135,8 @@ def imported(name):
         ("components", "docs/features.md"),
         ("components", "examples/benchmarks/components/README.md"),
         ("many-labels", "examples/benchmarks/many-labels/README.md"),
+        ("start", "docs/start.md"),
+        ("start", "examples/benchmarks/start/README.md"),
         ("depth", "README.md"),
         ("depth", "docs/depth.md"),
         ("depth", "examples/benchmarks/depth/README.md"),

@@ -27,6 +27,9 @@ from gamlp_admm.training.rows import NodeData
 GRID = tuple(10 ** (k / 2) for k in range(-6, 5))
 """Ridges c that are tried, where 1 is as much as the features of one row."""
 
+POWER = 0.5
+"""Columns are divided by this power of their deviation; what that does: examples/benchmarks/start."""
+
 FIRST = GRID.index(10**-0.5)
 """Where the search of :data:`GRID` begins, where each c costs a factor."""
 
@@ -178,9 +181,8 @@ def views(rows: StartRows) -> list[View]:
 
 def _balance(squares: Tensor) -> Tensor:
     # What columns of such sums of squares are multiplied by: 1/√σ, in a unit in which their sum stays the same.
-    deviation = squares.sqrt()
-    factors = torch.where(deviation > 0, deviation.rsqrt(), 1)
-    total = deviation.sum()  # of σ²/σ
+    factors = torch.where(squares > 0, squares.sqrt() ** -POWER, 1)
+    total = (squares * factors.square()).sum()
     return factors * torch.where(total > 0, squares.sum() / total, 1).sqrt()
 
 
