@@ -33,7 +33,7 @@ POWER = 0.5
 FIRST = GRID.index(10**-0.5)
 """Where the search of :data:`GRID` begins, where each c costs a factor."""
 
-SKETCHED_STEPS = 24
+SKETCHED_STEPS = 40
 SKETCHED_DECAYS = (0.1, 0.03, 0.01)
 """Weight decays of the sketched view, each from where the one before ended."""
 
