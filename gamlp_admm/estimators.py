@@ -124,7 +124,6 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         """
         if not (weight >= 0).all() or not weight[mask].any():
             raise InputError("sample_weight times class_weight must be 0 or more, and not 0 in all rows trained on")
-        weight = weight / weight[mask].mean()  # so that ρ, ν and μ mean the same whatever the unit of the weights
         x = _dense(X)
         made = trainer(self.algorithm, loss=loss, **self._settings())
         model = GAMLP(
@@ -142,7 +141,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             positive_integer("iterations", self.iterations),
             seed=int(random.randint(2**31 - 1)),
             patience=positive_integer("n_iter_no_change", self.n_iter_no_change) if self.early_stopping else None,
-            node_weight=None if np.ptp(weight) == 0 else torch.from_numpy(weight),
+            node_weight=torch.from_numpy(weight),
             select="best" if self.early_stopping else "last",
         )
         self.model_ = model
@@ -191,7 +190,8 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         random_state: Seed, ``RandomState`` or ``None``: draws the weights and the rows held out. The same seed gives
             the same bits on as many threads.
         settings: Further settings of the algorithm, such as ``{"lr": 0.1}`` or ``{"codec": "int8"}``.
-        class_weight: ``None``, ``"balanced"``, or a dictionary from class to weight.
+        class_weight: ``None``; a dictionary from class to weight; or ``"balanced"`` for N/(C · count), a row counted as
+            often as it weighs. Rows weigh their own weight times that of their class.
 
     Attributes:
         model_: The network, a plain :class:`gamlp_admm.nn.GAMLP`, which gives logits.
@@ -213,8 +213,8 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         Args:
             X: Features, ``[N, F]``.
             y: Classes, numbers or strings, ``[N]``.
-            sample_weight: Weight of each row in the risk, ``[N]``, in any unit; or ``None``. Rows of weight 0 are left
-                out altogether; they would hold the network to where it was.
+            sample_weight: Weight of each row, ``[N]``, or ``None`` for ones. A row of weight 2 is that row twice, one
+                of weight 0 is not there. All weights times k are a weight decay μ divided by k.
 
         Raises:
             InputError: A parameter is wrong, or does not apply to the algorithm.
@@ -224,8 +224,13 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, **ACCEPTED)
         check_classification_targets(y)
         X, y, weight = _weighted(X, column_or_1d(y, warn=True), sample_weight)
-        weight = weight * compute_sample_weight(self.class_weight, y)
-        self.classes_, y = np.unique(y, return_inverse=True)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            counts = np.bincount(codes, weight)
+            weight = weight * (counts.sum() / (len(counts) * counts))[codes]
+        else:
+            weight = weight * compute_sample_weight(self.class_weight, y)
+        y = codes
         random = check_random_state(self.random_state)
         mask = self._training_rows(len(y), y, random)
         self._train(X, y, weight, mask, len(self.classes_), "cross_entropy", random)

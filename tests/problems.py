@@ -91,7 +91,7 @@ def make_problem(
         mu=mu,
         rule=Rule(rule, tau),
         weight=weight,
-        normal=Primal(x) if rule in ("exact", "auto") and options.get("regularizer", "l2") != "l1" else None,
+        normal=Primal(x, weight) if rule in ("exact", "auto") and options.get("regularizer", "l2") != "l1" else None,
         **options,
     )
 
@@ -156,17 +156,22 @@ def random_state(widths: Sequence[int], rows: int, seed: int = 0) -> Plain:
 
 
 def naive_lagrangian(s: Plain, problem: Problem) -> Tensor:
-    """Return L_ρ, term by term as the paper writes it; autograd goes through."""
-    nu, rho, mu = problem.nu, problem.rho, problem.mu
+    """Return L_ρ, term by term as the paper writes it, each row as often as it weighs; autograd goes through."""
+    nu, rho, mu, w = problem.nu, problem.rho, problem.mu, row_weights(problem)
     total = problem.risk.value(s.Z[-1], problem.y, problem.weight)
     for l in range(s.depth):
         total = total + mu / 2 * (s.W[l] ** 2).sum()
-        total = total + nu / 2 * ((s.Z[l] - s.P[l] @ s.W[l].T - s.b[l]) ** 2).sum()
+        total = total + nu / 2 * (w * (s.Z[l] - s.P[l] @ s.W[l].T - s.b[l]) ** 2).sum()
     for l in range(s.depth - 1):
         gap = s.P[l + 1] - s.Q[l]
-        total = total + nu / 2 * ((s.Q[l] - problem.f(s.Z[l])) ** 2).sum()
-        total = total + (s.U[l] * gap).sum() + rho / 2 * (gap**2).sum()
+        total = total + nu / 2 * (w * (s.Q[l] - problem.f(s.Z[l])) ** 2).sum()
+        total = total + (w * s.U[l] * gap).sum() + rho / 2 * (w * gap**2).sum()
     return total
+
+
+def row_weights(problem: Problem) -> Tensor:
+    """Return the weights of the rows, ``[N, 1]``."""
+    return (torch.ones(len(problem.y), dtype=F64) if problem.weight is None else problem.weight)[:, None]
 
 
 def gradient(s: Plain, problem: Problem, field: str, layer: int) -> Tensor:
@@ -178,41 +183,42 @@ def gradient(s: Plain, problem: Problem, field: str, layer: int) -> Tensor:
     return result
 
 
-def _majorised(phi: Any, at: Tensor, g: Tensor, start: float) -> Tensor:
+def _majorised(phi: Any, at: Tensor, g: Tensor, start: float, w: Any) -> Tensor:
     # The papers' loop: double τ until φ(new) is at most its quadratic majoriser.
     tau, here = start, phi(at)
-    while phi(at - g / tau) > here - (g * g).sum() / (2 * tau) + 1e-13 * (1 + here.abs()):
+    while phi(at - g / tau) > here - (w * g * g).sum() / (2 * tau) + 1e-13 * (1 + here.abs()):
         tau *= 2
     return at - g / tau
 
 
-def _solve_block(phi: Any, at: Tensor, g: Tensor, curvature: Tensor, exact: Tensor, rule: Rule) -> Tensor:
-    # curvature is the Rayleigh quotient of the block's Hessian along g, of each part that has a step of its own.
+def _solve_block(phi: Any, at: Tensor, g: Tensor, curvature: Tensor, exact: Tensor, rule: Rule, w: Any = 1.0) -> Tensor:
+    # curvature is the Rayleigh quotient of the block's Hessian along g, of each part that has a step of its own; w are
+    # the weights of rows, of which g is the gradient over them.
     if rule.name == "exact":
         return exact
     if not g.any():
         return at
     if rule.name == "backtracking":
-        return _majorised(phi, at, g, rule.start)
+        return _majorised(phi, at, g, rule.start, w)
     return at - g / curvature
 
 
 def reference_prox(m: Tensor, y: Tensor, problem: Problem) -> Tensor:
     """Return argmin_z R(z, y) + ν/2 ‖z − m‖²: by dense Newton for cross-entropy, else by bisection entry by entry."""
-    nu, w = problem.nu, torch.ones(len(m), 1, dtype=F64) if problem.weight is None else problem.weight[:, None]
+    nu = problem.nu
 
     def slope(z: Tensor) -> Tensor:
         leaf = z.clone().requires_grad_()
-        (g,) = torch.autograd.grad((w[:, 0] * problem.risk.rows(leaf, y)).sum(), leaf)
+        (g,) = torch.autograd.grad(problem.risk.rows(leaf, y).sum(), leaf)
         return g + nu * (z - m)
 
     if problem.risk.name == "cross_entropy":
         z = m.clone()
         for _ in range(200):
             pi, g = torch.softmax(z, 1), slope(z)
-            H = w[:, :, None] * (torch.diag_embed(pi) - pi[:, :, None] * pi[:, None]) + nu * torch.eye(pi.shape[1])
+            H = torch.diag_embed(pi) - pi[:, :, None] * pi[:, None] + nu * torch.eye(pi.shape[1])
             step = torch.linalg.solve(H, g[:, :, None])[:, :, 0]
-            t = torch.ones_like(w)
+            t = torch.ones_like(z[:, :1])
             for _ in range(40):  # halve a row's step until its gradient falls
                 worse = slope(z - t * step).norm(dim=1, keepdim=True) > g.norm(dim=1, keepdim=True)
                 t = torch.where(worse, t / 2, t)
@@ -230,36 +236,36 @@ def reference_prox(m: Tensor, y: Tensor, problem: Problem) -> Tensor:
 
 def reference_iteration(s: Plain, problem: Problem) -> Plain:
     """Return the state after one iteration, line by line as the table of the algorithm has it."""
-    nu, rho, mu, rule, L = problem.nu, problem.rho, problem.mu, problem.rule, s.depth
+    nu, rho, mu, rule, L, w = problem.nu, problem.rho, problem.mu, problem.rule, s.depth, row_weights(problem)
     P = [s.P[0]]
     for l in range(1, L):  # p: from the old z, q, u
         W, b, Z, Q, U, old = s.W[l], s.b[l], s.Z[l], s.Q[l - 1], s.U[l - 1], s.P[l]
 
         def phi(p: Tensor, W: Any = W, b: Any = b, Z: Any = Z, Q: Any = Q, U: Any = U) -> Tensor:
-            fit = nu / 2 * ((Z - p @ W.T - b) ** 2).sum()
-            return fit + (U * (p - Q)).sum() + rho / 2 * ((p - Q) ** 2).sum()
+            fit = nu / 2 * (w * (Z - p @ W.T - b) ** 2).sum()
+            return fit + (w * U * (p - Q)).sum() + rho / 2 * (w * (p - Q) ** 2).sum()
 
         g = nu * (old @ W.T + b - Z) @ W + U + rho * (old - Q)
         H = nu * W.T @ W + rho * torch.eye(W.shape[1], dtype=W.dtype)
         exact = torch.linalg.solve(H, (nu * (Z - b) @ W - U + rho * Q).T).T
-        P.append(_solve_block(phi, old, g, (g * (g @ H)).sum() / (g * g).sum(), exact, rule))
+        P.append(_solve_block(phi, old, g, (w * g * (g @ H)).sum() / (w * g * g).sum(), exact, rule, w))
     W_new = []
     for l in range(L):  # W: from the new p
         p, b, Z, W = P[l], s.b[l], s.Z[l], s.W[l]
 
         def phi_W(W: Tensor, p: Any = p, b: Any = b, Z: Any = Z) -> Tensor:
-            return nu / 2 * ((Z - p @ W.T - b) ** 2).sum() + mu / 2 * (W**2).sum()
+            return nu / 2 * (w * (Z - p @ W.T - b) ** 2).sum() + mu / 2 * (W**2).sum()
 
-        G = nu * (p @ W.T + b - Z).T @ p + mu * W
-        H = nu * p.T @ p + mu * torch.eye(p.shape[1], dtype=p.dtype)
+        G = nu * (p @ W.T + b - Z).T @ (w * p) + mu * W
+        H = nu * p.T @ (w * p) + mu * torch.eye(p.shape[1], dtype=p.dtype)
         solved = rule.name == "auto" and l == 0 and problem.normal is not None
         rule_W = Rule("exact") if solved else rule
-        exact = torch.linalg.lstsq(H, nu * p.T @ (Z - b)).solution.T if rule_W.name == "exact" else W
+        exact = torch.linalg.lstsq(H, nu * (w * p).T @ (Z - b)).solution.T if rule_W.name == "exact" else W
         curvature = (G * (G @ H)).sum(1, keepdim=True) / (G * G).sum(1, keepdim=True)  # a neuron's
         W_new.append(_solve_block(phi_W, W, G, curvature, exact, rule_W))
     b_new, Z_new, Q_new, U_new = [], [], [], []
     for l in range(L):  # b from the new W, z from the new b
-        b_new.append((s.Z[l] - P[l] @ W_new[l].T).mean(0))
+        b_new.append((w * (s.Z[l] - P[l] @ W_new[l].T)).sum(0) / w.sum())
         m = P[l] @ W_new[l].T + b_new[l]
         if l == L - 1:
             Z_new.append(reference_prox(m, problem.y, problem))

@@ -107,11 +107,12 @@ def bits(rank: int, folder: str) -> None:
     torch.save({str(case): r for case, r in results.items()}, f"{folder}/bits-{rank}.pt")
 
 
-def shards(rank: int, folder: str, node_shards: int, hidden: int) -> None:
+def shards(rank: int, folder: str, node_shards: int, hidden: int, weight: torch.Tensor | None) -> None:
     """Train with the rows divided too."""
     results = {}
     for name in TRAINERS:
         options = {"process_group": dist.group.WORLD, "node_shards": node_shards, "timeout": 20.0}
+        options["node_weight"] = weight
         model, result = train(name, 5, hidden, torch.float64, iterations=iterations(name, 4), **options)
         results[name] = outcome(model, result) | {"processes": result.processes}
     torch.save(results, f"{folder}/shards-{rank}.pt")

@@ -11,6 +11,10 @@ The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the 
         + \tfrac ν2 \sum_{l<L} \|Q_l - f(Z_l)\|^2
         + \sum_{l<L} \big[ \langle U_l, P_{l+1} - Q_l \rangle + \tfrac ρ2 \|P_{l+1} - Q_l\|^2 \big]
 
+With weights s of the rows, which a ``weight`` ``[N]`` brings, every norm and product is D^½X's, D = diag(s), and R a sum
+with weights: each row has its part of L_ρ s times, as if it were there so often. Minimised over what belongs to a row
+(p, z, q, u), s is a factor and drops out; a step length, W and b, which all rows share, are weighted least squares.
+
 ``p`` and ``W`` are quadratic blocks φ. Their gradient step g/τ needs τ with φ(new) ≤ majoriser, i.e.
 τ ≥ τ* = ⟨g, ∇²φ g⟩/‖g‖², the Rayleigh quotient along g. Three rules are offered:
 
@@ -40,6 +44,7 @@ from gamlp_admm.admm.stacked import (
     products,
     squared_columns,
     squared_norms,
+    weighed,
 )
 from gamlp_admm.nn.activations import Activation
 
@@ -102,10 +107,11 @@ def p_step(
     rho: float,
     rule: Rule,
     row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ."""
+    """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ; g is the gradient over the weights."""
     gWt = products(g, W)
-    norms = row_sum(torch.stack([squared_norms(g), squared_norms(gWt)]))
+    norms = row_sum(torch.stack([squared_norms(g, weight), squared_norms(gWt, weight)]))
     step = rule.step(rayleigh(rho, nu, norms[0], norms[1])[:, None])
     return torch.addcmul(P, g, step, value=-1), torch.addcmul(M, gWt, step, value=-1)
 
@@ -143,9 +149,17 @@ def _cholesky(H: Tensor) -> Tensor:
 # --- W: argmin_W ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + μ/2 ‖W‖² ------------------------------------------------- eq. 5
 
 
-def W_gradient(r: Tensor, P: Tensor, W: Tensor, nu: float, mu: float, row_sum: RowSum = all_rows_here) -> Tensor:
-    """Return G = ν rᵀ P + μ W, ``[S, n_out, n_in]``."""
-    return row_sum(torch.bmm(r.mT, P)).mul(nu).add_(W, alpha=mu)
+def W_gradient(
+    r: Tensor,
+    P: Tensor,
+    W: Tensor,
+    nu: float,
+    mu: float,
+    row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Return G = ν rᵀ D P + μ W, ``[S, n_out, n_in]``."""
+    return row_sum(torch.bmm(weighed(r, weight).mT, P)).mul(nu).add_(W, alpha=mu)
 
 
 def W_step(
@@ -157,13 +171,14 @@ def W_step(
     mu: float,
     rule: Rule,
     row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return W − G/θ and the product P Wᵀ that follows, M − (P Gᵀ)/θ.
 
     φ is a sum over neurons, the rows of W: ``linesearch`` takes the best step of each. The papers' rule has one θ.
     """
     PGt = products(P, G)
-    gradient, image = G.square().sum(-1), row_sum(squared_columns(PGt))
+    gradient, image = G.square().sum(-1), row_sum(squared_columns(PGt, weight))
     if rule.name == "backtracking":
         gradient, image = gradient.sum(-1, keepdim=True), image.sum(-1, keepdim=True)
     step = rule.step(rayleigh(mu, nu, gradient, image))
@@ -178,8 +193,9 @@ def W_exact(
     nu: float,
     mu: float,
     row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the minimiser W − G (PᵀP + μ/ν I)⁻¹/ν, G of :func:`W_gradient`, and the product P Wᵀ that follows.
+    """Return the minimiser W − G (PᵀDP + μ/ν I)⁻¹/ν, G of :func:`W_gradient`, and the product P Wᵀ that follows.
 
     In float64 where rounding would spoil the step; layer by layer, so that the bits do not depend on how layers are
     stacked. Inputs that never change are served by :mod:`gamlp_admm.admm.normal` instead.
@@ -192,38 +208,57 @@ def W_exact(
         nu: Penalty ν.
         mu: Weight decay μ.
         row_sum: Sum over the shards of the rows.
+        weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    scales = row_sum(squared_norms(P)).tolist()
+    scales = row_sum(squared_norms(P, weight)).tolist()
     one = [slice(s, s + 1) for s in range(len(W))]
-    steps = [_newton_W(scales[s.start], r[s], P[s], decaying[s], nu, mu, row_sum) for s in one]
+    steps = [_newton_W(scales[s.start], r[s], P[s], decaying[s], nu, mu, row_sum, weight) for s in one]
     W = torch.cat([torch.sub(W[s], step).to(W.dtype) for s, step in zip(one, steps, strict=True)])
     return W, products(P, W)
 
 
-def _newton_W(scale: float, r: Tensor, P: Tensor, decaying: Tensor, nu: float, mu: float, row_sum: RowSum) -> Tensor:
-    # G (PᵀP + μ/ν I)⁻¹/ν of one layer, ‖P‖² = scale.
+def _newton_W(
+    scale: float,
+    r: Tensor,
+    P: Tensor,
+    decaying: Tensor,
+    nu: float,
+    mu: float,
+    row_sum: RowSum,
+    weight: Tensor | None,
+) -> Tensor:
+    # G (PᵀDP + μ/ν I)⁻¹/ν of one layer, ‖D^½P‖² = scale.
     c = mu / nu
     if not coarse(scale, c, P.dtype):
-        G = W_gradient(r, P, decaying, nu, mu, row_sum)
-        H = row_sum(torch.bmm(P.mT, P))
+        G = W_gradient(r, P, decaying, nu, mu, row_sum, weight)
+        H = row_sum(torch.bmm(weighed(P, weight).mT, P))
         H.diagonal(dim1=1, dim2=2).add_(c)
         return torch.cholesky_solve(G.mT, _cholesky(H)).mT / nu
-    H = row_sum(gram_matrix(P[0]))
+    H = row_sum(gram_matrix(P[0], weight))
     if coarse_gradient(scale, c, P.dtype):
         P, r, decaying = P.double(), r.double(), decaying.double()
-    G = W_gradient(r, P, decaying, nu, mu, row_sum)
+    G = W_gradient(r, P, decaying, nu, mu, row_sum, weight)
     return torch.cholesky_solve(G.mT.double(), cholesky(H, c, scale)[None]).mT / nu
 
 
 # --- b, z, q, u ---------------------------------------------------------------------------------------------
 
 
-def b_update(M: Tensor, Z: Tensor, num_rows: int, row_sum: RowSum = all_rows_here) -> Tensor:
+def b_update(
+    M: Tensor, Z: Tensor, total: float, row_sum: RowSum = all_rows_here, weight: Tensor | None = None
+) -> Tensor:
     """Return argmin_b ν/2 ‖Z − P Wᵀ − 1bᵀ‖², the mean over rows of Z − P Wᵀ, ``[S, n_out]`` (eq. 6).
 
     The papers step with the summed gradient over ν, which overshoots: its Lipschitz constant is νN.
+
+    Args:
+        M: The product ``P Wᵀ``, ``[S, N, n_out]``.
+        Z: Pre-activations, ``[S, N, n_out]``.
+        total: Weights of the rows over all shards, summed: their number N where they have none.
+        row_sum: Sum over the shards of the rows.
+        weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    return row_sum((Z - M).sum(1)) / num_rows
+    return row_sum(weighed(Z - M, weight).sum(1)) / total
 
 
 def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:
@@ -283,18 +318,20 @@ def decay_terms(W: Tensor, mu: float) -> Tensor:
     return mu / 2 * squared_norms(W)
 
 
-def fit_terms(M: Tensor, b: Tensor, Z: Tensor, nu: float) -> Tensor:
+def fit_terms(M: Tensor, b: Tensor, Z: Tensor, nu: float, weight: Tensor | None = None) -> Tensor:
     """Return ν/2 ‖Z − P Wᵀ − 1bᵀ‖², ``[S]``."""
-    return nu / 2 * squared_norms(residual(M, b, Z))
+    return nu / 2 * squared_norms(residual(M, b, Z), weight)
 
 
-def activation_terms(Q: Tensor, fZ: Tensor, nu: float) -> Tensor:
+def activation_terms(Q: Tensor, fZ: Tensor, nu: float, weight: Tensor | None = None) -> Tensor:
     """Return ν/2 ‖Q − f(Z)‖², ``[S]``."""
-    return nu / 2 * squared_norms(Q - fZ)
+    return nu / 2 * squared_norms(Q - fZ, weight)
 
 
-def coupling_terms(P_next: Layers, Q: Tensor, U: Tensor, rho: float) -> tuple[Tensor, Tensor]:
+def coupling_terms(
+    P_next: Layers, Q: Tensor, U: Tensor, rho: float, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return ⟨U, P₊ − Q⟩ + ρ/2 ‖P₊ − Q‖² and the primal residual ‖P₊ − Q‖², each ``[S]``."""
     gap = by_slices(torch.sub, P_next, Q)
-    primal = squared_norms(gap)
-    return inner_products(U, gap) + rho / 2 * primal, primal
+    primal = squared_norms(gap, weight)
+    return inner_products(U, gap, weight) + rho / 2 * primal, primal

@@ -226,16 +226,15 @@ class LastLayer:
         risk: The risk.
         weight: Weights of the rows, ``[N]``, or ``None``.
         row_sum: Sum over the shards of the rows.
-        num_rows: Rows over all shards.
     """
 
-    def __init__(self, X: Tensor, y: Tensor, risk: Risk, weight: Tensor | None, row_sum: RowSum, num_rows: int) -> None:
+    def __init__(self, X: Tensor, y: Tensor, risk: Risk, weight: Tensor | None, row_sum: RowSum) -> None:
         self.y, self.risk, self.row_sum = y, risk, row_sum
         self.weight = torch.ones_like(y[:, :1]) if weight is None else weight[:, None]
         self.total = row_sum(self.weight.sum())
         self.center = row_sum(self.weight.T @ X)[0] / self.total
         self.X = X - self.center
-        spread = (row_sum(self.X.square().sum()) / num_rows).sqrt()
+        spread = (row_sum((self.X.square() * self.weight).sum()) / self.total).sqrt()
         self.unit = torch.where(spread > 0, spread, 1)
         self.X = self.X / self.unit
         self.H = row_sum((self.X * self.weight).T @ self.X).double()

@@ -4,9 +4,10 @@ A batch knows little of the rows that came before it. Its W-block is therefore n
 
 .. math::
     [W, b] \leftarrow [W, b] - G\,(κ H + λ \bar d\, I)^{-1}, \qquad
-    G = \tfrac 1B\, r^T [P, 1] + \tfrac{μ}{νN} [W, 0]
+    G = \tfrac 1B\, r^T D [P, 1] + \tfrac{μ}{νN} [W, 0]
 
-with r = P Wᵀ + 1bᵀ − T the residual of the B rows of the batch, H the mean of :math:`[p, 1]^T [p, 1]` over the rows
+with r = P Wᵀ + 1bᵀ − T the residual of the B rows of the batch, D = diag(s) their weights (where they have weights, B
+and N count a row as its mean weight), H the mean of :math:`[p, 1]^T [p, 1]` over the rows
 of the last pass, accumulated as they come by, and d̄ the mean of its diagonal: the minimiser of the batch's fit to first
 order, held back by what earlier rows were fitted to. Where inputs are large (their mean, a hop that swamps the others)
 steps are short, and long where they are small; without H a step of this length diverges. A few leading directions of H
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm.nystrom import leading
-from gamlp_admm.admm.stacked import RowSum
+from gamlp_admm.admm.stacked import RowSum, weighed
 
 RANK = 32
 """Directions that are kept, at most."""
@@ -75,12 +76,12 @@ class Stream:
     Attributes:
         memories: What the batches before left behind, by layer.
         damping: λ.
-        num_train: Training rows N over all shards.
+        total: Weights of the training rows over all shards, summed; their number N where they have none.
     """
 
     memories: Mapping[int, Memory]
     damping: float
-    num_train: int
+    total: float
 
 
 class Accumulated:
@@ -95,17 +96,17 @@ class Accumulated:
         self.products = torch.zeros_like(last.directions)
         self.squares = torch.zeros_like(last.mean)
 
-    def add(self, P: Tensor) -> None:
-        """Add the inputs ``[B, n_in]`` of some rows."""
+    def add(self, P: Tensor, weight: Tensor | None = None) -> None:
+        """Add the inputs ``[B, n_in]`` of some rows, with their weights ``[B]``."""
         U = self.last.directions
-        images = P @ U[:-1] + U[-1]
+        images = weighed(P @ U[:-1] + U[-1], weight)
         self.products[:-1].addmm_(P.T, images)
         self.products[-1].add_(images.sum(0))
-        self.squares.add_(P.square().sum() + len(P))
+        self.squares.add_(weighed(P.square(), weight).sum() + (len(P) if weight is None else weight.sum()))
 
-    def memory(self, num_rows: int, row_sum: RowSum) -> Memory:
-        """Return the memory of so many rows over all shards."""
-        HU, squares = row_sum(self.products) / num_rows, row_sum(self.squares) / num_rows
+    def memory(self, total: float, row_sum: RowSum) -> Memory:
+        """Return the memory of rows that weigh so much over all shards, or are so many."""
+        HU, squares = row_sum(self.products) / total, row_sum(self.squares) / total
         if not (HU.isfinite().all() and squares.isfinite()):  # such a run ends where its objective is looked at
             return self.last
         directions, values = leading(lambda V: HU, self.last.directions)
@@ -119,8 +120,9 @@ def stream_step(
     ratio: float,
     memory: Memory,
     damping: float,
-    num_rows: int,
+    total: float,
     row_sum: RowSum,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return what is taken from W ``[n_out, n_in]`` and b ``[n_out]`` of one layer.
 
@@ -131,10 +133,12 @@ def stream_step(
         ratio: μ/(νN).
         memory: The layer's memory.
         damping: λ.
-        num_rows: Rows of the batch over all shards.
+        total: B: what the batch weighs over all shards, by the mean weight of all rows.
         row_sum: Sum over the shards of the rows.
+        weight: Weights of the rows, ``[B]``, or ``None`` for ones.
     """
-    G = row_sum(torch.cat([r.T @ P, r.sum(0)[:, None]], 1)) / num_rows
+    r = weighed(r, weight)
+    G = row_sum(torch.cat([r.T @ P, r.sum(0)[:, None]], 1)) / total
     G[:, :-1].add_(decaying, alpha=ratio)
     step = memory.step(G, damping)
     return step[:, :-1], step[:, -1]

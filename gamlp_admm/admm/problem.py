@@ -28,11 +28,12 @@ class Problem:
         nu: Penalty ν of ``z = p Wᵀ + b`` and ``q = f(z)``.
         mu: Weight μ of the regulariser Ω(W).
         rule: How the p and W blocks are solved.
-        weight: Weights of the rows in the risk, ``[N]``, or ``None`` for ones.
+        weight: Weights of the rows, ``[N]``, or ``None`` for ones: of a row's risk, its penalties and its multipliers, so
+            that a weight of 2 is a row twice.
         normal: Normal equations of the features, where the first layer is solved by them.
-        gram: PᵀP of the features, ``[1, n_in, n_in]``, for an ℓ1 that is solved.
+        gram: PᵀDP of the features, ``[1, n_in, n_in]``, for an ℓ1 that is solved.
         stream: What is known of the other rows, where these are a batch of them; ``None`` where they are all.
-        num_rows: Rows over all shards.
+        total: Weights of the rows over all shards, summed; the number of rows where they have none.
         row_sum: Sum over the shards of the rows.
         codecs: How p and q are sent from layer to layer, and which of them live on grids.
         counts_weights: Whether this shard of the rows counts the regulariser in the objective, as one of them must.
@@ -51,15 +52,16 @@ class Problem:
     normal: NormalEquations | None = field(default=None, repr=False)
     gram: Tensor | None = field(default=None, repr=False)
     stream: Stream | None = field(default=None, repr=False)
-    num_rows: int = 0
+    total: float = 0
     row_sum: RowSum = all_rows_here
     codecs: Codecs = field(default_factory=Codecs)
     counts_weights: bool = True
     regularizer: str = "l2"
 
     def __post_init__(self) -> None:
-        if not self.num_rows:
-            object.__setattr__(self, "num_rows", len(self.y))
+        if not self.total:
+            total = len(self.y) if self.weight is None else float(self.weight.double().sum())
+            object.__setattr__(self, "total", total)
 
     @property
     def f(self) -> Activation:

@@ -26,16 +26,29 @@ from gamlp_admm.admm.stacked import (
     squared_columns,
     squared_distances,
     squared_norms,
+    weighed,
 )
 
 SAMPLE = 256
 """Rows on which the τ of a step of p is estimated, at least."""
 
 
-def _tau(g: Tensor, W: Tensor, nu: float, rho: float, row_sum: RowSum) -> Tensor:
+def _sample(N: int, weight: Tensor | None) -> tuple[Tensor | slice, Tensor | None]:
+    # Some of N rows, and their weights: evenly spaced, where a row of weight 2 takes the place of two.
+    if weight is None:
+        return slice(None, None, max(N // SAMPLE, 1)), None
+    ends = weight.double().cumsum(0)
+    if not N or (total := float(ends[-1])) < 2 * SAMPLE:
+        return slice(None), weight
+    places = torch.arange(0, total, total // SAMPLE, dtype=ends.dtype, device=ends.device)
+    return torch.searchsorted(ends, places, right=True).clamp_(max=N - 1), None
+
+
+def _tau(g: Tensor, W: Tensor, nu: float, rho: float, row_sum: RowSum, weight: Tensor | None) -> Tensor:
     # 1.1 times the Rayleigh quotient along g, of some rows, [S].
-    some = g[:, :: max(g.shape[1] // SAMPLE, 1)].contiguous()
-    norms = row_sum(torch.stack([squared_norms(some), squared_norms(products(some, W))]))
+    rows, weight = _sample(g.shape[1], weight)
+    some = g[:, rows].contiguous()
+    norms = row_sum(torch.stack([squared_norms(some, weight), squared_norms(products(some, W), weight)]))
     return 1.1 * rayleigh(rho, nu, norms[0], norms[1])
 
 
@@ -61,6 +74,7 @@ def p_on_grid(
     rho: float,
     project: Callable[[Tensor], Tensor],
     row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the projection of P − g/τ onto the grid Δ and its product with Wᵀ (TNNLS 2022, Problem 3).
 
@@ -69,12 +83,12 @@ def p_on_grid(
     costs no product, is looked at, and where it is larger, the step is repeated with 1.1 times that. τ = ρ + ν‖W‖_F²
     majorises in every direction and so ends the search. Since P lies on the grid, φ never rises.
     """
-    tau = _tau(g, W, nu, rho, row_sum)
+    tau = _tau(g, W, nu, rho, row_sum, weight)
     enough = rho + nu * squared_norms(W)
     while True:
         P_new = project(torch.addcmul(P, g, _reciprocal(tau[:, None]), value=-1))
         M_new = products(P_new, W)
-        norms = row_sum(torch.stack([squared_distances(P_new, P), squared_distances(M_new, M)]))
+        norms = row_sum(torch.stack([squared_distances(P_new, P, weight), squared_distances(M_new, M, weight)]))
         along = rayleigh(rho, nu, norms[0], norms[1])
         failed = (along > tau) & (tau < enough)
         if not bool(failed.any()):
@@ -91,11 +105,12 @@ def p_in_box(
     low: Tensor,
     high: Tensor,
     row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return a step of P, which lies in the box, within it, and its product with Wᵀ (Neurocomputing 2022, eq. 7).
 
     Args:
-        g: Gradient of ν/2 ‖Z − P Wᵀ − 1bᵀ‖² at P, ``[S, N, n_in]``.
+        g: Gradient of ν/2 ‖Z − P Wᵀ − 1bᵀ‖² at P, over the weights, ``[S, N, n_in]``.
         P: Layer inputs, ``[S, N, n_in]``.
         W: Weights, ``[S, n_out, n_in]``.
         M: ``P Wᵀ``.
@@ -103,11 +118,12 @@ def p_in_box(
         low: Lower bounds, ``[S, N, n_in]``.
         high: Upper bounds, ``[S, N, n_in]``.
         row_sum: Sum over the shards of the rows.
+        weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    step = _reciprocal(_tau(g, W, nu, 0.0, row_sum)[:, None])
+    step = _reciprocal(_tau(g, W, nu, 0.0, row_sum, weight)[:, None])
     D = torch.addcmul(P, g, step, value=-1).clamp_(low, high).sub_(P)
     DWt = products(D, W)
-    slope, image = row_sum(torch.stack([inner_products(g, D), squared_norms(DWt)]))
+    slope, image = row_sum(torch.stack([inner_products(g, D, weight), squared_norms(DWt, weight)]))
     t = _length(slope[:, None], nu * image[:, None])
     return torch.addcmul(P, D, t), torch.addcmul(M, DWt, t)
 
@@ -121,7 +137,14 @@ def soft(X: Tensor, threshold: Tensor) -> Tensor:
 
 
 def W_l1_step(
-    G: Tensor, P: Tensor, W: Tensor, M: Tensor, nu: float, mu: float, row_sum: RowSum = all_rows_here
+    G: Tensor,
+    P: Tensor,
+    W: Tensor,
+    M: Tensor,
+    nu: float,
+    mu: float,
+    row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the soft-thresholded W − G/θ, after a line search a neuron, and the product P Wᵀ that follows.
 
@@ -133,13 +156,14 @@ def W_l1_step(
         nu: Penalty ν.
         mu: Weight μ of ‖W‖₁.
         row_sum: Sum over the shards of the rows.
+        weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    image = row_sum(squared_columns(products(P, G)))
+    image = row_sum(squared_columns(products(P, G), weight))
     step = _reciprocal(1.1 * rayleigh(0.0, nu, G.square().sum(-1), image))
     D = soft(torch.addcmul(W, G, step, value=-1), mu * step) - W
     PDt = products(P, D)
     slope = (G * D + mu * ((W + D).abs() - W.abs())).sum(-1)
-    t = _length(slope, nu * row_sum(squared_columns(PDt)))
+    t = _length(slope, nu * row_sum(squared_columns(PDt, weight)))
     return torch.addcmul(W, D, t), torch.addcmul(M, PDt, t.mT)
 
 
@@ -148,16 +172,23 @@ LASSO_STEPS = 1_000
 
 
 def W_l1_exact(
-    G: Tensor, P: Tensor, W: Tensor, nu: float, mu: float, gram: Tensor | None = None, row_sum: RowSum = all_rows_here
+    G: Tensor,
+    P: Tensor,
+    W: Tensor,
+    nu: float,
+    mu: float,
+    gram: Tensor | None = None,
+    row_sum: RowSum = all_rows_here,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the minimiser over W, by FISTA on the Gram matrix until rounding, and the product P Wᵀ that follows.
 
     A step costs n_out · n_in² whatever the number of rows. Momentum starts anew whenever it points uphill. Arguments as
-    :func:`W_l1_step`, and ``gram`` is PᵀP ``[S, n_in, n_in]`` where P never changes.
+    :func:`W_l1_step`, and ``gram`` is PᵀDP ``[S, n_in, n_in]`` where P never changes.
 
     Source: Beck, Teboulle, SIAM J. Imaging Sciences 2009; restarts: O'Donoghue, Candès, Found. Comput. Math. 2015.
     """
-    H = (row_sum(torch.bmm(P.mT, P)) if gram is None else gram) * nu
+    H = (row_sum(torch.bmm(weighed(P, weight).mT, P)) if gram is None else gram) * nu
     step = 1 / torch.linalg.eigvalsh(H)[:, -1].clamp(min=torch.finfo(H.dtype).tiny)[:, None, None]
     X = Y = W
     s = 1.0

@@ -83,21 +83,24 @@ class FitPlan:
 _SHARED: MutableMapping[object, dict[tuple[str, int], NormalEquations]] = WeakIdKeyDictionary()
 
 
-def shared_equations(owner: object, way: FitPlan, P: Tensor, row_sum: RowSum = all_rows_here) -> NormalEquations:
+def shared_equations(
+    owner: object, way: FitPlan, P: Tensor, row_sum: RowSum = all_rows_here, weight: Tensor | None = None
+) -> NormalEquations:
     """Return the normal equations of rows, the same whoever asks as long as their owner lives: all share the factors.
 
     Stages of growth are such, whose features stay while networks become deeper.
 
     Args:
-        owner: Holds the rows, and does not change them.
+        owner: Holds the rows, and does not change them or their weights.
         way: How they are solved.
         P: The rows, ``[N, n]``.
         row_sum: Sum over the shards of the rows.
+        weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
     made = _SHARED.setdefault(owner, {})
     key = way.kind, way.steps
     if key not in made:
-        made[key] = way.equations(P, None, row_sum)
+        made[key] = way.equations(P, weight, row_sum)
     return made[key]
 
 

@@ -19,18 +19,22 @@ def all_rows_here(x: Tensor) -> Tensor:
     return x
 
 
-def squared_norms(X: Tensor) -> Tensor:
-    """Return ‖X_s‖² for each layer s of a stack ``[S, …]``, as ``[S]``.
+def weighed(X: Tensor, weight: Tensor | None) -> Tensor:
+    """Return D X, D = diag(s), for rows ``[…, N, n]`` and their weights s ``[N]``; X itself where they are ``None``."""
+    return X if weight is None else X * weight[:, None]
+
+
+def squared_norms(X: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return ‖X_s‖² for each layer s of a stack ``[S, …]``, as ``[S]``; with weights of the rows ‖D^½ X_s‖².
 
     Layer by layer, so that the bits do not depend on how layers are stacked.
     """
-    flat = X.flatten(1)
-    return torch.stack([torch.dot(x, x) for x in flat])
+    return inner_products(X, X, weight)
 
 
-def inner_products(X: Tensor, Y: Tensor) -> Tensor:
-    """Return ⟨X_s, Y_s⟩ for each layer s of stacks ``[S, …]``, as ``[S]``; layer by layer, too."""
-    return torch.stack([torch.dot(x, y) for x, y in zip(X.flatten(1), Y.flatten(1), strict=True)])
+def inner_products(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return ⟨D X_s, Y_s⟩ for each layer s of stacks ``[S, …]``, as ``[S]``; layer by layer, too."""
+    return torch.stack([torch.dot(weighed(x, weight).flatten(), y.flatten()) for x, y in zip(X, Y, strict=True)])
 
 
 def products(P: Tensor, W: Tensor) -> Tensor:
@@ -68,22 +72,31 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     return out
 
 
-def squared_distances(X: Tensor, Y: Tensor) -> Tensor:
-    """Return ‖X_s − Y_s‖² for each layer s of a stack ``[S, N, n]``, as ``[S]``; on the CPU by slices of rows."""
-    N, n = X.shape[1:]
-    rows = N if X.is_cuda else max(SLICE // n, 1)
-    sums = []
-    for x, y in zip(X, Y, strict=True):
-        parts = [(x[i : i + rows] - y[i : i + rows]).flatten() for i in range(0, N, rows)]
-        sums.append(sum((torch.dot(d, d) for d in parts), X.new_zeros(())))
-    return torch.stack(sums)
+def _slices(N: int, n: int, like: Tensor) -> list[slice]:
+    rows = max(N if like.is_cuda else SLICE // n, 1)
+    return [slice(i, i + rows) for i in range(0, N, rows)]
 
 
-def squared_columns(X: Tensor) -> Tensor:
-    """Return the squared norm of each column of a stack ``[S, N, n]``, ``[S, n]``; on the CPU by slices of rows.
+def _of(weight: Tensor | None, rows: slice) -> Tensor | None:
+    return None if weight is None else weight[rows]
+
+
+def squared_distances(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return ‖D^½(X_s − Y_s)‖² for each layer s of a stack ``[S, N, n]``, as ``[S]``; on the CPU by slices of rows."""
+    cuts = _slices(*X.shape[1:], X)
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        parts = (squared_norms((x[i] - y[i])[None], _of(weight, i))[0] for i in cuts)
+        return sum(parts, X.new_zeros(()))
+
+    return torch.stack([distance(x, y) for x, y in zip(X, Y, strict=True)])
+
+
+def squared_columns(X: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the squared norm of each column of a stack D^½ X ``[S, N, n]``, ``[S, n]``; on the CPU by slices of rows.
 
     A sum down the columns of a large tensor is slow on the CPU.
     """
-    N, n = X.shape[1:]
-    rows = N if X.is_cuda else max(SLICE // n, 1)
-    return torch.stack([sum((part.square().sum(0) for part in x.split(rows)), x.new_zeros(n)) for x in X])
+    cuts = _slices(*X.shape[1:], X)
+    zero = X.new_zeros(X.shape[2])
+    return torch.stack([sum((weighed(x[i].square(), _of(weight, i)).sum(0) for i in cuts), zero) for x in X])

@@ -4,7 +4,8 @@ An iteration maps the variables x to g(x). With f_k = g(x_k) − x_k, and the la
 
 .. math:: γ = \operatorname{argmin}_γ \|f_k - ΔF\,γ\|, \qquad x_{k+1} = g(x_k) - ΔG\,γ
 
-extrapolates to where the residual f would vanish, were g affine. It is taken only where the objective is no higher
+extrapolates to where the residual f would vanish, were g affine. What belongs to a row counts in the norm as much as the
+row weighs. It is taken only where the objective is no higher
 there than at g(x_k), so that no iteration does worse than the plain one from the same point.
 
 Source: Anderson, J. ACM 1965; Walker, Ni, SIAM J. Numerical Analysis 2011; for dlADMM: Ebrahimi et al., arXiv
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gamlp_admm.admm.stacked import inner_products
 from gamlp_admm.algorithms.base import ADMM, ADMMSession, Variables
 from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.errors import InputError, positive_integer
@@ -108,11 +110,12 @@ class AndersonSession(Session):
     def _inner(self, a: Variables, b: Variables) -> Tensor:
         # ⟨a, b⟩ by layer, of what the layers own; copies of what neighbours own do not count, and of weights, which all
         # shards of the rows have, those of one.
-        result = torch.zeros(self.num_layers, dtype=torch.float64)
+        result, weight = torch.zeros(self.num_layers, dtype=torch.float64), self.inner.problem.weight
         for first, name in sorted(a):  # in the same order after a checkpoint, too
-            if name not in COPIES and not (name in ("W", "b") and self.team.shard):
-                for s, (x, y) in enumerate(zip(a[first, name], b[first, name], strict=True)):
-                    result[first + s] += float(torch.dot(x.flatten(), y.flatten()))
+            shared = name in ("W", "b")
+            if name not in COPIES and not (shared and self.team.shard):
+                products = inner_products(a[first, name], b[first, name], None if shared else weight)
+                result[first : first + len(products)] += products.double().cpu()
         return result
 
     def _total(self, by_layer: Tensor) -> Tensor:

@@ -140,8 +140,8 @@ class Backprop(Trainer):
         batch_size: Rows of a batch, at most; an iteration is then one epoch over shuffled batches of nearly equal size.
             ``None``: all rows are the batch.
         sub_batches: Parts of a batch that BADM and SISA find consensus over.
-        loss: Risk of the last layer; its mean over rows is minimised.
-        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+        loss: Risk of the last layer; its mean over rows, by their weights, is minimised.
+        class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
 
     Raises:
         InputError: A name is not known, a number is out of range, or the optimiser does not take it.
@@ -193,13 +193,14 @@ class Backprop(Trainer):
         """
         make, numbers = OPTIMIZERS[self.optimizer]
         numbers = {name: getattr(self, name) for name in numbers}
-        count = stage.data.num_train
+        count, weight = stage.data.num_train, stage.data.weight
         batches = math.ceil(count / (self.batch_size or count))
         if self.sub_batches > count // batches:
             raise InputError(f"sub_batches {self.sub_batches}: allowed: at most a batch's rows, {count // batches}")
         assert stage.features is not None
+        weight = None if weight is None else weight * (count / stage.data.total_weight)  # of mean 1
         return BackpropSession(
-            (stage.features.train, stage.data.y[:count], stage.data.weight),
+            (stage.features.train, stage.data.y[:count], weight),
             stage.weights,
             stage.risk,
             stage.network,

@@ -228,7 +228,7 @@ class ADMM(Trainer):
             rule=Rule(self.solver, self.tau),
             weight=stage.data.weight,
             **self.first_layer(stage),
-            num_rows=stage.num_train,
+            total=stage.data.total_weight,
             row_sum=row_sum(stage.team),
             codecs=self.codecs(),
             counts_weights=stage.team.shard == 0,
@@ -253,7 +253,7 @@ class ADMM(Trainer):
         chosen, features, team = self.plan(stage), stage.features, stage.team
         if chosen is None or features is None or chosen.kind == "linesearch":
             return {}
-        return {"normal": shared_equations(features, chosen, features.train, row_sum(team))}
+        return {"normal": shared_equations(features, chosen, features.train, row_sum(team), stage.data.weight)}
 
     def _state(self, stage: Stage, channel: LocalChannel, codecs: Codecs) -> list[Block]:
         # A forward pass through the processes, each starting when the one before it has finished.
@@ -268,7 +268,7 @@ class ADMM(Trainer):
 
         def land(field: str, boundary: int, x: Tensor) -> Tensor:
             if boundary not in codecs.ranges:
-                codecs.observe(boundary, x, stage.team.row_sum)
+                codecs.observe(boundary, x, stage.team.row_sum, stage.data.weight)
             return codecs.land(field, range(boundary, boundary + 1), x)
 
         p = None if stage.features is None else stage.features.train

@@ -43,7 +43,7 @@ def rule_of(kind: str, block: Block, problem: Problem) -> Rule:
 def update_W(
     block: Block, W: Tensor, M: Tensor, target: Tensor, penalty: float, problem: Problem
 ) -> tuple[Tensor, Tensor]:
-    """Return a step from W towards argmin_W penalty/2 ‖T − P Wᵀ − 1bᵀ‖² + Ω(W), and the product P Wᵀ that follows.
+    """Return a step from W towards argmin_W penalty/2 ‖D^½(T − P Wᵀ − 1bᵀ)‖² + Ω(W), and the product P Wᵀ that follows.
 
     Args:
         block: Layers with inputs ``p`` and biases ``b``.
@@ -53,7 +53,7 @@ def update_W(
         penalty: Weight of the fit.
         problem: Gives μ, the regulariser Ω and the solving rule.
     """
-    P, mu, total = block.p, problem.mu, problem.row_sum
+    P, mu, rows = block.p, problem.mu, (problem.row_sum, problem.weight)
     rule = rule_of("W", block, problem)
     if rule.name == "exact" and block.is_first and problem.normal is not None and problem.regularizer != "l1":
         T = (target - block.b[:, None])[0]
@@ -61,15 +61,15 @@ def update_W(
         return W[None], M[None]
     r = blocks.residual(M, block.b, target)
     if problem.regularizer == "l1":
-        G = blocks.W_gradient(r, P, W, penalty, 0.0, total)
+        G = blocks.W_gradient(r, P, W, penalty, 0.0, *rows)
         if rule.name == "exact":
-            return proximal.W_l1_exact(G, P, W, penalty, mu, problem.gram if block.is_first else None, total)
-        return proximal.W_l1_step(G, P, W, M, penalty, mu, total)
+            return proximal.W_l1_exact(G, P, W, penalty, mu, problem.gram if block.is_first else None, *rows)
+        return proximal.W_l1_step(G, P, W, M, penalty, mu, *rows)
     decayed = decaying(block, W, problem)
     if rule.name == "exact":
-        return blocks.W_exact(r, P, W, decayed, penalty, mu, total)
-    G = blocks.W_gradient(r, P, decayed, penalty, mu, total)
-    return blocks.W_step(G, P, W, M, penalty, mu, rule, total)
+        return blocks.W_exact(r, P, W, decayed, penalty, mu, *rows)
+    G = blocks.W_gradient(r, P, decayed, penalty, mu, *rows)
+    return blocks.W_step(G, P, W, M, penalty, mu, rule, *rows)
 
 
 def step_weights(block: Block, target: Tensor, penalty: float, problem: Problem) -> Block:
@@ -86,7 +86,8 @@ def step_weights(block: Block, target: Tensor, penalty: float, problem: Problem)
     stream, layers = problem.stream, range(block.num_layers)
     assert stream is not None
     r, drawn = blocks.residual(block.M, block.b, target), decaying(block, block.W, problem)
-    ratio, held = problem.mu / (penalty * stream.num_train), (stream.damping, problem.num_rows, problem.row_sum)
+    ratio = problem.mu / (penalty * stream.total)
+    held = stream.damping, problem.total, problem.row_sum, problem.weight
     steps = [stream_step(r[s], block.p[s], drawn[s], ratio, stream.memories[block.first + s], *held) for s in layers]
     of_W, of_b = map(torch.stack, zip(*steps, strict=True))
     return replace(block, W=block.W - of_W, b=block.b - of_b)
@@ -179,13 +180,13 @@ class Sweep(ADMM):
         return self.regularizer == "l2"
 
     def first_layer(self, stage: Stage) -> dict[str, Any]:
-        """See :meth:`ADMM.first_layer`; ℓ1 takes PᵀP."""
+        """See :meth:`ADMM.first_layer`; ℓ1 takes PᵀDP."""
         if self.regularizer == "l2":
             return super().first_layer(stage)
         if self.solver != "exact" or stage.features is None:
             return {}
         P = stage.features.train
-        return {"gram": row_sum(stage.team)(gram_matrix(P))[None].to(P.dtype)}
+        return {"gram": row_sum(stage.team)(gram_matrix(P, stage.data.weight))[None].to(P.dtype)}
 
     def problem(self, **shared: Any) -> Problem:
         """See :meth:`ADMM.problem`."""

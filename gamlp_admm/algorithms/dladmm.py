@@ -27,7 +27,7 @@ from torch import Tensor
 from gamlp_admm.admm import blocks
 from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.stacked import squared_norms
+from gamlp_admm.admm.stacked import squared_norms, weighed
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.algorithms.common import (
@@ -63,7 +63,7 @@ def update_a(block: Block, problem: Problem) -> Block:
     if rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, penalty, nu)
     else:
-        p, M = blocks.p_step(g, s.p, s.W, s.M, penalty, nu, rule, problem.row_sum)
+        p, M = blocks.p_step(g, s.p, s.W, s.M, penalty, nu, rule, problem.row_sum, problem.weight)
     return replace(block, p=p, M=M)
 
 
@@ -77,7 +77,7 @@ def update_weights(block: Block, problem: Problem) -> Block:
 def update_b(block: Block, problem: Problem) -> Block:
     """Update b."""
     T, _ = fitted(block, problem)
-    return replace(block, b=blocks.b_update(block.M, T, problem.num_rows, problem.row_sum))
+    return replace(block, b=blocks.b_update(block.M, T, problem.total, problem.row_sum, problem.weight))
 
 
 def update_z(block: Block, problem: Problem) -> Block:
@@ -88,7 +88,7 @@ def update_z(block: Block, problem: Problem) -> Block:
         z = blocks.z_free(s.M, s.b, s.p_next, problem.f)
     else:
         m = torch.sub(s.M[0] + s.b, s.u[0], alpha=1 / problem.rho)
-        z = problem.risk.prox(m, problem.y, problem.rho, problem.weight, s.z[0])[None]
+        z = problem.risk.prox(m, problem.y, problem.rho, s.z[0])[None]
     return replace(block, z=z)
 
 
@@ -154,17 +154,17 @@ def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, 
         after: The block after it.
         problem: What is minimised.
     """
-    s = after
-    gap = squared_norms(blocks.residual(s.M, s.b, s.z))
+    s, weight = after, problem.weight
+    gap = squared_norms(blocks.residual(s.M, s.b, s.z), weight)
     primal = dual = torch.zeros_like(gap)
     if s.u is None:
         objective = problem.nu / 2 * gap
     else:
-        inner = -(s.u.double() * blocks.residual(s.M, s.b, s.z).double()).sum((1, 2))
-        objective = inner + problem.rho / 2 * gap + problem.risk.value(s.z[0], problem.y, problem.weight)
-        primal, dual = gap, problem.rho**2 * squared_norms(s.z - before.z)
+        inner = -weighed(s.u.double() * blocks.residual(s.M, s.b, s.z).double(), weight).sum((1, 2))
+        objective = inner + problem.rho / 2 * gap + problem.risk.value(s.z[0], problem.y, weight)
+        primal, dual = gap, problem.rho**2 * squared_norms(s.z - before.z, weight)
     if s.q_prev is not None:
-        objective = objective + blocks.activation_terms(s.p, s.q_prev, problem.nu)
+        objective = objective + blocks.activation_terms(s.p, s.q_prev, problem.nu, weight)
     if problem.counts_weights:
         objective = objective + regularizer_terms(s, s.W, problem)
     return objective, primal, dual
@@ -199,7 +199,7 @@ class DlADMM(Streamed, Sweep):
         batch_size: Rows of a batch, at most; an iteration is then a pass over all rows
             (:mod:`gamlp_admm.algorithms.streaming`). ``None``: an iteration sees all rows at once.
         loss: Risk of the last layer.
-        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+        class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
 
     Raises:
         InputError: A penalty is not positive, or a name is not known.
@@ -226,7 +226,7 @@ class DlADMM(Streamed, Sweep):
         return BATCH
 
     def converges(self, f: Activation) -> bool | None:
-        """Whether ρ > 2H (:func:`converges`), for rows of weight 1; of batches it says nothing: ``None``."""
+        """Whether ρ > 2H (:func:`converges`); of batches it says nothing: ``None``."""
         return None if self.batch_size is not None else converges(self.rho, risk(self.loss).smoothness)
 
     def condition(self, holds: bool) -> str:

@@ -97,7 +97,7 @@ def monotone(
 
 def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     """Update the layer's input within [f(z) − ε, f(z) + ε], z of the layer below, unless it is the features."""
-    s, rho, row_sum = block, problem.rho, problem.row_sum
+    s, rho, row_sum, weight = block, problem.rho, problem.row_sum, problem.weight
     if s.q_prev is None or s.p_before is None:
         return block
     low, high = s.q_prev - problem.epsilon, s.q_prev + problem.epsilon
@@ -106,10 +106,10 @@ def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
 
     def step(P: Tensor, M: Tensor) -> tuple[Tensor, Tensor]:
         g = torch.bmm(blocks.residual(M, s.b, s.z), s.W).mul_(rho)
-        return proximal.p_in_box(g, P, s.W, M, rho, low, high, row_sum)
+        return proximal.p_in_box(g, P, s.W, M, rho, low, high, row_sum, weight)
 
     def value(P: Tensor, M: Tensor) -> Tensor:
-        return row_sum(blocks.fit_terms(M, s.b, s.z, rho))
+        return row_sum(blocks.fit_terms(M, s.b, s.z, rho, weight))
 
     extrapolated = None
     if problem.momentum:
@@ -127,7 +127,8 @@ def update_weights(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock
         return update_W(s, W, M, s.z, rho, problem)
 
     def value(W: Tensor, M: Tensor) -> Tensor:
-        return problem.row_sum(blocks.fit_terms(M, s.b, s.z, rho)) + regularizer_terms(s, W, problem)
+        fit = problem.row_sum(blocks.fit_terms(M, s.b, s.z, rho, problem.weight))
+        return fit + regularizer_terms(s, W, problem)
 
     extrapolated = None
     if omega and s.W_before is not None and rule_of("W", s, problem).name != "exact":
@@ -140,9 +141,9 @@ def update_weights(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock
 def update_b_z(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     """Update b and z, both exactly."""
     s = block
-    b = blocks.b_update(s.M, s.z, problem.num_rows, problem.row_sum)
+    b = blocks.b_update(s.M, s.z, problem.total, problem.row_sum, problem.weight)
     if s.is_last:
-        z = problem.risk.prox((s.M + b[:, None])[0], problem.y, problem.rho, problem.weight, s.z[0])[None]
+        z = problem.risk.prox((s.M + b[:, None])[0], problem.y, problem.rho, s.z[0])[None]
         return replace(block, b=b, z=z)
     assert s.p_next is not None
     z = blocks.z_within(s.M, b, s.p_next, problem.f, problem.epsilon)
@@ -189,10 +190,10 @@ def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, 
         problem: What is minimised.
     """
     s = after
-    objective = blocks.fit_terms(s.M, s.b, s.z, problem.rho)
+    objective = blocks.fit_terms(s.M, s.b, s.z, problem.rho, problem.weight)
     primal = torch.zeros_like(objective)
     if s.q_prev is not None:
-        primal = squared_norms(s.p - s.q_prev)
+        primal = squared_norms(s.p - s.q_prev, problem.weight)
     if problem.counts_weights:
         objective = objective + regularizer_terms(s, s.W, problem)
     if s.is_last:
@@ -247,7 +248,7 @@ class MDLAM(Sweep):
         schedule: How ρ changes: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``, ``stall:PATIENCE:FACTOR:LIMIT``, or a
             callable (:mod:`gamlp_admm.training.schedules`).
         loss: Risk of the last layer.
-        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+        class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
 
     Raises:
         InputError: A number is out of range, or a name is not known.

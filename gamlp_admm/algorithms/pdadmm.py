@@ -51,11 +51,15 @@ def update_p(block: Block, problem: Problem) -> Block:
         rho = rho + nu
     if problem.codecs.on_grid("p"):
         boundaries = range(s.first - 1, s.first - 1 + s.num_layers)
-        p, M = p_on_grid(g, s.p, s.W, s.M, nu, rho, lambda x: problem.codecs.land("p", boundaries, x), problem.row_sum)
+
+        def land(x: Tensor) -> Tensor:
+            return problem.codecs.land("p", boundaries, x)
+
+        p, M = p_on_grid(g, s.p, s.W, s.M, nu, rho, land, problem.row_sum, problem.weight)
     elif rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, nu, rho)
     else:
-        p, M = blocks.p_step(g, s.p, s.W, s.M, nu, rho, rule, problem.row_sum)
+        p, M = blocks.p_step(g, s.p, s.W, s.M, nu, rho, rule, problem.row_sum, problem.weight)
     return replace(block, p=p, M=M)
 
 
@@ -67,14 +71,15 @@ def update_W_b_z(block: Block, problem: Problem) -> Block:
 def update_weights(block: Block, problem: Problem) -> Block:
     """Update W and b."""
     W, M = update_W(block, block.W, block.M, block.z, problem.nu, problem)
-    return replace(block, W=W, M=M, b=blocks.b_update(M, block.z, problem.num_rows, problem.row_sum))
+    b = blocks.b_update(M, block.z, problem.total, problem.row_sum, problem.weight)
+    return replace(block, W=W, M=M, b=b)
 
 
 def update_z(block: Block, problem: Problem) -> Block:
     """Update the pre-activations z."""
     s, nu = block, problem.nu
     if s.q is None:
-        z = problem.risk.prox((s.M + s.b[:, None])[0], problem.y, nu, problem.weight, s.z[0])[None]
+        z = problem.risk.prox((s.M + s.b[:, None])[0], problem.y, nu, s.z[0])[None]
     else:
         a = skipped(s, problem)
         z = blocks.z_hidden(s.M, s.b, s.z, s.q if a is None else s.q - a, problem.f)
@@ -129,18 +134,18 @@ def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, 
         after: The block after it.
         problem: What is minimised.
     """
-    s = after
-    objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu)
+    s, weight = after, problem.weight
+    objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu, weight)
     primal = dual = torch.zeros_like(objective)
     if problem.counts_weights:
         objective = objective + regularizer_terms(s, s.W, problem)
     if s.q is None or s.u is None or before.q is None:
-        objective = objective + problem.risk.value(s.z[0], problem.y, problem.weight)
+        objective = objective + problem.risk.value(s.z[0], problem.y, weight)
     else:
         output = problem.network.output(s.z, skipped(s, problem))
-        coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho)
-        objective = objective + blocks.activation_terms(s.q, output, problem.nu) + coupling
-        dual = problem.rho**2 * squared_norms(s.sent("q") - before.sent("q"))
+        coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho, weight)
+        objective = objective + blocks.activation_terms(s.q, output, problem.nu, weight) + coupling
+        dual = problem.rho**2 * squared_norms(s.sent("q") - before.sent("q"), weight)
     return objective, primal, dual
 
 
@@ -200,7 +205,7 @@ class PdADMM(Streamed):
         batch_size: Rows of a batch, at most; an iteration is then a pass over all rows
             (:mod:`gamlp_admm.algorithms.streaming`). ``None``: an iteration sees all rows at once.
         loss: Risk of the last layer.
-        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+        class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
 
     Raises:
         InputError: A penalty is not positive, or a name is not known.

@@ -75,12 +75,12 @@ def neurons(
         apart: Share of the random neurons that lie along differences of two training rows instead.
     """
     h, d = shape
-    C, row_sum = len(best.b), rows.team.row_sum
+    C = len(best.b)
     generator = torch.Generator().manual_seed(seed)
     plain = C if h >= 2 * C else 0
     between = round(apart * (h - 2 * plain))
-    layers = [_pairs(best, d, row_sum)] if plain else []
-    layers.append(_combined(made, h - 2 * plain - between, d, generator, row_sum))
+    layers = [_pairs(best, d, rows)] if plain else []
+    layers.append(_combined(made, h - 2 * plain - between, d, generator, rows))
     if between:
         layers.append(_differences(rows, between, generator))
     joined = {name: torch.cat([layer[name] for layer in layers], int(name in STATES)) for name in ("W", "b", *STATES)}
@@ -92,27 +92,27 @@ Neurons = dict[str, Tensor]
 """W, b, and the pre-activations of :data:`STATES`."""
 
 
-def _pairs(view: View, d: int, row_sum: Any) -> Neurons:
+def _pairs(view: View, d: int, rows: StartRows) -> Neurons:
     # v and −v of each class.
     signs = torch.eye(len(view.b)).to(view.W)
-    pair = torch.cat([signs, -signs]) / _deviation(view.honest, row_sum)
+    pair = torch.cat([signs, -signs]) / _deviation(view.honest, rows)
     W = view.W.new_zeros(len(pair), d)
     W[:, view.low : view.high] = pair @ view.W
     return {"W": W, "b": pair @ view.b} | {name: getattr(view, name) @ pair.T for name in STATES}
 
 
-def _combined(made: Sequence[View], count: int, d: int, generator: torch.Generator, row_sum: Any) -> Neurons:
+def _combined(made: Sequence[View], count: int, d: int, generator: torch.Generator, rows: StartRows) -> Neurons:
     # Random combinations of the scores of all views.
     like, C = made[0].W, len(made[0].b)
     mixing = torch.randn(len(made), C, count, generator=generator, dtype=torch.float64).to(like)
-    parts = [part / _deviation(view.honest, row_sum) for view, part in zip(made, mixing, strict=True)]
+    parts = [part / _deviation(view.honest, rows) for view, part in zip(made, mixing, strict=True)]
     pairs = list(zip(made, parts, strict=True))
     W, b = like.new_zeros(count, d), like.new_zeros(count)
     for view, part in pairs:
         W[:, view.low : view.high] += part.T @ view.W
         b += part.T @ view.b
     states = {name: torch.stack([getattr(view, name) @ part for view, part in pairs]).sum(0) for name in STATES}
-    return _spread({"W": W, "b": b} | states, generator, row_sum)
+    return _spread({"W": W, "b": b} | states, generator, rows)
 
 
 def _differences(rows: StartRows, count: int, generator: torch.Generator) -> Neurons:
@@ -121,26 +121,20 @@ def _differences(rows: StartRows, count: int, generator: torch.Generator) -> Neu
     W = rows.rows(drawn[0]) - rows.rows(drawn[1])
     fitted, val = rows.x @ W.T, rows.x_val @ W.T
     made = {"W": W, "b": W.new_zeros(count), "fitted": fitted, "honest": fitted, "val": val}
-    return _spread(made, generator, rows.team.row_sum)
+    return _spread(made, generator, rows)
 
 
-def _spread(made: Neurons, generator: torch.Generator, row_sum: Any) -> Neurons:
+def _spread(made: Neurons, generator: torch.Generator, rows: StartRows) -> Neurons:
     # Pre-activations of deviation 1, and random biases.
-    unit, middle = _deviation(made["honest"], row_sum, columns=True), _mean(made["honest"], row_sum)
+    unit, middle = _deviation(made["honest"], rows, columns=True), rows.mean(made["honest"])
     bias = torch.randn(len(unit), generator=generator, dtype=torch.float64).to(unit) - middle / unit
     states = {name: made[name] / unit + bias for name in STATES}
     return {"W": made["W"] / unit[:, None], "b": made["b"] / unit + bias} | states
 
 
-def _mean(x: Tensor, row_sum: Any) -> Tensor:
-    count = row_sum(x.new_tensor([float(len(x))]))
-    mean: Tensor = row_sum(x.sum(0)) / count
-    return mean
-
-
-def _deviation(x: Tensor, row_sum: Any, columns: bool = False) -> Tensor:
+def _deviation(x: Tensor, rows: StartRows, columns: bool = False) -> Tensor:
     # Of all entries about their columns' means, or column by column; 1 where there is none.
-    squares = row_sum((x - _mean(x, row_sum)).square().sum(0)) / row_sum(x.new_tensor([float(len(x))]))
+    squares = rows.mean((x - rows.mean(x)).square())
     spread = (squares if columns else squares.mean()).sqrt()
     return torch.where(spread > 0, spread, 1)
 
@@ -211,10 +205,10 @@ class LastLayers:
 
     def _linear(self, view: View) -> tuple[Tensor, Tensor]:
         # f(s) − f(−s) of the pairs, in the scale of s.
-        C, row_sum = self.first.plain, self.rows.team.row_sum
+        C, total = self.first.plain, self.rows.total
         pairs = self.inputs["fitted"][:, :C] - self.inputs["fitted"][:, C : 2 * C]
-        squares = row_sum(pairs.square().sum()).clamp(min=torch.finfo(pairs.dtype).tiny)
-        scale = row_sum((pairs * view.fitted).sum()) / squares
+        squares = total(pairs.square()).clamp(min=torch.finfo(pairs.dtype).tiny)
+        scale = total(pairs * view.fitted) / squares
         W = self.first.W.new_zeros(C, len(self.first.b))
         signs = torch.eye(C).to(W)
         W[:, :C], W[:, C : 2 * C] = scale * signs, -scale * signs
@@ -222,7 +216,7 @@ class LastLayers:
 
     def _mean(self, name: str) -> Considered:
         rows = self.rows
-        layer = LastLayer(self.inputs[name], rows.y, rows.risk, rows.weight, rows.team.row_sum, rows.num_train)
+        layer = LastLayer(self.inputs[name], rows.y, rows.risk, rows.weight, rows.team.row_sum)
         made: Weights = []
         for c in LAST:
             L = layer.factor(c)

@@ -85,8 +85,8 @@ class StreamedSession(ExchangingSession):
         for _ in range(2):
             sums = self._sums()
             for rows in self._chunks(every):
-                self._see(self._opened(rows), sums)
-            self._remember(sums, len(range(0, stage.num_train, every)))
+                self._see(self._opened(rows), sums, self._weight(rows))
+            self._remember(sums, self._total(every))
         channel.finish()
         channel.reset_counts()
 
@@ -103,7 +103,7 @@ class StreamedSession(ExchangingSession):
         for count, (rows, num_rows) in enumerate(self.batches(iteration) if self.memories else (), 1):
             problem = self._problem(rows, num_rows, factor)
             state = [self.trainer.enter(block) for block in self._opened(rows)]
-            self._see(state, sums)
+            self._see(state, sums, problem.weight)
             if state[-1].is_last:
                 risk += float(problem.risk.value(state[-1].z[0], problem.y, problem.weight))
             self.newest = block_weights(iterate(state, self.phases, problem, self.channel))
@@ -116,7 +116,7 @@ class StreamedSession(ExchangingSession):
             self.newest = self.mean = before
             return
         self.risk = total
-        self._remember(sums, self.stage.num_train)
+        self._remember(sums, self.start_problem.total)
 
     def weights(self) -> Weights:
         """See :meth:`Session.weights`."""
@@ -172,29 +172,40 @@ class StreamedSession(ExchangingSession):
         used = self.newest if weights is None else weights
         return forward_blocks(stage, used, self.groups, self.channel, p, len(rows))
 
+    def _weight(self, rows: Tensor) -> Tensor | None:
+        return None if self.start_problem.weight is None else self.start_problem.weight[rows]
+
+    def _total(self, every: int) -> float:
+        # What every so manieth row weighs, over all shards.
+        if self.start_problem.weight is None:
+            return len(range(0, self.stage.num_train, every))
+        parts = [self.start_problem.weight[rows].double().sum() for rows in self._chunks(every)]
+        total = self.start_problem.row_sum(sum(parts, self.start_problem.y.new_zeros((), dtype=torch.float64)))
+        return float(total)
+
     def _problem(self, rows: Tensor, num_rows: int, factor: float) -> Problem:
         start = self.start_problem
         return replace(
             start,
             y=start.y[rows],
-            weight=None if start.weight is None else start.weight[rows],
+            weight=self._weight(rows),
             rho=start.rho * factor,
             nu=start.nu * factor,
-            stream=Stream(self.memories, self.damping, start.num_rows),
-            num_rows=num_rows,
+            stream=Stream(self.memories, self.damping, start.total),
+            total=num_rows * (start.total / self.stage.num_train),
         )
 
     def _sums(self) -> dict[int, Accumulated]:
         return {l: Accumulated(memory) for l, memory in self.memories.items()}
 
     @staticmethod
-    def _see(state: Sequence[Block], sums: dict[int, Accumulated]) -> None:
+    def _see(state: Sequence[Block], sums: dict[int, Accumulated], weight: Tensor | None) -> None:
         for block in state:
             for s in range(block.num_layers):
-                sums[block.first + s].add(block.p[s])
+                sums[block.first + s].add(block.p[s], weight)
 
-    def _remember(self, sums: dict[int, Accumulated], num_rows: int) -> None:
-        self.memories = {l: added.memory(num_rows, self.start_problem.row_sum) for l, added in sums.items()}
+    def _remember(self, sums: dict[int, Accumulated], total: float) -> None:
+        self.memories = {l: added.memory(total, self.start_problem.row_sum) for l, added in sums.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

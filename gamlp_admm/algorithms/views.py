@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm.linear import Centred, RidgePath, extrapolated, gram
+from gamlp_admm.admm.stacked import weighed
 from gamlp_admm.admm.thin import RANK, Sketch, ThinRows
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.training.rows import NodeData
@@ -112,6 +113,16 @@ class StartRows:
         here = (own >= 0) & (own < N)
         found: Tensor = team.row_sum(self.x[own.clamp(0, N - 1)] * here[:, None])
         return found
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Return the mean over the training rows of all shards, by their weights, of an ``x`` ``[N, n]``; ``[n]``."""
+        sums: Tensor = self.team.row_sum(weighed(x, self.weight).sum(0))
+        return sums / self.data.total_weight
+
+    def total(self, x: Tensor) -> Tensor:
+        """Return the sum of all entries of an ``x`` ``[N, n]``, those of a row as often as it weighs; a scalar."""
+        sums: Tensor = self.team.row_sum(weighed(x, self.weight).sum())
+        return sums
 
     def score(self, val: Tensor, honest: Tensor) -> float:
         """Return how good scores of the validation rows are; of the training rows where there are none."""

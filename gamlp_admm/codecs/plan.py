@@ -170,18 +170,23 @@ class Codecs:
         chosen = codec(self.plan.choice(name, boundary + 1, self.iteration))
         return chosen.between(*self.ranges[boundary]) if isinstance(chosen, FittedGrid) else chosen
 
-    def observe(self, boundary: int, q: Tensor, row_sum: Callable[[Tensor], Tensor]) -> None:
+    def observe(
+        self, boundary: int, q: Tensor, row_sum: Callable[[Tensor], Tensor], weight: Tensor | None = None
+    ) -> None:
         """Note the range of a layer's outputs, where a grid may be fitted to it.
 
         Args:
             boundary: The boundary above the layer.
             q: The outputs, ``[…, N, n]``.
             row_sum: Sum over the shards of the rows.
+            weight: Weights of the rows, ``[N]``, or ``None`` for ones.
         """
         if self.plan.gridded:
-            squares = [(part.double() ** 2).sum() for part in (q.clamp(max=0), q.clamp(min=0))]
-            below, above, count = row_sum(torch.stack([*squares, squares[0].new_tensor(q.numel())])).tolist()
-            self.ranges[boundary] = ((below / max(count, 1)) ** 0.5, (above / max(count, 1)) ** 0.5)
+            s = q.new_ones(q.shape[-2], dtype=torch.float64) if weight is None else weight.double()
+            squares = [(part.double() ** 2 * s[:, None]).sum() for part in (q.clamp(max=0), q.clamp(min=0))]
+            weights = s.sum() * (q.numel() // max(len(s), 1))
+            below, above, count = row_sum(torch.stack([*squares, weights])).tolist()
+            self.ranges[boundary] = ((below / (count or 1)) ** 0.5, (above / (count or 1)) ** 0.5)
 
     def land(self, name: str, boundaries: range, x: Tensor) -> Tensor:
         """Return where a variable of consecutive layers comes to lie: on its grid if it lives on one, else at ``x``.

@@ -2,9 +2,10 @@ r"""Risks R(z, y) of the last layer: value, score of a prediction, and prox.
 
 The last z-block of every ADMM variant is, row by row (pdADMM-G, TNNLS 2022, eq. 9),
 
-.. math:: \operatorname{prox}(m) = \operatorname{argmin}_z \; w\,R(z, y) + \nu/2\,\|z - m\|^2
+.. math:: \operatorname{prox}(m) = \operatorname{argmin}_z \; R(z, y) + \nu/2\,\|z - m\|^2
 
-with a weight w a row. Risks are sums over rows, as in the papers, so that ν and ρ keep their scale.
+whatever the row weighs: its weight is a factor of both terms. Risks are sums over rows, as in the papers, so that ν and
+ρ keep their scale.
 """
 
 from __future__ import annotations
@@ -41,14 +42,13 @@ class Risk(ABC):
         """Return the risk of each row, ``[N]``, of outputs ``z`` ``[N, C]`` and targets ``y`` ``[N, C]``."""
 
     @abstractmethod
-    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
-        """Return argmin_z w R(z, y) + ν/2 ‖z − m‖², row by row.
+    def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
+        """Return argmin_z R(z, y) + ν/2 ‖z − m‖², row by row.
 
         Args:
             m: Centre, ``[N, C]``.
             y: Targets, ``[N, C]``.
             nu: Penalty ν > 0.
-            weight: Weights w ≥ 0 of the rows, ``[N]``, or ``None`` for ones.
             start: Where an iterative prox begins, ``[N, C]`` (the previous z).
         """
 
@@ -97,14 +97,10 @@ def _counts(hits: Tensor) -> Tensor:
     return torch.stack([hits.sum(), hits.new_tensor(hits.numel(), dtype=torch.int64)]).double()
 
 
-def _column(weight: Tensor | None) -> Tensor | float:
-    return 1.0 if weight is None else weight[:, None]
-
-
 class CrossEntropy(Risk):
     """Softmax cross-entropy. Its prox is Newton's method a row, with the Hessian inverted by Sherman–Morrison.
 
-    The papers run up to 50 FISTA steps here. The Hessian w(diag π − ππᵀ) + νI is diagonal minus rank one, so a
+    The papers run up to 50 FISTA steps here. The Hessian diag π − ππᵀ + νI is diagonal minus rank one, so a
     Newton step costs no more than a gradient step; halving the step until the value falls makes it safe for
     any ν, and a handful of steps reach rounding error.
     """
@@ -126,24 +122,22 @@ class CrossEntropy(Risk):
         """Four times the one-hot rows, centred: logits whose softmax is steep enough to be told from noise."""
         return 4 * (y - 1 / y.shape[-1])
 
-    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
+    def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
         if not m.numel():
             return m
-        w = _column(weight)
 
         def value(z: Tensor) -> Tensor:
-            fit = self.rows(z, y) if weight is None else weight * self.rows(z, y)
-            return fit + nu / 2 * (z - m).square().sum(-1)
+            return self.rows(z, y) + nu / 2 * (z - m).square().sum(-1)
 
         eps = torch.finfo(m.dtype).eps
         z, v = start, value(start)
         for _ in range(self.steps):
             pi = torch.softmax(z, -1)
-            gradient = w * (pi - y) + nu * (z - m)
-            d = w * pi + nu
+            gradient = (pi - y) + nu * (z - m)
+            d = pi + nu
             a, c = gradient / d, pi / d
-            # The denominator 1 − w π·c of Sherman–Morrison is ν Σc, which does not cancel.
-            step = a + c * (w * (pi * a).sum(-1, keepdim=True) / (nu * c.sum(-1, keepdim=True)))
+            # The denominator 1 − π·c of Sherman–Morrison is ν Σc, which does not cancel.
+            step = a + c * ((pi * a).sum(-1, keepdim=True) / (nu * c.sum(-1, keepdim=True)))
             decrease = (gradient * step).sum(-1)  # Newton decrement, twice the expected decrease
             open_rows = decrease > 8 * eps * (1 + v.abs())
             if not open_rows.any():
@@ -179,9 +173,8 @@ class SquaredError(Risk):
     def slope(self, z: Tensor, y: Tensor) -> Tensor:
         return z - y
 
-    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
-        w = _column(weight)
-        return (w * y + nu * m) / (w + nu)
+    def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
+        return (y + nu * m) / (1 + nu)
 
     def score_sums(self, z: Tensor, y: Tensor) -> Tensor:
         """See :meth:`Risk.score_sums`: hits, rows, one-hot rows, squared error, Σy² and the columns' Σy."""
@@ -229,19 +222,18 @@ class BinaryCrossEntropy(Risk):
         """The logits of which σ, linear around 0, is y."""
         return 4 * y - 2
 
-    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
+    def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
         if not m.numel():
             return m
-        w = _column(weight)
-        # The minimiser solves w(σ(z) − y) + ν(z − m) = 0, whose left side rises in z: Newton within a bracket.
-        low, high = m - w * (1 - y) / nu, m + w * y / nu
+        # The minimiser solves σ(z) − y + ν(z − m) = 0, whose left side rises in z: Newton within a bracket.
+        low, high = m - (1 - y) / nu, m + y / nu
         z = start.clamp(low, high)
         eps = torch.finfo(m.dtype).eps
         for _ in range(self.steps):
             s = torch.sigmoid(z)
-            slope = w * (s - y) + nu * (z - m)
+            slope = (s - y) + nu * (z - m)
             low, high = torch.where(slope < 0, z, low), torch.where(slope < 0, high, z)
-            newton = z - slope / (w * s * (1 - s) + nu)
+            newton = z - slope / (s * (1 - s) + nu)
             # z is one end of the bracket. Where σ is flat Newton leaps to the other end and back: bisect instead.
             usable = (newton - z).abs() < (high - low) / 2
             z_new = torch.where(usable, newton, (low + high) / 2)
@@ -274,9 +266,8 @@ class SquaredHinge(Risk):
     def slope(self, z: Tensor, y: Tensor) -> Tensor:
         return -2 * y * (1 - y * z).clamp_(min=0)
 
-    def prox(self, m: Tensor, y: Tensor, nu: float, weight: Tensor | None, start: Tensor) -> Tensor:
-        w = _column(weight)
-        return torch.where(y * m >= 1, m, (2 * w * y + nu * m) / (2 * w + nu))
+    def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
+        return torch.where(y * m >= 1, m, (2 * y + nu * m) / (2 + nu))
 
 
 RISKS: dict[str, Risk] = {r.name: r for r in (CrossEntropy(), SquaredError(), BinaryCrossEntropy(), SquaredHinge())}

@@ -1,7 +1,7 @@
 r"""The coordinates of the first layer while a run goes on: units of the features, and a basis of their row space.
 
 **Units**, so that penalties mean the same whatever the data's. With m the mean of the training rows :math:`x_i` and
-:math:`s = \sqrt{\frac1N \sum_i \|x_i - m\|^2}`, the solver sees :math:`\tilde x = (x - m)/s`: centred rows whose mean
+:math:`s = \sqrt{\frac1N \sum_i \|x_i - m\|^2}`, weighted means where rows have weights, the solver sees :math:`\tilde x = (x - m)/s`: centred rows whose mean
 square norm is 1. Its first layer is the model's in other coordinates, :math:`\tilde W x̃ + \tilde b = W x + b` with
 :math:`\tilde W = s W` and :math:`\tilde b = b + W m`, so the model that comes out takes the features as they are.
 Features times a constant, plus a constant, give the same x̃ and so the same run. Since N rows have
@@ -39,23 +39,34 @@ class Units:
     length: Tensor
 
     @classmethod
-    def of(cls, train: Tensor, num_rows: int, row_sum: Callable[[Tensor], Tensor], by_column: bool = False) -> Units:
+    def of(
+        cls,
+        train: Tensor,
+        total: float,
+        row_sum: Callable[[Tensor], Tensor],
+        by_column: bool = False,
+        weight: Tensor | None = None,
+    ) -> Units:
         """Measure training rows.
 
         Args:
             train: The rows that this process has, ``[N, d]``.
-            num_rows: Their number over all shards.
+            total: Their weights over all shards, summed; their number where they have none.
             row_sum: Sum over the shards of the rows.
             by_column: Whether every column has a unit of its own, its deviation times the root of their number.
+            weight: Their weights, ``[N]``, or ``None`` for ones.
         """
-        origin = row_sum(train.sum(0)) / num_rows
+        origin = row_sum(train.sum(0) if weight is None else weight @ train) / total
+        weights = train.new_ones(len(train)) if weight is None else weight
+        parts = zip(torch.split(train, 4096), torch.split(weights[:, None], 4096), strict=True)
+        squared = ((rows - origin).square_().mul_(s) for rows, s in parts)
         if by_column:
-            squares = torch.stack([(rows - origin).square().sum(0) for rows in torch.split(train, 4096)]).sum(0)
+            squares = torch.stack([part.sum(0) for part in squared]).sum(0)
             squares = row_sum(squares) * (squares.new_tensor(train.shape[1]))
         else:
-            squares = torch.stack([(rows - origin).square().sum() for rows in torch.split(train, 4096)]).sum()
+            squares = torch.stack([part.sum() for part in squared]).sum()
             squares = row_sum(squares)
-        length = (squares / num_rows).sqrt()
+        length = (squares / total).sqrt()
         return cls(origin, torch.where(length > 0, length, 1))  # where all rows are the same, any unit will do
 
     def measure_(self, x: Tensor) -> None:
@@ -187,22 +198,20 @@ class Coordinates:
         nodes: This process's rows; their features are measured in place.
         scale: ``unit`` for a unit of their own, ``columns`` for one of each column, or ``none``.
         compressible: Whether features may be compressed.
-        num_train: Training rows over all shards.
         row_sum: Sum over the shards of the rows.
 
     Attributes:
         features: Features in these coordinates, once weights have entered them.
     """
 
-    def __init__(
-        self, nodes: NodeData, scale: str, compressible: bool, num_train: int, row_sum: Callable[[Tensor], Tensor]
-    ) -> None:
+    def __init__(self, nodes: NodeData, scale: str, compressible: bool, row_sum: Callable[[Tensor], Tensor]) -> None:
         self.nodes, self.compressible = nodes, compressible
         self.units: Units | None = None
         self.features: Features | None = None
         if scale != "none" and nodes.x is not None:
             by_column = scale == "columns"
-            self.units = Units.of(nodes.x[: nodes.num_train], num_train, row_sum, by_column)
+            train = nodes.x[: nodes.num_train]
+            self.units = Units.of(train, nodes.total_weight, row_sum, by_column, nodes.weight)
             self.units.measure_(nodes.x)
 
     def width(self, num_columns: int) -> int:

@@ -92,7 +92,7 @@ class Evaluator:
         return self.risk.weighted_sums(z, y, by_class if len(z) else by_class[:0])
 
     def measures(self, sums: Tensor) -> dict[str, float | None]:
-        """Return ``train_loss`` (mean over rows), ``train_accuracy``, ``val_accuracy`` and ``test_accuracy``.
+        """Return ``train_loss`` (mean over rows by their weights), ``train_accuracy``, ``val_accuracy`` and ``test_accuracy``.
 
         Args:
             sums: What :meth:`sums` returned, added up over all processes.
@@ -102,7 +102,7 @@ class Evaluator:
             validation rows that are right, each counted as often as its class weighs.
         """
         loss, rows, rest = sums[0], sums[1 : 1 + len(SPLITS)], sums[1 + len(SPLITS) :]
-        result: dict[str, float | None] = {"train_loss": float(loss / rows[0])}
+        result: dict[str, float | None] = {"train_loss": float(loss / self.data.total_weight)}
         if self.data.val_weight is not None:
             (hits, weight), rest = rest[:2], rest[2:]
             result["val_score"] = float(hits / weight) if weight else None

@@ -83,7 +83,7 @@ class Loop:
         self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
         compressible = trainer.compressible and team.num_shards == 1
-        self.coordinates = Coordinates(nodes, trainer.scale, compressible, self.num_train, team.row_sum)
+        self.coordinates = Coordinates(nodes, trainer.scale, compressible, team.row_sum)
         self.position = Position()
         self.wait_seconds = 0.0
         self.wire_before: Counter[int] = Counter()

@@ -32,7 +32,7 @@ class Trainer(Algorithm):
     Attributes:
         loss: Risk of the last layer: ``cross_entropy``, ``squared_error``, ``binary_cross_entropy``,
             ``squared_hinge``.
-        class_weight: Weight of each class in the risk, ``[C]``, or ``"balanced"``, or ``None``.
+        class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
         scale: ``unit``: features are centred and measured in units of their own while training, so that penalties mean
             the same whatever the features' scale and number (:mod:`gamlp_admm.training.coordinates`); ``none``: they
             are taken as they are, as in the papers. The trained model takes them as they are in any case.
@@ -101,7 +101,8 @@ class Trainer(Algorithm):
                 unless they start from the data (``init="ridge"``).
             patience: Ends a stage after so many evaluations without a better validation accuracy.
             evaluate_every: Iterations from one history record to the next (the last of a stage always has one).
-            node_weight: Weight of each node in the risk, ``[N]``.
+            node_weight: Weight of each node, ``[N]``: a training node of weight 2 counts as two, and one of weight 0 is
+                left out.
             select: What the model receives: ``"best"`` on validation at the final depth, or ``"last"``.
             callbacks: Called after each evaluated iteration.
             checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``.
@@ -175,7 +176,7 @@ class Trainer(Algorithm):
         the_risk, like, team = risk(self.loss), next(model.parameters()), Team()
         widths = model.config["in_channels"], model.config["out_channels"]
         nodes = node_data(data, *widths, the_risk, like, None, self.class_weight)
-        Coordinates(nodes, self.scale, False, nodes.num_train, team.row_sum)  # measures the features
+        Coordinates(nodes, self.scale, False, team.row_sum)  # measures the features
         sizes = shapes(model.config, model.num_layers)
         stage = Stage(nodes, None, [], sizes, the_risk, model.network, nodes.num_train, team)
         with torch.no_grad():

@@ -113,7 +113,7 @@ def test_majorised_risks_reach_their_minimum(loss: str, weighted: bool) -> None:
     X, the_risk = randn(40, 5), risk(loss)
     y = the_risk.target(labels(40, 3, seed=1), 3, F64)
     weight = rand(40, seed=2) + 0.1 if weighted else None
-    layer = LastLayer(X, y, the_risk, weight, lambda x: x, 40)
+    layer = LastLayer(X, y, the_risk, weight, lambda x: x)
     c, L = 0.3, layer.factor(0.3)
     values = []
 
@@ -136,7 +136,7 @@ def test_majorised_risks_reach_their_minimum(loss: str, weighted: bool) -> None:
 def test_a_step_never_raises_what_it_majorises() -> None:
     X, the_risk = 3 * randn(40, 5), risk("cross_entropy")
     y = the_risk.target(labels(40, 3, seed=1), 3, F64)
-    layer = LastLayer(X, y, the_risk, None, lambda x: x, 40)
+    layer = LastLayer(X, y, the_risk, None, lambda x: x)
     L, (W, b), last = layer.factor(0.01), (torch.zeros(3, 5, dtype=F64), torch.zeros(3, dtype=F64)), torch.inf
     for _ in range(30):
         W, b = layer.risk_step(L, 0.01, W, b)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ TRAINERS: dict[str, Any] = {
 
 class Affine:
     """A stand-in for a session: x ← A x + c, with the distance to the fixed point as objective."""
+
+    problem = SimpleNamespace(weight=None)
 
     def __init__(self, A: Tensor, c: Tensor) -> None:
         self.A, self.c, self.state = A, c, torch.zeros_like(c)

@@ -11,7 +11,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import F64, blobs, iterated, lagrangian, randn, random_problem, random_weights, start
+from problems import (
+    F64,
+    blobs,
+    iterated,
+    lagrangian,
+    rand,
+    randn,
+    random_problem,
+    random_weights,
+    row_weights,
+    start,
+)
 from torch import Tensor
 
 from gamlp_admm import GAMLP, DlADMM
@@ -30,7 +41,7 @@ N = 9
 
 def naive(state: Sequence[Block], problem: Problem) -> Tensor:
     """Return L_ρ as the paper writes it, from p, W, b, z and the last u alone; autograd goes through."""
-    nu, rho, mu, f = problem.nu, problem.rho, problem.mu, problem.f
+    nu, rho, mu, f, w = problem.nu, problem.rho, problem.mu, problem.f, row_weights(problem)
     last = state[-1]
     assert last.u is not None
     total = problem.risk.value(last.z[0], problem.y, problem.weight)
@@ -38,10 +49,10 @@ def naive(state: Sequence[Block], problem: Problem) -> Tensor:
         total = total + (mu * s.W.abs().sum() if problem.regularizer == "l1" else mu / 2 * (s.W**2).sum())
         gap = s.z[0] - s.p[0] @ s.W[0].T - s.b[0]
         if s is last:
-            total = total + (last.u[0] * gap).sum() + rho / 2 * (gap**2).sum()
+            total = total + (w * last.u[0] * gap).sum() + rho / 2 * (w * gap**2).sum()
         else:
             a = state[l + 1].p[0]
-            total = total + nu / 2 * (gap**2).sum() + nu / 2 * ((a - f(s.z[0])) ** 2).sum()
+            total = total + nu / 2 * (w * gap**2).sum() + nu / 2 * (w * (a - f(s.z[0])) ** 2).sum()
     return total
 
 
@@ -85,7 +96,8 @@ UPDATES: dict[str, Any] = {
 
 
 def random_weighted(seed: int, **options: Any) -> Problem:
-    _, _, problem = random_problem(WIDTHS, N, seed, rho=0.7, nu=0.3, mu=0.2, **options)
+    weight = 0.5 + rand(N, seed=seed + 50)
+    _, _, problem = random_problem(WIDTHS, N, seed, rho=0.7, nu=0.3, mu=0.2, weight=weight, **options)
     return replace(problem, normal=None)
 
 
@@ -200,7 +212,7 @@ def test_terms_sum_to_the_lagrangian() -> None:
         terms = dladmm.layer_terms(state, state, problem)
         assert terms.shape == (3, 3)
         gap = state[-1].z - state[-1].p @ state[-1].W.mT - state[-1].b[:, None]
-        assert terms[1].sum().item() == pytest.approx((gap**2).sum().item())
+        assert terms[1].sum().item() == pytest.approx((row_weights(problem) * gap**2).sum().item())
         assert not terms[2].any()
 
 

@@ -394,7 +394,7 @@ def test_shards_of_rows_iterate_as_one() -> None:
                     raise StopAsyncIteration
                 return known.clone()
 
-            part = replace(problem, y=problem.y[cut], num_rows=11, row_sum=row_sum)
+            part = replace(problem, y=problem.y[cut], total=11, row_sum=row_sum)
             try:
                 results.append(run(start(x[cut], weights, part), part, 1))
             except StopAsyncIteration:

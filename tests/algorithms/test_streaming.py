@@ -213,7 +213,7 @@ def test_the_objective_is_that_of_the_network(kind: Any, weighted: bool) -> None
     risk = float(risks.sum() if weight is None else risks @ weight[:TRAIN])
     last = result.history[-1]
     assert last["objective"] == pytest.approx(risk + 0.15 * squares(model), rel=1e-10)
-    assert last["train_loss"] == pytest.approx(risk / TRAIN, rel=1e-10)
+    assert last["train_loss"] == pytest.approx(risk / (TRAIN if weight is None else weight[:TRAIN].sum()), rel=1e-10)
     assert last["primal_residual"] == pytest.approx(0, abs=1e-24)
     assert last["dual_residual"] == 0
 
@@ -244,7 +244,7 @@ def test_a_look_at_some_rows_begins_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     see = StreamedSession._see
     monkeypatch.setattr(
-        StreamedSession, "_see", staticmethod(lambda s, sums: (seen.append(s[0].p.shape[1]), see(s, sums)))
+        StreamedSession, "_see", staticmethod(lambda s, *rest: (seen.append(s[0].p.shape[1]), see(s, *rest)))
     )
     fit(DlADMM, 1)
     assert seen == [40, 40, 100, 100]  # every fifth row, twice, and a pass

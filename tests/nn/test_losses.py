@@ -23,15 +23,14 @@ def targets(name: str, n: int, classes: int, seed: int = 0) -> Tensor:
     return RISKS[name].target(labels(n, classes, seed), classes, F64)
 
 
-def optimality(r: Risk, z: Tensor, m: Tensor, y: Tensor, nu: float, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the gradient w ∇R(z) + ν (z − m) by autograd in float64, and the scale its rounding has."""
+def optimality(r: Risk, z: Tensor, m: Tensor, y: Tensor, nu: float) -> tuple[Tensor, Tensor]:
+    """Return the gradient ∇R(z) + ν (z − m) by autograd in float64, and the scale its rounding has."""
     z, m, y = (t.detach().double() for t in (z, m, y))
-    w = torch.ones(len(z), dtype=F64) if weight is None else weight.double()
     leaf = z.requires_grad_()
-    (fit,) = torch.autograd.grad(r.rows(leaf, y) @ w, leaf)
+    (fit,) = torch.autograd.grad(r.rows(leaf, y).sum(), leaf)
     residual = fit + nu * (z.detach() - m)
     reach = y.abs().amax(1) + z.detach().abs().amax(1) if r.name.startswith("squared") else 1
-    return residual, w * reach + nu * (m.abs().amax(1) + z.detach().abs().amax(1)) + nu
+    return residual, reach + nu * (m.abs().amax(1) + z.detach().abs().amax(1)) + nu
 
 
 def starts(m: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -45,13 +44,9 @@ def test_prox_satisfies_its_optimality_condition(name: str, nu: float, scale: fl
     r = RISKS[name]
     for classes in (2, 3, 10, 50):
         m, y = scale * randn(40, classes, seed=1), targets(name, 40, classes)
-        weight = 3 * rand(40, seed=3)
-        weight[::5] = 0
         for start in starts(m, y).values():
-            for w in (None, weight):
-                z = r.prox(m, y, nu, w, start)
-                residual, rounding = optimality(r, z, m, y, nu, w)
-                assert (residual.abs().amax(1) / rounding).max() < 1e-10
+            residual, rounding = optimality(r, r.prox(m, y, nu, start), m, y, nu)
+            assert (residual.abs().amax(1) / rounding).max() < 1e-10
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
@@ -61,14 +56,13 @@ def test_prox_in_float32(name: str, nu: float, scale: float) -> None:
     r = RISKS[name]
     for classes in (2, 10, 50):
         m, y = (scale * randn(40, classes, seed=1)).float(), targets(name, 40, classes).float()
-        w = (2 * rand(40, seed=3)).float()
         for start in starts(m, y).values():
-            z = r.prox(m, y, nu, w, start)
+            z = r.prox(m, y, nu, start)
             assert z.dtype == torch.float32
             # The value is ν-strongly convex: its excess is at most ‖gradient‖²/(2ν).
-            residual, _ = optimality(r, z, m, y, nu, w)
+            residual, _ = optimality(r, z, m, y, nu)
             d = z.double() - m
-            value = w.double() * (1 + r.rows(z.double(), y.double())) + nu / 2 * d.square().sum(1)
+            value = 1 + r.rows(z.double(), y.double()) + nu / 2 * d.square().sum(1)
             rounding = 1e-6 * nu * (m.double().square().sum(1) + z.double().square().sum(1))
             assert (residual.square().sum(1) / (2 * nu) < 2e-5 * value + rounding).all()
 
@@ -76,43 +70,28 @@ def test_prox_in_float32(name: str, nu: float, scale: float) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_prox_lowers_the_value_of_every_other_point(name: str) -> None:
     r = RISKS[name]
-    m, y, w = 3 * randn(30, 4, seed=1), targets(name, 30, 4), rand(30, seed=2)
+    m, y = 3 * randn(30, 4, seed=1), targets(name, 30, 4)
 
     def value(z: Tensor) -> Tensor:
-        return w * r.rows(z, y) + 0.1 / 2 * (z - m).square().sum(1)
+        return r.rows(z, y) + 0.1 / 2 * (z - m).square().sum(1)
 
-    best = value(r.prox(m, y, 0.1, w, m))
+    best = value(r.prox(m, y, 0.1, m))
     for seed in range(50):
         assert (value(m + 5 * randn(30, 4, seed=seed)) >= best).all()
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_prox_of_weight_zero_is_the_centre(name: str) -> None:
-    m, y = 5 * randn(6, 3, seed=1), targets(name, 6, 3)
-    z = RISKS[name].prox(m, y, 0.3, torch.zeros(6, dtype=F64), -100 * y)
-    assert torch.allclose(z, m, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_prox_of_an_integer_weight_is_of_a_smaller_penalty(name: str) -> None:
-    m, y = 5 * randn(6, 3, seed=1), targets(name, 6, 3)
-    r = RISKS[name]
-    weighted = r.prox(m, y, 0.3, torch.full((6,), 4.0, dtype=F64), m)
-    assert torch.allclose(weighted, r.prox(m, y, 0.3 / 4, None, m), atol=1e-9)
-
-
-@pytest.mark.parametrize("name", ALL)
 def test_prox_without_rows(name: str) -> None:
     empty = torch.zeros(0, 3, dtype=F64)
-    assert RISKS[name].prox(empty, empty, 0.1, None, empty).shape == (0, 3)
+    assert RISKS[name].prox(empty, empty, 0.1, empty).shape == (0, 3)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_prox_leaves_its_arguments_alone(name: str) -> None:
-    arguments = 5 * randn(6, 3, seed=1), targets(name, 6, 3), rand(6, seed=2), randn(6, 3, seed=3)
+    arguments = 5 * randn(6, 3, seed=1), targets(name, 6, 3), randn(6, 3, seed=3)
     kept = [t.clone() for t in arguments]
-    m, y, w, start = arguments
-    RISKS[name].prox(m, y, 0.1, w, start)
+    m, y, start = arguments
+    RISKS[name].prox(m, y, 0.1, start)
     assert all(torch.equal(a, b) for a, b in zip(arguments, kept, strict=True))
 
 
@@ -126,7 +105,7 @@ def test_prox_leaves_its_arguments_alone(name: str) -> None:
 def test_prox_of_random_rows(classes: int, nu: float, scale: float, seed: int, name: str) -> None:
     r, y = RISKS[name], targets(name, 5, classes, seed)
     m, start = scale * randn(5, classes, seed=seed), scale * randn(5, classes, seed=seed + 1)
-    residual, rounding = optimality(r, r.prox(m, y, nu, None, start), m, y, nu, None)
+    residual, rounding = optimality(r, r.prox(m, y, nu, start), m, y, nu)
     assert (residual.abs().amax(1) / rounding).max() < 1e-10
 
 
@@ -143,12 +122,12 @@ def test_cross_entropy_prox_takes_few_steps(nu: float, classes: int, monkeypatch
 
     monkeypatch.setattr(r, "rows", counted)
     m, y = 2 * randn(200, classes, seed=1), targets("cross_entropy", 200, classes)
-    start = r.prox(m + 0.3 * randn(200, classes, seed=2), y, nu, None, m)
+    start = r.prox(m + 0.3 * randn(200, classes, seed=2), y, nu, m)
     calls = 0
-    r.prox(m, y, nu, None, start)
+    r.prox(m, y, nu, start)
     assert calls <= 12
     calls = 0
-    r.prox(m, y, nu, None, m)
+    r.prox(m, y, nu, m)
     assert calls <= 25
 
 

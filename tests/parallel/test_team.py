@@ -43,10 +43,12 @@ def test_any_split_over_processes_gives_the_bits_of_one(serial, split, case):
 @pytest.mark.parametrize(("size", "node_shards", "hidden"), [(2, 2, 8), (4, 2, 8), (2, 2, 4)])
 def test_node_shards_equal_the_whole_to_rounding(tmp_path, size, node_shards, hidden):
     # Shards of 31 and 30 rows: with 4 neurons, layers of 30 rows alone would be aligned, and so stacked.
-    processes.spawn(size, tmp_path, processes.shards, node_shards, hidden)
+    weight = None if hidden == 8 else torch.arange(150).remainder(7).double()  # 0 to 6: 53 rows weigh anything
+    processes.spawn(size, tmp_path, processes.shards, node_shards, hidden, weight)
     for name in processes.TRAINERS:
         passes = processes.iterations(name, 4)
-        whole = processes.outcome(*processes.train(name, 5, hidden, torch.float64, iterations=passes))
+        options = {"iterations": passes, "node_weight": weight}
+        whole = processes.outcome(*processes.train(name, 5, hidden, torch.float64, **options))
         ranks = [torch.load(tmp_path / f"shards-{rank}.pt")[name] for rank in range(size)]
         for part in ranks:
             assert torch.allclose(part["predictions"], whole["predictions"], rtol=1e-7, atol=1e-9)

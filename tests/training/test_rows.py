@@ -18,8 +18,10 @@ from gamlp_admm.training.rows import NodeData, node_data
 NAN, INF = float("nan"), float("inf")
 
 
-def check(data: Any, classes: int = 3, loss: str = "cross_entropy", **options: Any) -> NodeData:
-    return node_data(data, 8, classes, risk(loss), torch.empty(0, dtype=F64), **options)
+def check(
+    data: Any, classes: int = 3, loss: str = "cross_entropy", dtype: torch.dtype = F64, **options: Any
+) -> NodeData:
+    return node_data(data, 8, classes, risk(loss), torch.empty(0, dtype=dtype), **options)
 
 
 def test_rows_come_by_split() -> None:
@@ -149,13 +151,37 @@ def test_weights() -> None:
     train, y = data.train_mask, data.y[data.train_mask]
     w, c = rand(60, seed=9), torch.tensor([0.5, 2.0, 0.0], dtype=F64)
     assert torch.equal(weights(data, node_weight=w), w[train])
-    assert torch.equal(weights(data, class_weight=c), c[y])
-    assert torch.allclose(weights(data, node_weight=w, class_weight=c), w[train] * c[y])
+    assert torch.equal(weights(data, class_weight=c), c[y][y < 2])
+    assert torch.allclose(weights(data, node_weight=w, class_weight=c), (w[train] * c[y])[y < 2])
     balanced = weights(data, class_weight="balanced")
     totals = torch.zeros(3, dtype=F64).index_add_(0, y, balanced)
     assert torch.allclose(totals, torch.full((3,), 10.0, dtype=F64))  # every class weighs N/C
+    totals = torch.zeros(3, dtype=F64).index_add_(0, y, weights(data, node_weight=w, class_weight="balanced"))
+    assert torch.allclose(totals, w[train].sum().expand(3) / 3)  # and with weights of nodes as much as the others
     whole = torch.arange(60)
-    assert torch.equal(weights(data, node_weight=whole), whole[train].double())
+    assert torch.equal(weights(data, node_weight=whole), whole[train].double()[1:])
+
+
+def test_nodes_of_weight_zero_are_left_out() -> None:
+    data, weight = blobs(), torch.ones(60, dtype=F64)
+    weight[[0, 7, 31]] = 0  # of which one is a validation node
+    given = check(data, node_weight=weight)
+    assert given.weight is None  # all others weigh 1
+    assert given.sizes[0] == given.total_weight == 28
+    left = SimpleNamespace(**{**vars(data), "train_mask": data.train_mask & (weight > 0)})
+    plain = check(left)
+    assert given.x is not None
+    assert plain.x is not None
+    assert torch.equal(given.x, plain.x)
+    assert torch.equal(given.y, plain.y)
+    assert given.sizes == plain.sizes
+    data.x[7] = torch.nan
+    check(data, node_weight=weight)
+    with pytest.raises(InputError, match="all training nodes have weight 0"):
+        check(data, node_weight=torch.zeros(60))
+    with pytest.raises(InputError, match="too large for torch.float32"):
+        check(data, node_weight=torch.full((60,), 1e39, dtype=F64), dtype=torch.float32)
+    assert [part.total_weight for part in check(data, node_weight=2 * weight).shards(3)] == [56] * 3
 
 
 def weights(data: SimpleNamespace, **options: Any) -> Tensor:
