@@ -11,9 +11,9 @@ The augmented Lagrangian (pdADMM-G, TNNLS 2022, Problem 2; the papers write the 
         + \tfrac ν2 \sum_{l<L} \|Q_l - f(Z_l)\|^2
         + \sum_{l<L} \big[ \langle U_l, P_{l+1} - Q_l \rangle + \tfrac ρ2 \|P_{l+1} - Q_l\|^2 \big]
 
-With weights s of the rows, which a ``weight`` ``[N]`` brings, every norm and product is D^½X's, D = diag(s), and R a sum
-with weights: each row has its part of L_ρ s times, as if it were there so often. Minimised over what belongs to a row
-(p, z, q, u), s is a factor and drops out; a step length, W and b, which all rows share, are weighted least squares.
+With weights s of the rows (``weight`` ``[N]``), ‖X‖² is Σ_i s_i ‖x_i‖² = ‖D^½X‖², D = diag(s), inner products and R
+likewise: a row has its part of L_ρ s times, as if it were there so often. In what belongs to a row (p, z, q, u), s is a
+factor and drops out; W, b and step lengths, which all rows share, are those of weighted least squares.
 
 ``p`` and ``W`` are quadratic blocks φ. Their gradient step g/τ needs τ with φ(new) ≤ majoriser, i.e.
 τ ≥ τ* = ⟨g, ∇²φ g⟩/‖g‖², the Rayleigh quotient along g. Three rules are offered:

@@ -28,8 +28,8 @@ class Problem:
         nu: Penalty ν of ``z = p Wᵀ + b`` and ``q = f(z)``.
         mu: Weight μ of the regulariser Ω(W).
         rule: How the p and W blocks are solved.
-        weight: Weights of the rows, ``[N]``, or ``None`` for ones: of a row's risk, its penalties and its multipliers, so
-            that a weight of 2 is a row twice.
+        weight: Weights of the rows, ``[N]``, or ``None`` for ones: a row's risk, penalties and multipliers count so
+            often.
         normal: Normal equations of the features, where the first layer is solved by them.
         gram: PᵀDP of the features, ``[1, n_in, n_in]``, for an ℓ1 that is solved.
         stream: What is known of the other rows, where these are a batch of them; ``None`` where they are all.

@@ -72,8 +72,9 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     return out
 
 
-def _slices(N: int, n: int, like: Tensor) -> list[slice]:
-    rows = max(N if like.is_cuda else SLICE // n, 1)
+def _slices(X: Tensor) -> list[slice]:
+    N, n = X.shape[1:]
+    rows = max(N if X.is_cuda else SLICE // n, 1)
     return [slice(i, i + rows) for i in range(0, N, rows)]
 
 
@@ -83,7 +84,7 @@ def _of(weight: Tensor | None, rows: slice) -> Tensor | None:
 
 def squared_distances(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return ‖D^½(X_s − Y_s)‖² for each layer s of a stack ``[S, N, n]``, as ``[S]``; on the CPU by slices of rows."""
-    cuts = _slices(*X.shape[1:], X)
+    cuts = _slices(X)
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
         parts = (squared_norms((x[i] - y[i])[None], _of(weight, i))[0] for i in cuts)
@@ -97,6 +98,6 @@ def squared_columns(X: Tensor, weight: Tensor | None = None) -> Tensor:
 
     A sum down the columns of a large tensor is slow on the CPU.
     """
-    cuts = _slices(*X.shape[1:], X)
+    cuts = _slices(X)
     zero = X.new_zeros(X.shape[2])
     return torch.stack([sum((weighed(x[i].square(), _of(weight, i)).sum(0) for i in cuts), zero) for x in X])

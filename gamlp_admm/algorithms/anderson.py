@@ -4,9 +4,9 @@ An iteration maps the variables x to g(x). With f_k = g(x_k) − x_k, and the la
 
 .. math:: γ = \operatorname{argmin}_γ \|f_k - ΔF\,γ\|, \qquad x_{k+1} = g(x_k) - ΔG\,γ
 
-extrapolates to where the residual f would vanish, were g affine. What belongs to a row counts in the norm as much as the
-row weighs. It is taken only where the objective is no higher
-there than at g(x_k), so that no iteration does worse than the plain one from the same point.
+extrapolates to where the residual f would vanish, were g affine. What belongs to a row counts in the norm as often as
+the row weighs. It is taken only where the objective is no higher there than at g(x_k), so that no iteration does worse
+than the plain one from the same point.
 
 Source: Anderson, J. ACM 1965; Walker, Ni, SIAM J. Numerical Analysis 2011; for dlADMM: Ebrahimi et al., arXiv
 2401.03619.

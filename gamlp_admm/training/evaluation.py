@@ -92,7 +92,7 @@ class Evaluator:
         return self.risk.weighted_sums(z, y, by_class if len(z) else by_class[:0])
 
     def measures(self, sums: Tensor) -> dict[str, float | None]:
-        """Return ``train_loss`` (mean over rows by their weights), ``train_accuracy``, ``val_accuracy`` and ``test_accuracy``.
+        """Return ``train_loss``, ``train_accuracy``, ``val_accuracy`` and ``test_accuracy``; the loss is weighted.
 
         Args:
             sums: What :meth:`sums` returned, added up over all processes.

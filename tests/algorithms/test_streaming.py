@@ -213,7 +213,8 @@ def test_the_objective_is_that_of_the_network(kind: Any, weighted: bool) -> None
     risk = float(risks.sum() if weight is None else risks @ weight[:TRAIN])
     last = result.history[-1]
     assert last["objective"] == pytest.approx(risk + 0.15 * squares(model), rel=1e-10)
-    assert last["train_loss"] == pytest.approx(risk / (TRAIN if weight is None else weight[:TRAIN].sum()), rel=1e-10)
+    total = TRAIN if weight is None else float(weight[:TRAIN].sum())
+    assert last["train_loss"] == pytest.approx(risk / total, rel=1e-10)
     assert last["primal_residual"] == pytest.approx(0, abs=1e-24)
     assert last["dual_residual"] == 0
 

@@ -179,7 +179,7 @@ def test_nodes_of_weight_zero_are_left_out() -> None:
     check(data, node_weight=weight)
     with pytest.raises(InputError, match="all training nodes have weight 0"):
         check(data, node_weight=torch.zeros(60))
-    with pytest.raises(InputError, match="too large for torch.float32"):
+    with pytest.raises(InputError, match="too large for"):
         check(data, node_weight=torch.full((60,), 1e39, dtype=F64), dtype=torch.float32)
     assert [part.total_weight for part in check(data, node_weight=2 * weight).shards(3)] == [56] * 3
 
