@@ -2,11 +2,11 @@ r"""The coordinates of the first layer while a run goes on: units of the feature
 
 **Units**, so that penalties mean the same whatever the data's. With m the mean of the training rows :math:`x_i` and
 :math:`s = \sqrt{\frac1N \sum_i \|x_i - m\|^2}`, means by the rows' weights, the solver sees
-:math:`\tilde x = (x - m)/s`: centred rows whose mean square norm is 1. Its first layer is the model's in other coordinates, :math:`\tilde W x̃ + \tilde b = W x + b` with
-:math:`\tilde W = s W` and :math:`\tilde b = b + W m`, so the model that comes out takes the features as they are.
-Features times a constant, plus a constant, give the same x̃ and so the same run. Since N rows have
-:math:`\|\tilde X\|_F^2 = N`, weight decay μ is to ν as the ridge of a regression on rows of unit length is to 1,
-whatever the number of columns.
+:math:`\tilde x = (x - m)/s`: centred rows whose mean square norm is 1. Its first layer is the model's in other
+coordinates, :math:`\tilde W x̃ + \tilde b = W x + b` with :math:`\tilde W = s W` and :math:`\tilde b = b + W m`, so
+the model that comes out takes the features as they are. Features times a constant, plus a constant, give the same x̃ and
+so the same run. Since N rows have :math:`\|\tilde X\|_F^2 = N`, weight decay μ is to ν as the ridge of a regression on
+rows of unit length is to 1, whatever the number of columns.
 
 **Compression**, where there are fewer training rows than columns (Cora: 140 rows, 7,165 columns): it changes no
 iterate, since all gradients of the first layer lie in the row space of X.
