@@ -43,7 +43,7 @@ class Pages:
         for part, content in self.tables(results).items():
             mark = f"<!-- {self.folder.name}: {part} -->\n"
             pattern = f"(?<={re.escape(mark)}).*?(?=<!-- end -->)"
-            text = re.sub(pattern, lambda _, content=content: f"{content}\n", text, flags=re.DOTALL)
+            text = re.sub(pattern, lambda _, content=content: f"{content}\n", text, count=1, flags=re.DOTALL)
         return text
 
     def renew(self, results: Results) -> None:

@@ -106,7 +106,7 @@ def accuracy(splits: str | None, **given: Any) -> None:
 
 @bench.command("many-labels", cls=SectionCommand)
 @_shared(
-    "Of pdadmm-g, pdadmm-g:10, ridge, logistic, adam, gcn.",
+    "Of pdadmm-g, pdadmm-g:10, ridge, logistic, adam, adam-full, gcn.",
     "six graphs, mnist-knn",
     "Draw weights and split from each seed.",
     "bench-many-labels",
