@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import operator
-import signal
 from collections.abc import Iterable
 
 
@@ -19,12 +18,16 @@ class InputWarning(UserWarning):
     """The user's input is usable but probably not what was meant."""
 
 
+class Told(InputError):
+    """The first process's input is wrong, and this one, which does as it does, was told; the first one says so."""
+
+
+class ProcessInputError(InputError):
+    """The processes of a run were started with different input, or that of some is wrong; all of them say so."""
+
+
 class Interrupted(Exception):
-    """Ctrl-C; the message says what is left of the work."""
-
-
-class Stopped(Exception):
-    """This process was told to stop, as a rule because another process of the run failed."""
+    """Ctrl-C, SIGTERM or SIGHUP; the message says what is left of the work."""
 
 
 class NeighbourError(RuntimeError):
@@ -32,16 +35,29 @@ class NeighbourError(RuntimeError):
 
 
 class ProcessFailed(RuntimeError):
-    """A process of a run failed, as the process that started it sees it.
+    """A process of a run failed; the message is its own line, or says how it ended.
 
     Attributes:
-        status: Its exit status; negative for the number of the signal that ended it.
+        status: The exit status that follows.
     """
 
-    def __init__(self, rank: int, status: int) -> None:
-        cause = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"failed with exit status {status}"
-        super().__init__(f"rank {rank} {cause}; the other processes were stopped")
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
         self.status = status
+
+
+class OutputLost(RuntimeError):
+    """Standard output took not all that was written; no message where its reader has left, who knows."""
+
+
+OURS = (InputError, Interrupted, NeighbourError, ProcessFailed, OutputLost)
+"""Errors whose message is all that there is to say."""
+
+
+def line(error: BaseException) -> str:
+    """Return what is said of an error, on one line."""
+    text = str(error) if isinstance(error, OURS) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def positive_integer(name: str, value: object) -> int:

@@ -55,7 +55,7 @@ def compare(
         return
     done = comparisons.Comparison()
     titled = [(f"{name}, seed {each.seed} ({i} of {len(plan)})", each) for i, (name, each) in enumerate(plan, 1)]
-    with running.processes(plan[0][1]) as group:
+    with running.processes([each for _, each in plan]) as group:
         try:
             for (name, _), run in zip(plan, running.train_all(titled, quiet, group), strict=True):
                 done.add(name, run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 import warnings
@@ -12,15 +11,31 @@ from typing import Any
 
 import click
 
-from gamlp_admm.errors import InputError, InputWarning, Interrupted, NeighbourError, ProcessFailed, Stopped, unknown
-from gamlp_admm.system import torchrun
+from gamlp_admm.errors import (
+    InputError,
+    InputWarning,
+    Interrupted,
+    NeighbourError,
+    OutputLost,
+    ProcessFailed,
+    ProcessInputError,
+    Told,
+    line,
+    unknown,
+)
+from gamlp_admm.system import signals, streams, torchrun
 from gamlp_admm.system.extensions import load_extensions
 
 PROGRAM = "gamlp-admm"
 
+JOINING = {"train", "compare"}
+"""Commands that the processes of a run carry out together."""
+
 
 def execute(commands: click.Command, args: Sequence[str] | None) -> int:
     """Run a command line and turn what goes wrong into one line and an exit status.
+
+    SIGTERM and SIGHUP do what Ctrl-C does, here and in all commands.
 
     Args:
         commands: The commands.
@@ -29,41 +44,72 @@ def execute(commands: click.Command, args: Sequence[str] | None) -> int:
     Returns:
         The exit status.
     """
-    try:
-        with _one_line_warnings():
-            load_extensions()
-            arguments = sys.argv[1:] if args is None else [*map(str, args)]
-            code = commands.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=arguments)
-            sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except InputError as error:
-        return _fail(2, str(error)) if torchrun.rank() == 0 else 2  # all processes of a run raise it
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else PROGRAM
-        return _fail(2, f"{error.format_message()} (see {path} --help)")
-    except Interrupted as error:
-        return _fail(1, str(error)) if torchrun.rank() == 0 else 1
-    except BrokenPipeError:  # who read our output has left; Python would complain at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        return _failure(error)
+    arguments = sys.argv[1:] if args is None else [*map(str, args)]
+    status, error = 0, None
+    with streams.enduring() as lost:
+        try:
+            with signals.handling(_interrupt), _one_line_warnings():
+                load_extensions()
+                code = commands.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=arguments)
+                status = code if isinstance(code, int) else 0
+        except (KeyboardInterrupt, Exception) as raised:
+            error = raised
+        if error is None and (why := lost()) is not None:
+            error = OutputLost(f"standard output cannot be written ({why})" if why else "")
+        return status if error is None else _end(error, early=bool(JOINING.intersection(arguments[:2])))
 
 
-def _failure(error: Exception) -> int:
-    if isinstance(error, ProcessFailed):  # a process with status 2 has said what is wrong
-        return 2 if error.status == 2 else _fail(1, str(error))
-    if isinstance(error, Stopped) and not str(error):  # the processes that were started have spoken
-        return 1
-    if isinstance(error, NeighbourError):
-        return _fail(1, str(error))
-    text = str(error) if isinstance(error, Stopped) else f"{type(error).__name__}: {error}"
-    return _fail(1, f"rank {torchrun.rank()}: {text}" if torchrun.is_worker() else text)
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
-def _fail(status: int, message: str) -> int:
-    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+def _end(error: BaseException, early: bool) -> int:
+    """Say what went wrong, or leave that to another process; return the exit status.
+
+    Args:
+        error: What went wrong.
+        early: Whether other processes may still wait for this one, and must be told.
+    """
+    kind, status, text = _judged(error)
+    rank = torchrun.rank()
+    if torchrun.started_here():  # the process that started this one says it
+        from gamlp_admm.parallel import launch
+
+        launch.note(kind, status, text)
+        return status
+    told = False
+    if rank == 0:
+        _say(text)
+    if torchrun.is_worker() and early and kind != "lost":
+        from gamlp_admm.parallel import joining
+
+        told = joining.tell_others(error)
+    if rank > 0 and not told and kind != "interrupted":  # which all are
+        _say(text)
     return status
+
+
+def _judged(error: BaseException) -> tuple[str, int, str]:
+    """Return an error's kind (:func:`gamlp_admm.parallel.launch.note`), the exit status, and what there is to say."""
+    text, rank = line(error), torchrun.rank()
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else PROGRAM
+        return "own", 2, f"{error.format_message()} (see {path} --help)"
+    if isinstance(error, KeyboardInterrupt | Interrupted):
+        return "interrupted", 1, str(error) or "interrupted"
+    if isinstance(error, NeighbourError | ProcessFailed):
+        return "lost", getattr(error, "status", 1), text
+    if isinstance(error, Told):
+        return "lost", 2, ""
+    if isinstance(error, InputError):
+        alike = rank == 0 or isinstance(error, ProcessInputError)
+        return "own", 2, text if alike else f"rank {rank}: {text}"
+    return "own", 1, f"rank {rank}: {text}" if torchrun.is_worker() and text else text
+
+
+def _say(text: str) -> None:
+    if text:
+        click.echo(f"{PROGRAM}: {' '.join(text.split())}", err=True)
 
 
 @contextmanager
@@ -78,7 +124,7 @@ def _one_line_warnings() -> Iterator[None]:
                 default(message, category, *where, **more)
             elif str(message) not in shown:
                 shown.add(str(message))
-                _fail(0, f"warning: {message}")
+                _say(f"warning: {message}")
 
         warnings.showwarning = show
         warnings.simplefilter("always", InputWarning)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gamlp_admm.cli.options import option, root
-from gamlp_admm.cli.running import write
+from gamlp_admm.cli.running import check_files, write
 
 if TYPE_CHECKING:
     from gamlp_admm.experiment.prediction import Prediction
@@ -38,10 +38,8 @@ def predict(model: Path, dataset: str | None, root: str | None, split: str, out:
     """
     from gamlp_admm.experiment import prediction as predictions
     from gamlp_admm.report import percent
-    from gamlp_admm.system.files import check_writable
 
-    if out != Path("-"):
-        check_writable("out", out)
+    check_files({"out": out}, None)
     prediction = predictions.predict(model, dataset, root)
     write(out, _json(prediction, split) if form == "json" else _csv(prediction, split))
     splits = ["train", "val", "test", "all"] if split == "all" else [split]

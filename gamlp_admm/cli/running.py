@@ -1,19 +1,18 @@
-"""What the commands that train share: processes, progress, files, and Ctrl-C."""
+"""What the commands that train share: processes, progress, files, and Ctrl-C and its like."""
 
 from __future__ import annotations
 
 import json
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gamlp_admm.errors import InputError, InputWarning, Interrupted
-from gamlp_admm.system import torchrun
+from gamlp_admm.system import signals, streams, torchrun
 
 if TYPE_CHECKING:
     from gamlp_admm.experiment import Resolved, Run
@@ -21,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def start_quietly(options: dict[str, Any], quiet: bool) -> bool:
-    """Complete the options of a process that torchrun started; return whether it prints nothing but errors."""
+    """Complete the options of a process that torchrun started; return whether it prints nothing but errors.
+
+    Raises:
+        InputError: torchrun's variables are no place in a run, or the options are for another number of processes.
+    """
+    torchrun.check()
     if torchrun.is_worker():
         size = torchrun.world_size()
         if options["processes"] not in (None, size):
@@ -44,17 +48,33 @@ def handed_over(used: Resolved) -> bool:
 
 
 @contextmanager
-def processes(used: Resolved) -> Iterator[Any]:
-    """Give the process group of an experiment, ``None`` where it runs in one process."""
-    from gamlp_admm.parallel import launch
+def processes(plan: Sequence[Resolved]) -> Iterator[Any]:
+    """Give the process group of experiments, ``None`` where they run in one process.
+
+    Raises:
+        InputError: The processes were started for different experiments.
+    """
+    from gamlp_admm.parallel import joining, launch
     from gamlp_admm.system.allocator import keep_freed_memory
 
     keep_freed_memory()
+    used = plan[0]
     if used.processes == 1:
+        torchrun.warn_if_half_set()
         yield None
-    else:
-        with launch.joined(used.device, used.timeout) as group:
-            yield group
+        return
+    if torchrun.started_here():
+        launch.die_with_parent()
+    with joining.joined(used.device, used.timeout, _common(plan)) as group:
+        yield group
+
+
+def _common(plan: Sequence[Resolved]) -> dict[str, Any]:
+    """Return what all processes must agree on: an option's value, or those of several runs."""
+    each = [used.common() for used in plan]
+    values = {name: [common[name] for common in each] for name in each[0]}
+    runs = len(plan)
+    return {"runs": runs} | {name: v[0] if v == v[:1] * runs else v for name, v in values.items()}
 
 
 def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = None) -> Iterator[Run]:
@@ -66,7 +86,7 @@ def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = No
         group: The processes that run them together.
 
     Raises:
-        Interrupted: After Ctrl-C, which ends a run in order; that run is not handed out.
+        Interrupted: After a signal to stop, which ends a run in order; that run is not handed out.
     """
     from rich.console import Console
 
@@ -86,33 +106,36 @@ def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = No
             if group is not None and not quiet:
                 live.insert(0, whose)
             done = run(each, [stop, *live], prepared, group)
-        if stop.requested:
+        if done.stopped is not None:
             where = f"--resume goes on from {each.checkpoint}" if each.checkpoint else "no --checkpoint to keep it"
-            raise Interrupted(f"interrupted at iteration {done.report['last']['iteration']}: {where}")
+            raise Interrupted(f"interrupted at iteration {done.stopped}: {where}")
         yield done
 
 
 class OrderlyStop:
-    """Lets the first Ctrl-C during training end it in order, so that ``fit`` writes its checkpoint.
+    """Lets the first Ctrl-C, SIGTERM or SIGHUP during training end it in order, so that ``fit`` writes its checkpoint.
 
-    A callback of ``fit`` and a context manager. A second Ctrl-C, or one before training, ends it at once. A process
-    that was started to ignore Ctrl-C, as in the background of a script, goes on doing so.
+    A callback of ``fit`` and a context manager. A second one, or one before training, ends it at once. One that this
+    process was started to ignore, as in the background of a script or by ``nohup``, changes nothing.
     """
 
     def __init__(self) -> None:
         self.training = self.requested = False
 
     def __enter__(self) -> OrderlyStop:
-        self.before = signal.getsignal(signal.SIGINT)
-        if self.before is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._interrupt)
+        self.heard: AbstractContextManager[None] = signals.handling(self._interrupt)
+        self.heard.__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGINT, self.before)
+    def __exit__(self, *exception: Any) -> None:
+        self.heard.__exit__(*exception)
 
     def __call__(self, progress: Progress) -> bool:
         """Return whether to stop."""
+        return self.asked()
+
+    def asked(self) -> bool:
+        """Return whether to stop; training has begun."""
         self.training = True
         return self.requested
 
@@ -123,7 +146,7 @@ class OrderlyStop:
 
 
 def check_files(files: dict[str, Path | None], plot: Path | None) -> None:
-    """Check, in the first process, that the files that options name can be written."""
+    """Check, in the first process, that the files that options name can be written, and standard output for ``-``."""
     from gamlp_admm import report
     from gamlp_admm.system.files import check_writable
 
@@ -131,6 +154,8 @@ def check_files(files: dict[str, Path | None], plot: Path | None) -> None:
         for name, path in {**files, "plot": plot}.items():
             if path is not None and path != Path("-"):
                 check_writable(name, path)
+            elif path is not None and not streams.has_stdout():
+                raise InputError(f"{name} -: standard output is closed; allowed: a file")
         if plot is not None:
             report.check_plot(plot)
 

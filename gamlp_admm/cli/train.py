@@ -58,7 +58,7 @@ def train(
     running.check_files({"save": save, "json": json, "log-dir": log}, plot)
     if running.handed_over(used):
         return
-    with running.processes(used) as group:
+    with running.processes(plan) as group:
         titled = [(f"{each.dataset}, seed {each.seed}", each) for each in plan]
         runs = list(running.train_all(titled, quiet, group))
         first = is_first(group)

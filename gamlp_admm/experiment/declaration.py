@@ -26,6 +26,7 @@ GROUPS = (
 
 ANY, TUNED = "any algorithm", "the algorithms that recipes are tuned for"
 SEARCHED, FIXED, ASIDE = "searched", "fixed", "aside"
+SAME, GIVEN, OWN = "the same", "given in all or none", "its own"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Option:
         tune: Whether ``tune`` may search it; what is not searched makes another search of a search (``fixed``), or
             does not matter to what is found (``aside``).
         free: Whether it may change between the runs that share a checkpoint.
+        across: What each process of a run must have: the same value (:data:`SAME`), one of its own if the others have
+            one, as of a directory on its machine (:data:`GIVEN`), or any (:data:`OWN`).
         metavar: What help calls the value.
         off: The opposite of a flag, as ``"--plain"``.
     """
@@ -62,6 +65,7 @@ class Option:
     recipe: str | None = None
     tune: str = SEARCHED
     free: bool = False
+    across: str = SAME
     metavar: str | None = None
     off: str | None = None
 

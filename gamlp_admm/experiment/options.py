@@ -22,13 +22,16 @@ from gamlp_admm.experiment.declaration import (
     DATA,
     FEATURES,
     FIXED,
+    GIVEN,
     GRADIENTS,
     MDLAM,
     NETWORK,
     OUTPUT,
+    OWN,
     PDADMM,
     PDADMM_G_Q,
     PROCESSES,
+    SAME,
     SWEEPS,
     TRAINING,
     TUNED,
@@ -57,7 +60,13 @@ class Options:
         names="datasets.info:dataset_names",
     )
     root: str | None = option(
-        "Data root.", DATA, text="$GAMLP_ADMM_DATA, else a cache folder", tune=ASIDE, free=True, metavar="DIR"
+        "Data root.",
+        DATA,
+        text="$GAMLP_ADMM_DATA, else a cache folder",
+        tune=ASIDE,
+        free=True,
+        across=OWN,
+        metavar="DIR",
     )
     recipe: str | None = option(
         "TOML file whose table [recipe] stands for the data set's own, as tune writes it.",
@@ -65,6 +74,7 @@ class Options:
         text="the data set's",
         tune=FIXED,
         free=True,
+        across=OWN,
         metavar="FILE",
     )
     split: str = option(
@@ -279,7 +289,7 @@ class Options:
     )
     device: str = option("cpu or cuda.", PROCESSES, "cpu", names=("cpu", "cuda"), tune=ASIDE, free=True)
     threads: int | None = option(
-        "Threads on the CPU.", PROCESSES, text="torch's choice", least=1, tune=ASIDE, free=True
+        "Threads on the CPU.", PROCESSES, text="torch's choice", least=1, tune=ASIDE, free=True, across=OWN
     )
     timeout: float = option(
         "Longest wait for another process.", PROCESSES, 300.0, tune=ASIDE, free=True, metavar="SECONDS"
@@ -287,14 +297,19 @@ class Options:
 
     # What is kept of it
     checkpoint: str | None = option(
-        "Write a checkpoint there at the end and when interrupted.", OUTPUT, tune=ASIDE, free=True, metavar="DIR"
+        "Write a checkpoint there at the end and when interrupted.",
+        OUTPUT,
+        tune=ASIDE,
+        free=True,
+        across=GIVEN,
+        metavar="DIR",
     )
     checkpoint_every: int | None = option(
         "And every K iterations.", OUTPUT, least=1, tune=ASIDE, free=True, metavar="K"
     )
     resume: bool = option("Go on from the checkpoint.", OUTPUT, False, tune=ASIDE, free=True)
     trace: str | None = option(
-        "Write a Chrome trace of each process there.", OUTPUT, tune=ASIDE, free=True, metavar="DIR"
+        "Write a Chrome trace of each process there.", OUTPUT, tune=ASIDE, free=True, across=OWN, metavar="DIR"
     )
 
     more: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
@@ -322,6 +337,13 @@ class Options:
     def values(self) -> dict[str, Any]:
         """Return the value of every option, by name."""
         return {name: getattr(self, name) for name in declared()}
+
+    def common(self) -> dict[str, Any]:
+        """Return what the processes of a run must have in common, by name."""
+        across = {name: each.option.across for name, each in declared().items()}
+        given = {name: "given" for name, value in self.values().items() if value is not None}
+        same = {name: value for name, value in self.values().items() if across[name] == SAME}
+        return same | {name: given.get(name) for name in across if across[name] == GIVEN}
 
     def __getattr__(self, name: str) -> Any:  # asked only where there is no field of this name
         if name not in _REGISTERED:

@@ -28,11 +28,13 @@ class Run:
         experiment: Every option as used.
         model: The trained model, with the weights that are best on validation.
         report: What ``train --json`` writes.
+        stopped: The iteration after which a callback, in whichever process, ended it early, or ``None``.
     """
 
     experiment: Resolved
     model: GAMLP
     report: dict[str, Any]
+    stopped: int | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the model, with what :func:`gamlp_admm.experiment.predict` needs to know of its features."""
@@ -63,7 +65,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "config": used.values(),
         "environment": environment(used.device, used.processes),
         "history": [{k: _finite(v) for k, v in record.items()} for record in result.history],
-        "best": result.best or {k: last[k] for k in ("iteration", "val_accuracy", "test_accuracy")},
+        "best": result.best or {k: last.get(k) for k in ("iteration", "val_accuracy", "test_accuracy")},
         "last": last,
         "seconds": seconds,
         "bytes_sent_total": result.bytes_sent_total,

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from gamlp_admm.datasets import DatasetInfo, load_dataset
+from gamlp_admm.datasets import load_dataset
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claim
 from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
+from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.first import is_first, on_first, size
 from gamlp_admm.training.result import Callback
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
@@ -32,7 +33,7 @@ class Prepared:
     Attributes:
         data: PyG ``Data``; ``x`` holds the augmented features. ``None`` in processes other than the first.
         num_features: Columns of ``x``.
-        info: Description of the data set.
+        num_classes: Classes of the data set.
         load_seconds: Time of loading.
         augment_seconds: Time of augmenting.
         changes: Options that were chosen with the data (:mod:`gamlp_admm.experiment.choosing`).
@@ -43,9 +44,9 @@ class Prepared:
 
     data: Any
     num_features: int
-    info: DatasetInfo
+    num_classes: int
     load_seconds: float
-    augment_seconds: float
+    augment_seconds: float = 0.0
     changes: Mapping[str, Any] = field(default_factory=dict)
     about: list[dict[str, Any]] = field(default_factory=list)
     choose_seconds: float = 0.0
@@ -61,29 +62,34 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     used = _resolved(experiment, process_group)
     data: Any = None
 
-    def load() -> Prepared:
+    def load() -> dict[str, Any]:
         nonlocal data
         start = time.perf_counter()
         loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)
         middle = time.perf_counter()
+        known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split}
+        known |= {"load_seconds": middle - start}
         if used.auto == "all":
             made = choose(used, loaded.data, loaded.info.classes)
             data, seconds = made.data, time.perf_counter() - middle
-            chosen = made.changes, made.about, seconds
-            return Prepared(None, data.num_features, loaded.info, middle - start, 0.0, *chosen, loaded.split)
-        data = used.transform(loaded.info.classes)(loaded.data)
-        last = time.perf_counter()
-        return Prepared(None, data.num_features, loaded.info, middle - start, last - middle, split=loaded.split)
+            known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
+        else:
+            data = used.transform(loaded.info.classes)(loaded.data)
+            known |= {"augment_seconds": time.perf_counter() - middle}
+        return known | {"num_features": data.num_features}
 
     with _threads(used.threads):
-        return replace(on_first(load, process_group), data=data)
+        known = on_first(load, process_group)
+        return Prepared(data, **known)
 
 
 def _resolved(experiment: Experiment | Resolved, process_group: Any) -> Resolved:
-    # A group has as many processes as it has, whatever the options say.
-    if process_group is not None and experiment.processes != size(process_group):
-        experiment = replace(experiment, processes=size(process_group))
-    return experiment.resolve()
+    # A group has as many processes as it has, whatever the options say; and all of them run the same experiment.
+    def resolve() -> Resolved:
+        alone = process_group is None or experiment.processes == size(process_group)
+        return (experiment if alone else replace(experiment, processes=size(process_group))).resolve()
+
+    return agreed(resolve, Resolved.common, process_group)
 
 
 def run(
@@ -143,7 +149,7 @@ def run(
         seconds |= {"choose": prepared.choose_seconds, "total": before + time.perf_counter() - start}
         chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
         chosen |= {"split": prepared.split} if prepared.split else {}
-        return Run(used, model, report(used, model, result, seconds, prepared.data) | chosen | smoothed)
+        return Run(used, model, report(used, model, result, seconds, prepared.data) | chosen | smoothed, result.stopped)
 
 
 def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
@@ -152,7 +158,7 @@ def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
         model = GAMLP(
             in_channels=prepared.num_features,
             hidden_channels=used.hidden,
-            out_channels=prepared.info.classes,
+            out_channels=prepared.num_classes,
             num_layers=used.layers,
             activation=used.activation,
             init=used.init,

@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import NeighbourError, Told
+from gamlp_admm.parallel.agreement import failed
+from gamlp_admm.parallel.channel import cause
+from gamlp_admm.parallel.exchange import broadcast
 
 T = TypeVar("T")
 
@@ -23,22 +26,33 @@ def size(group: Any) -> int:
 
 
 def on_first(action: Callable[[], T], group: Any) -> T:
-    """Run ``action`` in the first process of ``group``; return its result, any picklable value, in all of them.
+    """Run ``action`` in the first process of ``group``; return its result in all of them.
+
+    Args:
+        action: Returns a value that :mod:`gamlp_admm.parallel.exchange` can send.
+        group: The processes; ``None`` is a run in one.
 
     Raises:
         InputError: The action raised it; then all processes do.
+        NeighbourError: The action raised something else in the first process, which raises that.
     """
     if group is None:
         return action()
-    box: list[Any] = [None]
+    failure: Exception | None = None
+    answer: tuple[Any, Any] = (None, None)
     if is_first(group):
         try:
-            box = [(action(), None)]
-        except InputError as error:
-            box = [(None, str(error))]
-    dist.broadcast_object_list(box, dist.get_process_group_ranks(group)[0], group=group)
-    value, problem = box[0]
-    if problem is not None:
-        raise InputError(problem)
+            answer = (action(), None)
+        except Exception as error:
+            failure, answer = error, (None, failed(error))
+    try:
+        value, card = broadcast(answer, group)
+    except RuntimeError as error:
+        what = f"rank {dist.get_rank(group)} lost another process while the first one prepares"
+        raise NeighbourError(f"{what}: {cause(error)}") from error
+    if failure is not None:
+        raise failure
+    if card is not None:
+        raise Told(card["failed"]) if card["input"] else NeighbourError(f"rank 0: {card['failed']}")
     result: T = value
     return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,11 +18,15 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError, NeighbourError
 from gamlp_admm.nn.network import Weights
+from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.balance import explicit, partition
 from gamlp_admm.parallel.channel import LocalChannel, Neighbour, ProcessChannel, cause
+from gamlp_admm.parallel.exchange import broadcast, device_of, gathered
+from gamlp_admm.parallel.first import on_first
 from gamlp_admm.parallel.trace import Trace
 
 Pair = tuple[Tensor, Tensor]
+T = TypeVar("T")
 
 
 class Team:
@@ -79,8 +83,26 @@ class Team:
         """Return the largest ``x`` of all processes."""
         return x
 
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """Run ``action``, which exchanges nothing, in every process; return its result here.
+
+        Raises:
+            InputError: It raised it in some process; then all do.
+            NeighbourError: It raised something else in another process.
+        """
+        return action()
+
+    def of_first(self, action: Callable[[], T]) -> T:
+        """Run ``action`` in the first process; return its result in all of them.
+
+        Raises:
+            InputError: It raised it; then all do.
+            NeighbourError: It raised something else in the first process.
+        """
+        return action()
+
     def from_first(self, value: Any) -> Any:
-        """Return the first process's ``value``, any plain Python value."""
+        """Return the first process's ``value``, of a kind that :mod:`gamlp_admm.parallel.exchange` can send."""
         return value
 
     def collect(self, value: Any) -> list[Any]:
@@ -132,10 +154,6 @@ _GROUPS: WeakKeyDictionary[dist.ProcessGroup, dict[tuple[int, float], Groups]] =
 # Made once for each of the caller's groups: making one again after it was destroyed finds the old one's keys.
 
 
-def _device(group: dist.ProcessGroup) -> str:
-    return "cuda" if dist.get_backend(group) == "nccl" else "cpu"
-
-
 class ProcessTeam(Team):
     """A run in several processes of a torch.distributed group, which stays the caller's own.
 
@@ -147,7 +165,7 @@ class ProcessTeam(Team):
         trace: Collects this process's spans.
 
     Raises:
-        InputError: The number of processes is not a multiple of ``num_shards``.
+        InputError: The number of processes is not a multiple of ``num_shards``, or ``group`` none of its.
     """
 
     def __init__(
@@ -159,6 +177,8 @@ class ProcessTeam(Team):
         trace: Trace | None = None,
     ) -> None:
         super().__init__(trace)
+        if not isinstance(group, dist.ProcessGroup):
+            raise InputError("process_group must be a torch.distributed group that this process belongs to")
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
         if self.size % num_shards:
             raise InputError(f"node_shards {num_shards} does not divide the number of processes, {self.size}")
@@ -170,7 +190,7 @@ class ProcessTeam(Team):
         if (num_shards, timeout) not in made:
             made[num_shards, timeout] = self._groups()
         self._all, self._fields, self._shards = made[num_shards, timeout]
-        self.device = _device(self._all)
+        self.device = device_of(self._all)
 
     def _groups(self) -> Groups:
         limit, R = timedelta(seconds=self.timeout), self.num_shards
@@ -250,16 +270,24 @@ class ProcessTeam(Team):
         self._collective("comparing times", lambda: dist.all_reduce(value, dist.ReduceOp.MAX, group=self._all))
         return float(value)
 
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """See :meth:`Team.everywhere`."""
+        return agreed(action, lambda _: {}, self._all)
+
+    def of_first(self, action: Callable[[], T]) -> T:
+        """See :meth:`Team.of_first`."""
+        return on_first(action, self._all)
+
     def from_first(self, value: Any) -> Any:
         """See :meth:`Team.from_first`."""
-        box = [value]
-        self._collective("reading options", lambda: dist.broadcast_object_list(box, self._ranks[0], group=self._all))
+        box: list[Any] = []
+        self._collective("reading options", lambda: box.append(broadcast(value, self._all)))
         return box[0]
 
     def collect(self, value: Any) -> list[Any]:
         """See :meth:`Team.collect`."""
-        values: list[Any] = [None] * self.size
-        self._collective("collecting summaries", lambda: dist.all_gather_object(values, value, group=self._all))
+        values: list[Any] = []
+        self._collective("collecting summaries", lambda: values.extend(gathered(value, self._all)))
         return values
 
     def rows_from_first(

@@ -184,26 +184,34 @@ class Loop:
 
     def _train(self) -> None:
         options, position = self.options, self.position
-        stopped = False
+        stopped = self._asked_to_stop()
         if self.opened and not self.result.history:
             later, self.position.seconds = self.position.seconds, self.opening_seconds
             self._evaluate()
             self.position.seconds += later
             stopped = self._called_back()
         while not stopped:
-            within = position.iteration - position.stage_start
-            if within >= options.iterations or exhausted(self._stage_records, options.patience):
+            if self._stage_is_over():
                 if position.stage + 1 == len(options.stages):
                     break
                 self._grow()
                 continue
             self._iterate()
-            if (within + 1) % options.evaluate_every == 0 or within + 1 == options.iterations:
+            within = position.iteration - position.stage_start
+            if within % options.evaluate_every == 0 or within == options.iterations:
                 self._evaluate()
                 stopped = self._called_back()
+            else:
+                stopped = self._asked_to_stop()
             if options.checkpoint_every and position.iteration % options.checkpoint_every == 0:
                 self._save()
+        if stopped and not (self.depth == options.stages[-1] and self._stage_is_over()):
+            self.result.stopped = position.iteration
         self._save()
+
+    def _stage_is_over(self) -> bool:
+        within = self.position.iteration - self.position.stage_start
+        return within >= self.options.iterations or exhausted(self._stage_records, self.options.patience)
 
     def _iterate(self) -> None:
         position = self.position
@@ -257,6 +265,16 @@ class Loop:
         )
         answers = [callback(progress) for callback in self.options.callbacks]
         return self.team.maximum(float(True in answers)) > 0
+
+    def _asked_to_stop(self) -> bool:
+        # The same without a record. Processes ask each other about once a second, all after the same iteration.
+        asked = [ask() for callback in self.options.callbacks if (ask := getattr(callback, "asked", None))]
+        if self.team.size > 1:
+            done, history = self.position.iteration, self.result.history
+            pace = history[-1]["seconds"] / max(history[-1]["iteration"], 1) if history else 1.0
+            if done % max(1, int(1.0 / max(pace, 1e-6))):
+                return False
+        return self.team.maximum(float(True in asked)) > 0
 
     def _grow(self) -> None:
         before, parts, weights = self.depth, self.team.parts, self.session.weights()
@@ -312,7 +330,7 @@ class Loop:
     def _resume(self) -> None:
         directory = self.options.checkpoint_dir
         assert directory is not None
-        saved = Snapshot.read(directory, self._identity(), self.team, self.like.device)
+        saved = self.team.everywhere(lambda: Snapshot.read(directory, self._identity(), self.team, self.like.device))
         self.position = Position(*saved.position)
         self._plan()
         if saved.layers != list(self.team.layers):

@@ -28,6 +28,7 @@ class Result:
         start: What was chosen for a start from the data (``init`` ``ridge``), and its validation scores; else ``None``.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
             them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
+        stopped: The iteration after which a callback, in whichever process, ended training early; ``None`` if none did.
     """
 
     history: list[Record] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Result:
     start: Record | None = None
     solver: str | None = None
     processes: list[Record] = field(default_factory=list)
+    stopped: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -68,4 +70,5 @@ class Progress:
 
 
 Callback = Callable[[Progress], object]
-"""Called after each evaluated iteration; training stops if it returns ``True``."""
+"""Called after each evaluated iteration; training stops if it returns ``True``. A callback with a method ``asked`` is
+asked the same, without a record, between evaluations."""

@@ -137,17 +137,12 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
         InputError: ``checked`` raised it, in whichever process.
     """
     shards: list[NodeData] = []
-    header: Any = None
-    if team.rank == 0:
-        try:
-            shards = checked().shards(team.num_shards)
-            header = [(s.sizes, s.weight is not None, s.blocks, s.val_weight is not None) for s in shards]
-        except InputError as error:
-            header = str(error)
-    header = team.from_first(header)
-    if isinstance(header, str):
-        raise InputError(header)
-    sizes, weighted, blocks, by_class = header[team.shard]
+
+    def header() -> list[tuple[Any, ...]]:
+        shards.extend(checked().shards(team.num_shards))
+        return [(s.sizes, s.weight is not None, s.blocks, s.val_weight is not None) for s in shards]
+
+    sizes, weighted, blocks, by_class = team.of_first(header)[team.shard]
 
     def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
         held = [getattr(shard, name) for shard in shards] if team.rank == 0 else None

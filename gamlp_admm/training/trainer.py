@@ -13,10 +13,12 @@ from torch import Tensor
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import risk
+from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.balance import explicit
 from gamlp_admm.parallel.team import ProcessTeam, Team
 from gamlp_admm.parallel.trace import Trace
 from gamlp_admm.training.coordinates import SCALES, Coordinates
+from gamlp_admm.training.description import description
 from gamlp_admm.training.growth import depths, shapes
 from gamlp_admm.training.loop import Loop
 from gamlp_admm.training.options import FitOptions
@@ -107,8 +109,9 @@ class Trainer(Algorithm):
             checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``.
             checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
             resume: Go on from the checkpoint in ``checkpoint_dir``, to the same bits as an uninterrupted run.
-            process_group: A torch.distributed group whose processes all call ``fit`` with the same options; they divide
-                the layers among them. ``data`` is read in its first process only, and may be ``None`` in the others.
+            process_group: A torch.distributed group whose processes all call ``fit`` with the same options, which they
+                compare first; they divide the layers among them. ``data`` is read in its first process only, and may be
+                ``None`` in the others.
             node_shards: Parts R of the rows; the processes form parts × R.
             balance: Number of layers of each part at full depth; ``None`` divides by cost.
             gather: Which processes' models receive all layers: ``"all"``, ``"first"`` or ``"none"``: every model
@@ -117,29 +120,37 @@ class Trainer(Algorithm):
             trace_dir: Directory for one Chrome trace a process.
 
         Raises:
-            InputError: The data or an option is wrong.
+            InputError: The data or an option is wrong, or options differ between processes.
             FloatingPointError: The iterates are no longer finite.
             NeighbourError: Another process failed, or did not answer within ``timeout``.
         """
-        directory = None if checkpoint_dir is None else Path(checkpoint_dir)
-        # A start from the data is whole at any depth.
-        whole = seed is None or not self.grows or model.config["init"] == "ridge"
-        stages = depths(None if grow == "auto" and whole else grow, model.num_layers)
-        options = FitOptions(
-            stages,
-            iterations,
-            seed,
-            patience,
-            evaluate_every,
-            select,
-            callbacks,
-            directory,
-            checkpoint_every,
-            resume,
-            gather,
-        )
-        if model.network.residual and not self.residual:
-            raise InputError(f"{self.algorithm} does not train networks with residual connections")
+
+        def asked() -> FitOptions:
+            if model.network.residual and not self.residual:
+                raise InputError(f"{self.algorithm} does not train networks with residual connections")
+            if process_group is not None and not self.distributable:
+                raise InputError(f"{self.algorithm} runs in one process")
+            # A start from the data is whole at any depth.
+            whole = seed is None or not self.grows or model.config["init"] == "ridge"
+            return FitOptions(
+                depths(None if grow == "auto" and whole else grow, model.num_layers),
+                iterations,
+                seed,
+                patience,
+                evaluate_every,
+                select,
+                callbacks,
+                None if checkpoint_dir is None else Path(checkpoint_dir),
+                checkpoint_every,
+                resume,
+                gather,
+            )
+
+        def said(options: FitOptions) -> dict[str, Any]:
+            more = {"node_shards": node_shards, "balance": balance, "timeout": timeout}
+            return description(self, model, data, node_weight, options) | more
+
+        options = agreed(asked, said, process_group, timeout)
         trace = Trace(record=trace_dir is not None)
         team = self._team(process_group, node_shards, balance, timeout, trace)
         if balance is not None:
@@ -188,6 +199,4 @@ class Trainer(Algorithm):
             if node_shards != 1:
                 raise InputError("node_shards needs a process_group")
             return Team(trace)
-        if not self.distributable:
-            raise InputError(f"{self.algorithm} runs in one process")
         return ProcessTeam(process_group, node_shards, balance, timeout, trace)

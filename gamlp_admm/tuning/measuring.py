@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from gamlp_admm.datasets import DatasetInfo
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.experiment import Experiment, Prepared, Resolved, prepare, run
 from gamlp_admm.experiment.features import augmentation
@@ -120,11 +119,7 @@ class Measurer:
     def _own(self, used: Resolved) -> Prepared:
         classes = int(self.data.y.max()) + 1
         data = used.transform(classes)(self.data)
-        unknown: dict[str, Any] = dict.fromkeys(TEXTS, "")
-        unknown |= dict.fromkeys(("edges", "train", "val", "test", "download_bytes"), 0)
-        counts = {"nodes": len(data.y), "features": self.data.num_features, "classes": classes}
-        info = DatasetInfo(name=OWN, **unknown, **counts)
-        return Prepared(data, data.num_features, info, 0.0, 0.0)
+        return Prepared(data, data.num_features, classes, load_seconds=0.0)
 
 
 def resplit(data: Any, seed: int) -> Any:
