@@ -72,39 +72,38 @@ def _end(error: BaseException, early: bool) -> int:
     """
     kind, status, text = _judged(error)
     rank = torchrun.rank()
+    named = text
+    if kind == "own" and text and not isinstance(error, ProcessInputError) and (rank or status == 1):
+        named = f"rank {rank}: {text}" if torchrun.is_worker() else text
     if torchrun.started_here():  # the process that started this one says it
         from gamlp_admm.parallel import launch
 
-        launch.note(kind, status, text)
+        launch.note(kind, status, named)
         return status
     told = False
     if rank == 0:
-        _say(text)
+        _say(named)
     if torchrun.is_worker() and early and kind != "lost":
         from gamlp_admm.parallel import joining
 
-        told = joining.tell_others(error)
+        told = joining.tell_others(text, status == 2)
     if rank > 0 and not told and kind != "interrupted":  # which all are
-        _say(text)
+        _say(named)
     return status
 
 
 def _judged(error: BaseException) -> tuple[str, int, str]:
     """Return an error's kind (:func:`gamlp_admm.parallel.launch.note`), the exit status, and what there is to say."""
-    text, rank = line(error), torchrun.rank()
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else PROGRAM
         return "own", 2, f"{error.format_message()} (see {path} --help)"
     if isinstance(error, KeyboardInterrupt | Interrupted):
         return "interrupted", 1, str(error) or "interrupted"
     if isinstance(error, NeighbourError | ProcessFailed):
-        return "lost", getattr(error, "status", 1), text
+        return "lost", getattr(error, "status", 1), line(error)
     if isinstance(error, Told):
         return "lost", 2, ""
-    if isinstance(error, InputError):
-        alike = rank == 0 or isinstance(error, ProcessInputError)
-        return "own", 2, text if alike else f"rank {rank}: {text}"
-    return "own", 1, f"rank {rank}: {text}" if torchrun.is_worker() and text else text
+    return "own", 2 if isinstance(error, InputError) else 1, line(error)
 
 
 def _say(text: str) -> None:

@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ import torch.distributed as dist
 import torch.distributed.nn.functional  # before a group is made: its default arguments would keep the group alive
 from torch._C._distributed_c10d import FileStore, PrefixStore, Store, TCPStore
 
-from gamlp_admm.errors import InputError, Interrupted, NeighbourError, ProcessFailed, ProcessInputError, Told
+from gamlp_admm.errors import InputError, Interrupted, NeighbourError, ProcessFailed, ProcessInputError
 from gamlp_admm.parallel.agreement import Card, described, failed, own, settle
 from gamlp_admm.system import torchrun
 
@@ -56,12 +56,16 @@ def joined(device: str, timeout: float, states: Mapping[str, Any]) -> Iterator[A
     """
     _stay_here()
     meeting = Meeting(timeout)
-
-    def claimed() -> Mapping[str, Any]:
+    failure: InputError | None = None
+    try:
         _claim(device)
-        return states
-
-    meeting.compare(claimed)
+        card = described(states)
+    except InputError as error:
+        failure, card = error, failed(error)
+    cards = meeting.cards(card)
+    if failure is not None:
+        raise own(failure, cards, meeting.rank)
+    settle(cards)
     dist.init_process_group(
         "nccl" if device == "cuda" else "gloo",
         store=PrefixStore("group", meeting.store),
@@ -85,23 +89,22 @@ def joined(device: str, timeout: float, states: Mapping[str, Any]) -> Iterator[A
 _met: list[Meeting] = []
 
 
-def tell_others(error: BaseException) -> bool:
+def tell_others(text: str, wrong_input: bool) -> bool:
     """Tell the processes of this command that this one failed before it could join them.
 
+    Args:
+        text: What there is to say.
+        wrong_input: Whether the user's input is wrong.
+
     Returns:
-        Whether a process of a lower rank fails with the same words.
+        Whether a process of a lower rank says the same.
     """
-
-    def fail() -> Mapping[str, Any]:
-        raise error
-
     with suppress(Exception):  # it is the end in any case
         if not _met:
             _stay_here()
-            try:
-                Meeting(BRIEF).compare(fail)
-            except Told:
-                return True
+            meeting = Meeting(BRIEF)
+            cards = meeting.cards({"failed": text, "input": wrong_input})
+            return any(card.get("failed") == text for card in cards[: meeting.rank])
     return False
 
 
@@ -159,36 +162,20 @@ class Meeting:
                     ) from None
             time.sleep(POLL)
 
-    def compare(self, states: Callable[[], Mapping[str, Any]]) -> None:
-        """Leave this process's card, read those of all, and raise if one failed or any differ.
-
-        Args:
-            states: Returns what must be the same in all processes, by name, or raises why this one cannot run.
+    def cards(self, card: Card) -> list[Card]:
+        """Leave this process's card, and return those of all, by rank.
 
         Raises:
-            InputError: As :func:`gamlp_admm.parallel.agreement.settle` says.
+            InputError: Another process has this rank, or another number of processes.
             NeighbourError: A process did not come.
         """
-        failure: BaseException | None = None
-        try:
-            card = described(states())
-        except (Exception, KeyboardInterrupt) as error:
-            failure, card = error, failed(error)
         if self.store.add(f"here-{self.rank}", 1) > 1:
             raise InputError(f"RANK {self.rank} is another process's already; allowed: one process a rank")
         self.store.set(f"card-{self.rank}", json.dumps({**card, "size": self.size}))
         try:
-            cards = [self._card(rank) for rank in range(self.size)]
-            if failure is None:
-                settle(cards)
-        except NeighbourError:
-            if failure is None:
-                raise
-            cards = []
+            return [self._card(rank) for rank in range(self.size)]
         finally:
             self._wait_for_all("read")
-        if failure is not None:
-            raise own(failure, cards, self.rank)
 
     def _card(self, rank: int) -> Card:
         key = f"card-{rank}"

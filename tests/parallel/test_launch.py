@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from commands import listeners
 
 from gamlp_admm.cli import main
 from gamlp_admm.parallel import launch
@@ -70,7 +72,8 @@ def test_wrong_input_that_the_processes_find_is_one_line_and_status_2(tmp_path):
     assert not done.stdout
 
 
-def test_a_killed_process_ends_the_run_and_leaves_no_orphan():
+@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="reads /proc")
+def test_a_killed_process_ends_the_run_and_leaves_no_orphan_and_nothing_listens_beyond_loopback():
     # The data set makes the command lines of this test's processes unlike any other's.
     arguments = [*DIGITS, "--iterations", "1000000", "--evaluate-every", "50", "--seed", str(os.getpid())]
     process = subprocess.Popen(
@@ -83,11 +86,12 @@ def test_a_killed_process_ends_the_run_and_leaves_no_orphan():
         deadline = time.monotonic() + 60
         assert process.stderr is not None
         assert "layers of each part" in process.stderr.readline()  # both are at work
+        assert set(listeners([process.pid, *_workers(process.pid)])) == {"127.0.0.1"}
         victim = max(_workers(process.pid))
         os.kill(victim, signal.SIGKILL)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert "was ended by SIGKILL" in errors
+        assert re.fullmatch(r"gamlp-admm: rank [01] was ended by SIGKILL; the other processes were stopped\n", errors)
         while _workers(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not _workers(process.pid)
@@ -96,6 +100,18 @@ def test_a_killed_process_ends_the_run_and_leaves_no_orphan():
         process.wait()
         for pid in _workers(process.pid):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_signal_is_passed_on(tmp_path):
+    command = [sys.executable, "-m", "gamlp_admm", *DIGITS, "--iterations", "1000000", "--processes", "2"]
+    with subprocess.Popen([*command, "--checkpoint", str(tmp_path)], stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "layers of each part" in running.stderr.readline()
+        running.send_signal(signal.SIGTERM)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert re.fullmatch(rf"gamlp-admm: interrupted at iteration \d+: --resume goes on from {tmp_path}\n", errors)
+    assert any(tmp_path.glob("*"))
 
 
 def _workers(parent):
