@@ -51,7 +51,7 @@ OPTIONS: dict[str, list[str]] = {
     "--timeout": ["20", "21"],
 }
 WRONG = [["--layers", "0"], ["--rho", "-1"], ["--no-such"], ["--operator", "sim"], ["--seed", "x"], ["--codec", "int9"]]
-OWN = [["--threads", "2"], ["--root", "."], ["--json", "own.json"], []]
+OWN = [["--trace", "."], ["--root", "."], ["--json", "own.json"], []]
 KINDS = ["as it should be", "another option", "a wrong option", "one never comes", "one is killed", "one fails"]
 KINDS += ["a signal to some"]
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -226,8 +226,7 @@ def drawn(choose: random.Random, folder: Path, kinds: list[str] = KINDS) -> Setu
     if "dladmm" in options:
         at = options.index("--codec")
         del options[at : at + 2]
-        OPTIONS_WITHOUT = options.index("--solver")
-        options[OPTIONS_WITHOUT + 1] = "linesearch"
+        options[options.index("--solver") + 1] = "linesearch"
     return Setup(kind, size, started, options, choose.randrange(size), choose, folder)
 
 
