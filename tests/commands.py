@@ -48,8 +48,9 @@ def _run(arguments: Sequence[str], environment: dict[str, str], out: str, before
     if before is not None:
         before()
     status = main(arguments)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     os._exit(status)
 
 

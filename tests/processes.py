@@ -178,6 +178,47 @@ def failing(rank: int, folder: str, how: str) -> None:
     os._exit(0)  # as a process does that stops at once
 
 
+def _asked(**options: Any) -> dict[str, Any]:
+    return {"model": GAMLP(30, 8, 4, 4, init="kaiming"), "trainer": PdADMMG(), "data": data()} | options
+
+
+DISAGREEING: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "width": ("hidden_channels (8 in rank 0; 9 in rank 1)", {}, {"model": GAMLP(30, 9, 4, 4, init="kaiming")}),
+    "depth": ("num_layers (4 in rank 0; 5 in rank 1)", {}, {"model": GAMLP(30, 8, 4, 5, init="kaiming")}),
+    "type": ("dtype (torch.float64 in rank 0", {"model": GAMLP(30, 8, 4, 4, init="kaiming").double()}, {}),
+    "penalty": ("rho (0.5 in rank 0; ", {"trainer": PdADMMG(rho=0.5)}, {}),
+    "algorithm": ("algorithm (pdadmm-g in rank 0; dladmm in rank 1)", {}, {"trainer": DlADMM()}),
+    "seed": ("seed (0 in rank 0; 1 in rank 1)", {}, {"seed": 1}),
+    "start": ("the model's weights (", {"seed": None}, {"seed": None}),
+    "iterations": ("iterations (3 in rank 0; 4 in rank 1)", {}, {"iterations": 4}),
+    "growth": ("stages (", {"grow": (2, 4)}, {}),
+    "groups": ("timeout (60.0 in rank 0; 50.0 in rank 1)", {}, {"timeout": 50.0}),
+    "shards": ("node_shards (1 in rank 0; 2 in rank 1)", {}, {"node_shards": 2}),
+    "checkpoint": ("checkpoint_dir (none in rank 0; given in rank 1)", {}, {"checkpoint_dir": "nowhere"}),
+    "classes": ("class_weight (", {}, {"trainer": PdADMMG(class_weight=torch.tensor([1.0, 1.0, 1.0, 1.0000001]))}),
+    "rows": ("data.x (150×30 float32 ", {}, {"data": data(torch.float64)}),
+    "labels": ("data.y (150 int64 ", {}, {"data": SimpleNamespace(**{**vars(data()), "y": data().y.flip(0)})}),
+}
+"""By name: what is said, and what the first and the second process ask for beside the same."""
+
+
+def disagreeing(rank: int, folder: str) -> None:
+    """Ask for different things in two processes; note what each says, and whether they can train together then."""
+    wrong = {"wrong": ("", {}, {"select": "worst"}), "broken": ("", {}, {"model": None})}
+    said: dict[str, Any] = {}
+    torch.manual_seed(rank)
+    for name, (_, *both) in {**DISAGREEING, **wrong}.items():
+        asked = _asked(iterations=3, seed=0, grow=None, timeout=60.0) | both[rank]
+        trainer = asked.pop("trainer")
+        try:
+            trainer.fit(**asked, process_group=dist.group.WORLD)
+        except Exception as error:
+            said[name] = f"{type(error).__name__}: {error}"
+    _, result = train("linesearch", 2, 8, process_group=dist.group.WORLD, iterations=3)
+    said["then"] = result.last["iteration"]
+    Path(f"{folder}/disagreeing-{rank}.json").write_text(json.dumps(said))
+
+
 def _process(rank: int, size: int, folder: str, function: Any, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", size)

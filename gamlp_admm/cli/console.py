@@ -76,14 +76,13 @@ def _end(error: BaseException, early: bool) -> int:
     if kind == "own" and text and not isinstance(error, ProcessInputError) and (rank or status == 1):
         named = f"rank {rank}: {text}" if torchrun.is_worker() else text
     if torchrun.started_here():  # the process that started this one says it
-        from gamlp_admm.parallel import launch
-
-        launch.note(kind, status, named)
+        torchrun.note(kind, status, named)
         return status
     told = False
     if rank == 0:
         _say(named)
-    if torchrun.is_worker() and early and kind != "lost":
+    whole = kind != "interrupted" or "gamlp_admm.parallel.joining" in sys.modules  # not half imported
+    if torchrun.is_worker() and early and whole and kind != "lost":
         from gamlp_admm.parallel import joining
 
         told = joining.tell_others(text, status == 2)
@@ -93,7 +92,7 @@ def _end(error: BaseException, early: bool) -> int:
 
 
 def _judged(error: BaseException) -> tuple[str, int, str]:
-    """Return an error's kind (:func:`gamlp_admm.parallel.launch.note`), the exit status, and what there is to say."""
+    """Return an error's kind (:func:`gamlp_admm.system.torchrun.note`), the exit status, and what there is to say."""
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else PROGRAM
         return "own", 2, f"{error.format_message()} (see {path} --help)"

@@ -42,6 +42,8 @@ def main(args: Sequence[str] | None = None) -> int:
     # torch's threads (OpenMP) spin while they wait for each other; beside another busy process each of the thousands
     # of small operations of a run then waits for its time slice (measured: 90 times slower). Read on importing torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Errors of torch's stores and sockets, in many lines of C++, when another process fails: ours are one line.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     return execute(commands, args)
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -27,6 +28,7 @@ from torch._C._distributed_c10d import FileStore, PrefixStore, Store, TCPStore
 
 from gamlp_admm.errors import InputError, Interrupted, NeighbourError, ProcessFailed, ProcessInputError
 from gamlp_admm.parallel.agreement import Card, described, failed, own, settle
+from gamlp_admm.parallel.team import forget_groups
 from gamlp_admm.system import torchrun
 
 POLL = 0.02
@@ -35,8 +37,11 @@ POLL = 0.02
 BRIEF = 15.0
 """Seconds that a process which fails early waits for others, to tell them."""
 
-HEARD = 2.0
-"""Seconds in which a process that lost another one learns why, and in which that one waits for it."""
+SOON = 2.0
+"""Seconds in which a process that lost another one looks for the reason."""
+
+HEARD = 5.0
+"""Seconds that the process with the store waits for the others to have read it."""
 
 
 @contextmanager
@@ -76,14 +81,31 @@ def joined(device: str, timeout: float, states: Mapping[str, Any]) -> Iterator[A
     try:
         yield dist.group.WORLD
     except NeighbourError as error:
+        _let_go(error)
         raise meeting.cause(error) from error
+    except Interrupted as error:  # in all of them
+        _let_go(error)
+        raise
     except BaseException as error:
         meeting.tell(error)
-        raise
-    finally:
-        gc.collect()  # a group that outlives this ends in the interpreter's last moments, and may abort it
-        dist.destroy_process_group()
+        _let_go(error)
         meeting.leave()
+        raise
+    else:
+        _let_go(None)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """End the process groups: what still refers to them keeps connections open, by which others see that this ends.
+
+    A group that outlives this would also end in the interpreter's last moments, and may abort it.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    forget_groups()
+    gc.collect()
+    dist.destroy_process_group()
 
 
 _met: list[Meeting] = []
@@ -123,7 +145,6 @@ class Meeting:
         _met.append(self)
         self.rank, self.size, self.timeout = torchrun.rank(), torchrun.world_size(), timeout
         self.deadline = time.monotonic() + timeout
-        self.told = False
         self.serves = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         if torchrun.started_here():
             self.store: Store = FileStore(str(Path(os.environ[torchrun.FOLDER]) / "store"), self.size)
@@ -191,28 +212,26 @@ class Meeting:
 
     def tell(self, error: BaseException) -> None:
         """Leave this process's error for those that lose it."""
-        if not isinstance(error, Interrupted):
-            self.told = True
-            with suppress(RuntimeError):
-                self.store.set("failed", json.dumps({**failed(error), "rank": self.rank}))
+        with suppress(RuntimeError):
+            self.store.set("failed", json.dumps({**failed(error), "rank": self.rank}))
 
     def cause(self, error: NeighbourError) -> Exception:
-        """Return the error of the process that this one lost, if it left one, or else that it is lost."""
-        until = time.monotonic() + HEARD
+        """Return the error that a process left, or else what the first one that lost another one says."""
+        until = time.monotonic() + SOON
         with suppress(RuntimeError):
+            first = self.store.compare_set("lost", "", str(error)).decode()
             while not self.store.check(["failed"]):
                 if time.monotonic() > until:
-                    return error
+                    return NeighbourError(first)
                 time.sleep(POLL)
             card = json.loads(self.store.get("failed"))
-            self.store.add("left", 1)
+            self._wait_for_all("left")
             return ProcessFailed(f"rank {card['rank']}: {card['failed']}", 2 if card["input"] else 1)
         return error
 
     def leave(self) -> None:
         """Keep the store a moment after a failure, if it is here."""
-        if self.told:
-            self._wait_for_all("left")
+        self._wait_for_all("left")
 
     def _wait_for_all(self, what: str) -> None:
         # Counts this process; the one that has the store waits for the others, which could not read it any more.

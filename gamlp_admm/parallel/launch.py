@@ -141,22 +141,9 @@ class _Crew:
 
     def _note(self, rank: int) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.folder / f"end-{rank}.json").read_text(encoding="utf-8")))
+            return dict(json.loads((self.folder / torchrun.note_of(rank)).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
-
-
-def note(kind: str, status: int, line: str) -> None:
-    """Leave, for the process that started this one, the line that it ends with.
-
-    Args:
-        kind: ``own``: an error of its own; ``lost``: it lost another process; ``interrupted``.
-        status: Its exit status.
-        line: What there is to say.
-    """
-    text = json.dumps({"kind": kind, "status": status, "line": line})
-    path = Path(os.environ[torchrun.FOLDER]) / f"end-{torchrun.rank()}.json"
-    path.write_text(text, encoding="utf-8")
 
 
 def die_with_parent() -> None:

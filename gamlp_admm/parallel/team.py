@@ -154,6 +154,11 @@ _GROUPS: WeakKeyDictionary[dist.ProcessGroup, dict[tuple[int, float], Groups]] =
 # Made once for each of the caller's groups: making one again after it was destroyed finds the old one's keys.
 
 
+def forget_groups() -> None:
+    """Forget the groups that were made, before those that they were made for are destroyed."""
+    _GROUPS.clear()
+
+
 class ProcessTeam(Team):
     """A run in several processes of a torch.distributed group, which stays the caller's own.
 

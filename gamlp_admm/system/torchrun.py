@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
+from pathlib import Path
 
 from gamlp_admm.errors import InputError, InputWarning
 
@@ -89,3 +91,20 @@ def started_here() -> bool:
 def on_one_machine() -> bool:
     """Whether the environment says that all processes of the run are on this machine."""
     return started_here() or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size())
+
+
+def note_of(rank: int) -> str:
+    """Return the name of the file in which a process leaves how it ended."""
+    return f"end-{rank}.json"
+
+
+def note(kind: str, status: int, line: str) -> None:
+    """Leave, for the process that started this one, the line that it ends with.
+
+    Args:
+        kind: ``own``: an error of its own; ``lost``: it lost another process; ``interrupted``.
+        status: Its exit status.
+        line: What there is to say.
+    """
+    text = json.dumps({"kind": kind, "status": status, "line": line})
+    (Path(os.environ[FOLDER]) / note_of(rank())).write_text(text, encoding="utf-8")
