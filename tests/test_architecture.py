@@ -47,7 +47,8 @@ ONLY_IN = {
     "threadpoolctl": "bench",
     "pandas": "experiment",
     "optuna": "tuning",
-    "pickle": "",
+    "pickle": "datasets",
+    "pooch": "datasets",
 }
 
 

@@ -35,7 +35,7 @@ searching = partial(option, section=SEARCH)
     experiment=True,
     without=(
         *("timeout", "recipe", "processes", "node_shards", "balance", "seed"),
-        *("trace", "checkpoint", "checkpoint_every", "resume"),
+        *("trace", "checkpoint", "checkpoint_every", "resume", "overwrite"),
     ),
 )
 @click.option(

@@ -308,6 +308,7 @@ class Options:
         "And every K iterations.", OUTPUT, least=1, tune=ASIDE, free=True, metavar="K"
     )
     resume: bool = option("Go on from the checkpoint.", OUTPUT, False, tune=ASIDE, free=True)
+    overwrite: bool = option("Replace what an earlier run left.", OUTPUT, False, tune=ASIDE, free=True)
     trace: str | None = option(
         "Write a Chrome trace of each process there.", OUTPUT, tune=ASIDE, free=True, across=OWN, metavar="DIR"
     )
