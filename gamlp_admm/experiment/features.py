@@ -90,6 +90,20 @@ def transform(used: Options, dtype: torch.dtype) -> Transform:
     return composed
 
 
+def width(used: Options, num_features: int, num_classes: int) -> int:
+    """Return how many columns :func:`with_labels` of :func:`transform` makes.
+
+    Args:
+        used: Options, resolved.
+        num_features: Columns of the features of the data set.
+        num_classes: Its classes.
+    """
+    first, labels = propagation(used, torch.float32), used.label_operator != "none"
+    parts = first.parts if isinstance(first, CombineFeatures) else (first,)
+    states = AugmentLabels(used.label_hops, used.label_operator).states if labels else ()
+    return sum(len(part.states) for part in parts) * num_features + len(states) * num_classes
+
+
 def scaling(used: Options) -> Transform | None:
     """Return what is done to propagated features before labels are added; ``None`` where nothing is."""
     if not used.component_power and not used.unit_rows:

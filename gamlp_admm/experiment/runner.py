@@ -65,7 +65,8 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     def load() -> dict[str, Any]:
         nonlocal data
         start = time.perf_counter()
-        loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)  # nosec B615  # ours, not Hugging Face's
+        seed = used.split_seed
+        loaded = load_dataset(used.dataset, used.root, split=used.split, seed=seed)  # nosec B615  # ours
         middle = time.perf_counter()
         known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split}
         known |= {"load_seconds": middle - start}

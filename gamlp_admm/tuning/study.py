@@ -11,10 +11,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gamlp_admm.datasets.raw import one_line
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.declaration import FIXED
 from gamlp_admm.experiment.options import names_where
+from gamlp_admm.tuning import journal
 from gamlp_admm.tuning.measuring import Measured
 from gamlp_admm.tuning.notation import Choice, searchable
 from gamlp_admm.tuning.result import Step, ranking, settings
@@ -220,18 +222,17 @@ class Search:
 
 def _study(storage: str | Path | None) -> optuna.Study:
     import optuna
-    from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-    kept: BaseStorage = InMemoryStorage()
+    kept = journal.storage(storage)
     try:
-        if storage is not None:
-            kept = JournalStorage(JournalFileBackend(str(storage), JournalFileOpenLock(str(storage))))
-        return optuna.create_study(storage=kept, study_name=STUDY, direction="maximize", load_if_exists=True)
+        study = optuna.create_study(storage=kept, study_name=STUDY, direction="maximize", load_if_exists=True)
+        trials, attributes = study.get_trials(deepcopy=False), study.user_attrs
     except OSError as error:
-        raise InputError(f"storage {storage} cannot be written ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"storage {storage} is not a file that tune has written") from None
+        raise InputError(f"storage {storage} cannot be written ({error.strerror or error})") from None
+    except Exception as error:  # of operations that do not follow each other it raises almost any
+        raise InputError(f"storage {storage} is not a file that tune has written ({one_line(error)})") from None
+    journal.check(storage, trials, attributes)
+    return study
 
 
 def _row(space: Space, used: Experiment | Resolved, measured: Measured) -> dict[str, Any]:
