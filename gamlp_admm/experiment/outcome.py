@@ -49,7 +49,7 @@ class Run:
 
 def saved_options() -> tuple[str, ...]:
     """Return the names of the options that are saved with a model: what a prediction depends on."""
-    return ("dataset", "split", "split_seed", *augmentation(), "loss")
+    return ("dataset", "split", "split_seed", "weight_attr", *augmentation(), "loss")
 
 
 def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, float], data: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.experiment.features import width
+from gamlp_admm.experiment.features import weighted, width
 from gamlp_admm.experiment.outcome import saved_options
 from gamlp_admm.experiment.recipe import checked
 from gamlp_admm.experiment.resolve import Experiment
@@ -68,7 +68,7 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
     makes, takes = width(used, loaded.data.num_features, loaded.info.classes), model.config["in_channels"]
     if makes != takes:
         raise InputError(f"{used.dataset} has {makes} features a node after augmentation; {path} takes {takes}")
-    data = used.transform(loaded.info.classes)(loaded.data)
+    data = used.transform(loaded.info.classes)(weighted(loaded.data, used))
     z = model(data.x)
     classes, probabilities = z.argmax(-1), risk(used.loss).probabilities(z)
     if smooth is not None:

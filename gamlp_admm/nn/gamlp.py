@@ -82,6 +82,7 @@ class GAMLP(nn.Module):
         self.network = Network(activations.activation(activation), residual)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         try:
+            torch.empty(sum((i + 1) * o for i, o in pairwise(widths)))  # which takes address space alone
             self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
             self.reset_parameters()
         except (RuntimeError, OverflowError, TypeError) as error:  # of torch's allocator

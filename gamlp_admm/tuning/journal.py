@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gamlp_admm.datasets.raw import one_line
 from gamlp_admm.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
@@ -42,8 +43,12 @@ def storage(path: str | Path | None) -> BaseStorage:
             finally:
                 lock.release()
         return JournalStorage(JournalFileBackend(str(path), lock))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"storage {path} cannot be written ({error.strerror or error})") from None
+    except Exception as error:  # of operations that do not follow each other Optuna raises almost any
+        raise InputError(f"storage {path} is damaged ({one_line(error)})") from None
 
 
 def _check(path: Path) -> None:

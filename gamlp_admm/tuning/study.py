@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gamlp_admm.datasets.raw import one_line
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.declaration import FIXED
@@ -229,8 +228,8 @@ def _study(storage: str | Path | None) -> optuna.Study:
         trials, attributes = study.get_trials(deepcopy=False), study.user_attrs
     except OSError as error:
         raise InputError(f"storage {storage} cannot be written ({error.strerror or error})") from None
-    except Exception as error:  # of operations that do not follow each other it raises almost any
-        raise InputError(f"storage {storage} is not a file that tune has written ({one_line(error)})") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"storage {storage} is not a file that tune has written") from None
     journal.check(storage, trials, attributes)
     return study
 
