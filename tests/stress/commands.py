@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -220,7 +220,8 @@ def words(draw: random.Random, folder: Path) -> Line:
     known = ("train", "tune", "predict", "compare", "bench", "datasets", "--help", "-h", "--json", "--", "-", "--seeds")
     drawn = [draw.choice(known + TEXTS + NUMBERS) for _ in range(draw.randint(1, 4))]
     quick = () if {"predict", "datasets", "bench"} & {*drawn} else BASE
-    return Line("words", (*drawn, *quick))
+    short = ("--trials", "2", "--finalists", "0") if "tune" in drawn else ()
+    return Line("words", (*drawn, *quick, *short))
 
 
 TOML = {
@@ -304,7 +305,7 @@ def stress(
 ) -> Counter[tuple[str, str]]:
     """Run so many command lines, and count how they ended, by kind."""
     counts: Counter[tuple[str, str]] = Counter()
-    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+    with tempfile.TemporaryDirectory() as scratch, _inside(scratch):
         whole = Path(scratch) / "whole"
         originals(whole)
         for number in range(count):
@@ -318,6 +319,17 @@ def stress(
             report(line, ended)
             shutil.rmtree(folder)
     return counts
+
+
+@contextlib.contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Work in a folder, for what is written without being told where."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _report(line: Line, ended: Ended) -> None:
