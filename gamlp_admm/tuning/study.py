@@ -111,7 +111,8 @@ class Search:
             if index >= trials:
                 return
             # Each trial has a seed of its own, so that a search that is resumed goes on as if it had not ended.
-            self.study.sampler = TPESampler(seed=random.Random(f"{self.sampler_seed} {index}").getrandbits(32))
+            draw = random.Random(f"{self.sampler_seed} {index}")  # nosec B311  # a seed to repeat, no secret
+            self.study.sampler = TPESampler(seed=draw.getrandbits(32))
             trial = self.study.ask(self.distributions)
             options = self.space.options(trial.params, self.experiment)
             try:
