@@ -132,4 +132,5 @@ class Accuracy(Benchmark):
 
 
 def _graph(job: Job, root: str | None) -> Graph:
-    return Graph(load_dataset(job.dataset, root, seed=job.split_seed).data)  # nosec B615  # ours, not Hugging Face's
+    data = load_dataset(job.dataset, root, seed=job.split_seed).data  # nosec B615  # ours, not Hugging Face's
+    return Graph(data)

@@ -25,7 +25,7 @@ from gamlp_admm.experiment import environment
 from gamlp_admm.system.files import write_text
 from gamlp_admm.system.workers import workers as started
 
-RESULT = {"settings": dict, **dict.fromkeys(("val_accuracy", "test_accuracy", "seconds"), (int, float))}
+RESULT: dict[str, Any] = {"settings": dict, **dict.fromkeys(("val_accuracy", "test_accuracy", "seconds"), (int, float))}
 """What every result has at least, and of which type."""
 
 
