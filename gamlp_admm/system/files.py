@@ -52,7 +52,7 @@ def check_unlike(named: Iterable[tuple[str, Path]]) -> None:
     """
     seen: dict[str, str] = {}
     for option, path in named:
-        if not _is_special(path):
+        if not is_special(path):
             other = seen.setdefault(os.path.realpath(path), option)
             if other != option:
                 raise InputError(f"{other} and {option} name one file, {path}; give each its own")
@@ -116,11 +116,11 @@ def _target(path: Path) -> tuple[Path | None, int | None]:
         return Path(os.path.realpath(path)), None
     if stat.S_ISDIR(found.st_mode) or stat.S_ISSOCK(found.st_mode):
         raise OSError(errno.EISDIR, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is a socket")
-    place = None if _is_special(path) else Path(os.path.realpath(path))
+    place = None if is_special(path) else Path(os.path.realpath(path))
     return place, stat.S_IMODE(found.st_mode)
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Tell whether a path is a device, a pipe, or a file that this process has open under a number."""
     return _descriptor(path) is not None or (os.path.exists(path) and not os.path.isfile(path))
 
