@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import commands
 import pytest
-from commands import Ended, Line, run, stress
+from stress import commands
+from stress.commands import Ended, Line, run, stress
 
 
 def test_random_command_lines_end_with_0_or_2_and_one_line() -> None:
