@@ -282,7 +282,7 @@ Report = Callable[[Line, Ended], object]
 
 def run(line: Line) -> Ended:
     """Run a command line in this process."""
-    out, err, start = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO(), time.perf_counter()
+    out, err, start = io.StringIO(), io.StringIO(), time.perf_counter()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
         try:
             status: object = main(line.words)
