@@ -69,7 +69,16 @@ def test_what_may_change_between_runs_that_share_a_checkpoint() -> None:
 
 
 def test_what_makes_another_search() -> None:
-    assert {*names_where(tune=FIXED)} == {"dataset", "split", "split_seed", "weight_attr", "algorithm", "recipe", "dtype", "auto"}
+    assert {*names_where(tune=FIXED)} == {
+        "dataset",
+        "split",
+        "split_seed",
+        "weight_attr",
+        "algorithm",
+        "recipe",
+        "dtype",
+        "auto",
+    }
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
