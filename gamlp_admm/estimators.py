@@ -139,7 +139,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             model,
             SimpleNamespace(x=x, y=torch.from_numpy(y), train_mask=train, val_mask=~train),
             positive_integer("iterations", self.iterations),
-            seed=int(random.randint(2**31 - 1)),
+            seed=int(random.randint(2**31 - 1)),  # nosec B311  # NumPy's, a seed to repeat, no secret
             patience=positive_integer("n_iter_no_change", self.n_iter_no_change) if self.early_stopping else None,
             node_weight=torch.from_numpy(weight),
             select="best" if self.early_stopping else "last",

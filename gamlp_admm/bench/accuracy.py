@@ -113,7 +113,7 @@ class Accuracy(Benchmark):
         base = self.experiment(job, root)
         if base is None:
             source = (job.dataset, job.split_seed)
-            graph = keep(source, lambda: Graph(load_dataset(job.dataset, root, seed=job.split_seed).data))
+            graph = keep(source, lambda: _graph(job, root))
             return peers.train(job.method, graph, settings, job.seed)
         prepared = keep(replace(base, seed=0), lambda: prepare(base))
         report = run(replace(base, **settings), prepared=prepared).report
@@ -129,3 +129,8 @@ class Accuracy(Benchmark):
     def summarize(self, records: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> dict[str, Any]:
         """See :meth:`Benchmark.summarize` and :func:`gamlp_admm.bench.summary.summarize`."""
         return summarize(records, jobs, METHODS)
+
+
+def _graph(job: Job, root: str | None) -> Graph:
+    data = load_dataset(job.dataset, root, seed=job.split_seed).data  # nosec B615  # ours, not Hugging Face's
+    return Graph(data)

@@ -25,6 +25,9 @@ from gamlp_admm.experiment import environment
 from gamlp_admm.system.files import write_text
 from gamlp_admm.system.workers import workers as started
 
+RESULT: dict[str, Any] = {"settings": dict, **dict.fromkeys(("val_accuracy", "test_accuracy", "seconds"), (int, float))}
+"""What every result has at least, and of which type."""
+
 
 def fetch(dataset: str, root: str | None) -> None:
     """Download the files of a data set that are not there.
@@ -171,8 +174,11 @@ def _outcome(job: Job, future: Future[Any], description: dict[str, Any]) -> Outc
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return a record, ``None`` if there is none that can be read."""
+    """Return a record, ``None`` if there is none that can be read; such a job is run again."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        record = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    result = record.get("result")
+    whole = isinstance(result, dict) and all(isinstance(result.get(name), kind) for name, kind in RESULT.items())
+    return record if whole else None

@@ -146,10 +146,12 @@ def _benchmark(
     from rich.console import Console
 
     from gamlp_admm.experiment import environment
+    from gamlp_admm.system.files import make_directory
 
     running.check_files({"markdown": markdown, "json": json}, None)
     console = Console(stderr=True, highlight=False)
-    outcomes = _run(benchmark, plan, _folder(out), root, jobs, console, quiet)
+    make_directory("out", out)
+    outcomes = _run(benchmark, plan, out, root, jobs, console, quiet)
     done = [outcome.record for outcome in outcomes if outcome.record is not None]
     failed = [outcome for outcome in outcomes if outcome.error is not None and not outcome.skipped]
     skipped = [*dict.fromkeys(outcome.error for outcome in outcomes if outcome.skipped)]
@@ -174,15 +176,6 @@ def _benchmark(
         screen.print(to_table(report))
     if failed:
         click.get_current_context().exit(1)
-
-
-def _folder(path: Path) -> Path:
-    """Return the folder of results, made if need be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"out {path} cannot be written ({error.strerror})") from None
-    return path
 
 
 def _run(

@@ -82,7 +82,7 @@ def _report(path: Path, allowed: Mapping[str, click.Parameter]) -> dict[str, Any
         config, seeds = dict(runs[0]["config"]), [*dict.fromkeys(run["seed"] for run in runs)]
     except OSError as error:
         raise InputError(f"config {path} cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise InputError(f"config {path} is not the report of a run, as --log-dir and --json write it") from None
     if len(seeds) > 1 and "seeds" in allowed:
         config["seed"], config["seeds"] = None, seeds

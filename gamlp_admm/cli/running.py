@@ -148,14 +148,16 @@ class OrderlyStop:
 def check_files(files: dict[str, Path | None], plot: Path | None) -> None:
     """Check, in the first process, that the files that options name can be written, and standard output for ``-``."""
     from gamlp_admm import report
-    from gamlp_admm.system.files import check_writable
+    from gamlp_admm.system.files import check_unlike, check_writable
 
     if torchrun.rank() == 0:
-        for name, path in {**files, "plot": plot}.items():
-            if path is not None and path != Path("-"):
+        given = [(name, path) for name, path in {**files, "plot": plot}.items() if path is not None]
+        for name, path in given:
+            if path != Path("-"):
                 check_writable(name, path)
-            elif path is not None and not streams.has_stdout():
+            elif not streams.has_stdout():
                 raise InputError(f"{name} -: standard output is closed; allowed: a file")
+        check_unlike((name, path) for name, path in given if path != Path("-"))
         if plot is not None:
             report.check_plot(plot)
 

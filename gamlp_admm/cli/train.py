@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -12,6 +12,12 @@ from gamlp_admm.cli import running
 from gamlp_admm.cli.options import Numbers, SectionCommand, flag, option
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.declaration import TRAINING
+
+if TYPE_CHECKING:
+    from gamlp_admm.experiment import Resolved
+
+RUN = ("run.json", "history.csv", "model.safetensors")
+"""The files of a run in its --log-dir."""
 
 
 @click.command(cls=SectionCommand, experiment=True)
@@ -24,7 +30,12 @@ from gamlp_admm.experiment.declaration import TRAINING
 )
 @option("--save", Path, metavar="FILE", help="Write the model (safetensors); with --seeds the best validated.")
 @option("--plot", Path, metavar="FILE", help="Plot the run (png, pdf, svg).")
-@option("--log-dir", Path, metavar="DIR", help="Write run.json, history.csv and model.safetensors there.")
+@option(
+    "--log-dir",
+    Path,
+    metavar="DIR",
+    help="Write run.json, history.csv and model.safetensors there.",
+)
 @option("--json", Path, metavar="FILE", help="Write the report; - for standard output.")
 @flag("--quiet", help="Print nothing but errors.")
 def train(
@@ -53,9 +64,10 @@ def train(
     used = Experiment.of(options).resolve()
     plan = [used] if seeds is None else seeded(used, seeds)
     if log_dir is not None and torchrun.rank() == 0:
-        _make_directory("log-dir", log_dir)
-    log = None if log_dir is None else log_dir / "run.json"
-    running.check_files({"save": save, "json": json, "log-dir": log}, plot)
+        files.make_directory("log-dir", log_dir)
+        _check_free(log_dir, used)
+    logs = {} if log_dir is None else {f"log-dir: {name}": log_dir / name for name in RUN}
+    running.check_files({"save": save, "json": json, **logs}, plot)
     if running.handed_over(used):
         return
     with running.processes(plan) as group:
@@ -71,9 +83,9 @@ def train(
     if plot is not None:
         reports.plot(chosen.report, plot)
     if log_dir is not None:
-        files.write_text(log_dir / "run.json", running.dumps(report))
-        files.write_history(log_dir / "history.csv", [run.report for run in runs])
-        chosen.save(log_dir / "model.safetensors")
+        files.write_text(log_dir / RUN[0], running.dumps(report))
+        files.write_history(log_dir / RUN[1], [run.report for run in runs])
+        chosen.save(log_dir / RUN[2])
     if json is not None:
         running.write(json, running.dumps(report))
     if not quiet:
@@ -99,8 +111,12 @@ def _seeds(options: dict[str, Any], seeds: tuple[int, ...] | None) -> tuple[int,
     return seeds
 
 
-def _make_directory(option: str, path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{option} {path} cannot be written ({error.strerror})") from None
+def _check_free(log_dir: Path, used: Resolved) -> None:
+    """Check that nothing is lost in a folder that results go to.
+
+    Raises:
+        InputError: An earlier run is there, and no option says that this one replaces it or goes on from it.
+    """
+    left = [name for name in RUN if (log_dir / name).exists()]
+    if left and not (used.overwrite or used.resume):
+        raise InputError(f"log-dir {log_dir} holds a run ({', '.join(left)}); allowed: another folder, or --overwrite")

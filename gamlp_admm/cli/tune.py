@@ -35,7 +35,7 @@ searching = partial(option, section=SEARCH)
     experiment=True,
     without=(
         *("timeout", "recipe", "processes", "node_shards", "balance", "seed"),
-        *("trace", "checkpoint", "checkpoint_every", "resume"),
+        *("trace", "checkpoint", "checkpoint_every", "resume", "overwrite"),
     ),
 )
 @click.option(
@@ -94,6 +94,9 @@ def tune(
     if recipe is not None or write:
         tuning.check_recipe(experiment, searched)
     running.check_files({"recipe": recipe, "write": described, "json": json, "storage": how.get("storage")}, None)
+    for path in (recipe, described):
+        if path is not None:
+            _present(path)  # what is wrong with it is said before the search
     keep_freed_memory()
     terminal, printed = Console(stderr=True, highlight=False), Console(stderr=json == Path("-"), highlight=False)
     with ExitStack() as stack:
@@ -133,9 +136,29 @@ def _write(path: Path, recipe: Mapping[str, Any], comment: str) -> None:
     from gamlp_admm.experiment.recipe import with_recipe
     from gamlp_admm.system.files import replacing
 
-    text = path.read_bytes().decode("utf-8") if path.exists() else ""
     with replacing(path) as part:
-        part.write_bytes(with_recipe(text, recipe, comment).encode("utf-8"))
+        part.write_bytes(with_recipe(_present(path), recipe, comment).encode("utf-8"))
+
+
+def _present(path: Path) -> str:
+    """Return the text of a file in which a recipe is replaced; none of a file that is not there, or of a device.
+
+    Raises:
+        InputError: It is a file in which none can be replaced.
+    """
+    from gamlp_admm.experiment.recipe import with_recipe
+    from gamlp_admm.system.files import is_special
+
+    if is_special(path) or not path.exists():
+        return ""
+    try:
+        text = path.read_bytes().decode("utf-8")
+        with_recipe(text, {}, "")
+    except OSError as error:
+        raise InputError(f"recipe {path} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"recipe {path} is there, and no recipe can be written into it ({error})") from None
+    return text
 
 
 def _comment(context: click.Context, found: Tuning, winner: Mapping[str, Any]) -> str:

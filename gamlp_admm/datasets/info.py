@@ -27,11 +27,13 @@ class RawFiles:
         files: The files that must be there, relative to ``folder``.
         urls: One URL a file, in the same order; or the URL of one zip archive whose top folder holds them
             all.
+        hashes: The checksum of what each URL gives, as ``sha256:…`` or ``md5:…``; empty where it is not known.
     """
 
     folder: str
     files: tuple[str, ...]
     urls: tuple[str, ...]
+    hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def read_info(path: Path) -> DatasetInfo:
     with path.open("rb") as file:
         table = tomllib.load(file)
     if raw := table.pop("raw", None):
-        table["raw"] = RawFiles(raw["folder"], tuple(raw["files"]), tuple(raw["urls"]))
+        files, urls, hashes = (tuple(raw.get(name, ())) for name in ("files", "urls", "hashes"))
+        table["raw"] = RawFiles(raw["folder"], files, urls, hashes)
     table["published"] = tuple(Published(**row) for row in table.pop("published", []))
     return DatasetInfo(name=path.stem, **table)

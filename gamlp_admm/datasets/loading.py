@@ -9,8 +9,9 @@ from torch_geometric.data import Data
 
 from gamlp_admm.datasets import ogb  # noqa: F401 (makes its reader known)
 from gamlp_admm.datasets.info import DatasetInfo, dataset_info
+from gamlp_admm.datasets.pickles import arrays_only
 from gamlp_admm.datasets.pyg import PREFIX, load_pyg
-from gamlp_admm.datasets.raw import default_root, ensure_raw
+from gamlp_admm.datasets.raw import check_unpacked, default_root, described, ensure_raw, reading
 from gamlp_admm.datasets.readers import READERS
 from gamlp_admm.datasets.splits import USUAL, default_rule, known_labels, told_split, warn_of_empty
 from gamlp_admm.errors import InputError, unknown
@@ -82,7 +83,11 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
         raise unknown(f"reader of {info.name}", info.loader, READERS)
     paths = ensure_raw(info, root)
     try:
-        data = READERS[info.loader](paths)
+        for path in paths:
+            with reading(path):
+                check_unpacked(path)
+        with arrays_only(), described(info):
+            data = READERS[info.loader](paths)
         data.y = known_labels(data.y)
         data.validate()  # PyG raises a ValueError on edges between nodes that do not exist
     except ValueError as error:

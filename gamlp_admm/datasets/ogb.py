@@ -9,8 +9,10 @@ plain tensors in the user's cache folder, keyed by the raw files' paths, sizes a
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gamlp_admm.datasets.raw import cache_folder, reading
+from gamlp_admm.datasets.raw import cache_folder, most_unpacked, reading
 from gamlp_admm.datasets.readers import reader
 from gamlp_admm.errors import InputError
 from gamlp_admm.system.files import replacing
@@ -73,7 +75,17 @@ def _read_csv(path: Path, dtype: DTypeLike) -> Tensor:
     """Read a compressed table of numbers as a tensor [rows, columns]."""
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("error")  # numpy only warns of an empty file
-        return torch.from_numpy(np.loadtxt(path, dtype=dtype, delimiter=",", ndmin=2))
+        return torch.from_numpy(np.loadtxt(_lines(path), dtype=dtype, delimiter=",", ndmin=2))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    left = most_unpacked(path)
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        while line := file.readline(left + 1):
+            left -= len(line)
+            if left < 0:
+                raise ValueError(f"it unpacks to more than {most_unpacked(path):,} bytes")
+            yield line
 
 
 def _fingerprint(paths: list[Path]) -> str:

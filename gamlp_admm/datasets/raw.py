@@ -1,19 +1,18 @@
 """Raw files: where they lie, whether they are there, and how they are downloaded.
 
 A download goes to a temporary folder under the data root and each file is then renamed into place, so a file
-that is present is complete.
+that is present is complete. It comes over TLS and is compared with its checksum, where that is known.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import platformdirs
@@ -22,6 +21,11 @@ from gamlp_admm.datasets.info import DatasetInfo, RawFiles, catalogue_folder, in
 from gamlp_admm.errors import InputError
 
 TIMEOUT = 60.0  # seconds without a byte before a download is given up
+
+MOST_UNPACKED, MOST_TIMES = 2**30, 100
+"""An archive may unpack to so many bytes, or to so many times its size; of real ones the most is 30 times."""
+
+_entries: ContextVar[int | None] = ContextVar("_entries", default=None)
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +122,49 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"cannot read {path} ({one_line(error)}); put a good copy there") from error
 
 
+@contextmanager
+def described(info: DatasetInfo) -> Iterator[None]:
+    """Let :func:`check_entries` know in the block how large a data set is."""
+    token = _entries.set(info.nodes * max(info.features, 1))
+    try:
+        yield
+    finally:
+        _entries.reset(token)
+
+
+def check_entries(count: int) -> None:
+    """Check how many features a file announces, before there is memory taken for them.
+
+    Args:
+        count: Nodes times features.
+
+    Raises:
+        ValueError: They are more than the data set that is being read is described to have.
+    """
+    most = _entries.get()
+    if most is not None and count > most:
+        raise ValueError(f"it announces {count:,} features, where the data set has {most:,}")
+
+
+def most_unpacked(path: Path) -> int:
+    """Return the number of bytes that a compressed file may unpack to."""
+    return max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
+
+
+def check_unpacked(path: Path) -> None:
+    """Check that a file, if it is a zip archive (as ``.npz`` is), does not unpack to something enormous.
+
+    Raises:
+        ValueError: It does.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())  # no more than that is read of a member
+    if size > most_unpacked(path):
+        raise ValueError(f"it would unpack to {size:,} bytes, from {path.stat().st_size:,}")
+
+
 def one_line(error: BaseException) -> str:
     """Return an exception's type and message on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -125,14 +172,16 @@ def one_line(error: BaseException) -> str:
 
 def _download(raw: RawFiles, missing: list[str], folder: Path) -> None:
     """Download the missing files, or the archive that holds them, into a mirror of the raw folder."""
+    hashes = raw.hashes or ("",) * len(raw.urls)
     if len(raw.urls) == len(raw.files):
-        for name, url in zip(raw.files, raw.urls, strict=True):
+        for name, url, known in zip(raw.files, raw.urls, hashes, strict=True):
             if name in missing:
-                _fetch(url, folder / name)
+                _fetch(url, folder / name, known)
         return
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         archive = Path(scratch) / "archive.zip"
-        _fetch(raw.urls[0], archive)
+        _fetch(raw.urls[0], archive, hashes[0])
+        check_unpacked(archive)
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(scratch)
         archive.unlink()
@@ -140,15 +189,21 @@ def _download(raw: RawFiles, missing: list[str], folder: Path) -> None:
             _move_files(top, folder)
 
 
-def _fetch(url: str, path: Path) -> None:
-    """Download one file; a connection that ends early is an error."""
+def _fetch(url: str, path: Path, known: str) -> None:
+    """Download one file over TLS and compare it with its checksum, where one is known."""
+    import pooch  # with requests a quarter of a second to import, and needed here only
+
+    if not url.startswith("https://"):
+        raise ValueError(f"{url} is not https")
     logger.info("downloading %s", url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, path.open("wb") as file:
-        shutil.copyfileobj(response, file)
-        expected = response.headers.get("Content-Length")
-    if expected is not None and path.stat().st_size != int(expected):
-        raise OSError(f"{url} ended after {path.stat().st_size} of {expected} bytes")
+    said = pooch.get_logger()
+    level = said.level
+    said.setLevel(logging.ERROR)
+    try:
+        get = pooch.HTTPDownloader(timeout=TIMEOUT)
+        pooch.retrieve(url, known or None, fname=path.name, path=path.parent, downloader=get)
+    finally:
+        said.setLevel(level)
 
 
 def _move_files(source: Path, target: Path) -> None:

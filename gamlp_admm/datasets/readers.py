@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 from torch_geometric.io import parse_npz, read_planetoid_data
-from torch_geometric.io.planetoid import read_file
 
 from gamlp_admm.datasets.neighbours import kept_neighbour_graph, neighbour_graph
-from gamlp_admm.datasets.raw import reading
+from gamlp_admm.datasets.pickles import unpickled
+from gamlp_admm.datasets.raw import check_entries, reading
 from gamlp_admm.errors import InputError
 
 Reader: TypeAlias = Callable[[list[Path]], Data]
@@ -72,14 +72,28 @@ def read_planetoid(paths: list[Path]) -> Data:
     folder = paths[0].parent
     prefix = folder.parent.name.lower()
     with warnings.catch_warnings():  # PyG's reader adds a filter of its own to the process
+        for path in paths:
+            with reading(path):
+                check_planetoid(path)
         try:
             return read_planetoid_data(str(folder), prefix)
         except Exception:
-            for path in paths:
-                with reading(path):
-                    read_file(str(folder), prefix, path.name.removeprefix(f"ind.{prefix}."))
             remedy = "put good copies there"
             raise InputError(f"the raw files in {folder} do not belong together; {remedy}") from None
+
+
+def check_planetoid(path: Path) -> None:
+    """Check that one of the eight files can be read, and that its sparse matrix is one, before it is made dense."""
+    if path.suffix == ".index":
+        np.loadtxt(path, dtype=np.int64)
+        return
+    warnings.filterwarnings("ignore", message=".*`scipy.sparse.csr` name")
+    with path.open("rb") as file:
+        held = unpickled(file)
+    if path.suffix != ".graph":
+        check_entries(math.prod(held.shape))
+    if scipy.sparse.issparse(held):
+        held.check_format(full_check=True)  # which its conversion takes for granted
 
 
 @reader("gnn-benchmark")
@@ -100,6 +114,7 @@ def read_gnn_benchmark(paths: list[Path]) -> Data:
     """
     (path,) = paths
     with reading(path), path.open("rb") as file, np.load(file) as arrays:
+        check_entries(math.prod(arrays["attr_shape"].tolist()))
         return parse_npz(arrays, to_undirected=True)
 
 
@@ -122,7 +137,9 @@ def read_flickr(paths: list[Path]) -> Data:
     """
     files = {path.name: path for path in paths}
     with reading(files["feats.npy"]):
-        x = torch.from_numpy(np.load(files["feats.npy"]).astype(np.float32))
+        stored = np.load(files["feats.npy"], mmap_mode="r")  # where the header is compared with the file
+        check_entries(stored.size)
+        x = torch.from_numpy(stored.astype(np.float32))
     path = files["adj_full.npz"]
     with reading(path), path.open("rb") as file, np.load(file) as csr:
         adjacency = scipy.sparse.csr_matrix((csr["data"], csr["indices"], csr["indptr"]), csr["shape"])
@@ -215,17 +232,18 @@ def _read_labelled(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArr
 
 def _read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Read one compressed idx file: a magic number, the size of each dimension, and the bytes themselves."""
-    with reading(path):
-        with gzip.open(path) as file:
-            content = file.read()
+    with reading(path), gzip.open(path) as file:
         magic = bytes([0, 0, 8, dimensions])  # 8 says that the elements are unsigned bytes
-        if content[:4] != magic:
-            raise ValueError(f"it starts with {content[:4]!r}, not with the magic number {magic!r}")
-        shape: list[int] = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
-        start = 4 + 4 * dimensions
-        if not math.prod(shape) == len(content) - start > 0:
-            raise ValueError(f"its header announces {_times(shape)} bytes, but {len(content) - start:,} follow")
-        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+        if (found := file.read(4)) != magic:
+            raise ValueError(f"it starts with {found!r}, not with the magic number {magic!r}")
+        shape: list[int] = np.frombuffer(file.read(4 * dimensions), ">u4", dimensions).tolist()
+        announced = math.prod(shape)
+        check_entries(announced)
+        content = file.read(announced + 1)
+        if not announced == len(content) > 0:
+            follow = f"{len(content):,}" if len(content) <= announced else "more"
+            raise ValueError(f"its header announces {_times(shape)} bytes, but {follow} follow")
+        return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _times(sizes: Iterable[int]) -> str:

@@ -42,6 +42,7 @@ class Option:
         open: Whether its values may be others, which something else checks; ``names`` are then for completion.
         listed: Whether help lists the names, whose table then imports no torch.
         least: Smallest value.
+        most: Largest value, of those that are no matter of taste but of a machine.
         setting: Whether it is an argument of the trainer, which then has the default.
         recipe: Who takes it from a data set's recipe: :data:`ANY`, :data:`TUNED` or nobody.
         tune: Whether ``tune`` may search it; what is not searched makes another search of a search (``fixed``), or
@@ -61,6 +62,7 @@ class Option:
     open: bool = False
     listed: bool = False
     least: int | None = None
+    most: int = 2**63 - 1
     setting: bool = False
     recipe: str | None = None
     tune: str = SEARCHED
@@ -126,8 +128,10 @@ class Declared:
             InputError: It is of another type, too small, or no name that is known.
         """
         checked = self._typed(value)
-        least = self.option.least
-        if least is not None and not isinstance(checked, str | tuple) and not least <= checked < 2**63:
+        least, most = self.option.least, self.option.most
+        if isinstance(checked, int) and checked > most and most < 2**63 - 1:
+            raise InputError(f"{self.name} must be at most {most}, not {value!r}")
+        if least is not None and not isinstance(checked, str | tuple) and not least <= checked <= most:
             what = "a positive integer" if least == 1 else f"an integer from {least} to 2^63 - 1"
             raise InputError(f"{self.name} must be {what}, not {value!r}")
         if self.option.names and not self.option.open and checked not in self.option.allowed():

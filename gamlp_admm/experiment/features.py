@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from gamlp_admm.experiment.declaration import FEATURES
 from gamlp_admm.experiment.options import Options, names_where
 from gamlp_admm.propagation import OPERATORS
 from gamlp_admm.transforms import AugmentFeatures, AugmentLabels, CombineFeatures, ScaleComponents
+from gamlp_admm.transforms.propagating import edges_of
 
 Transform: TypeAlias = Callable[[Any], Any]
 OF_OPERATOR = ("hops", "alpha", "t")
@@ -88,6 +90,37 @@ def transform(used: Options, dtype: torch.dtype) -> Transform:
     first, then = propagation(used, dtype), scaling(used)
     composed: Transform = first if then is None else Compose([first, then])
     return composed
+
+
+def weighted(data: Any, used: Options) -> Any:
+    """Return a graph whose ``edge_weight`` is what the options say, which all that is made of its edges then takes.
+
+    Args:
+        data: PyG ``Data``.
+        used: Options, resolved.
+
+    Raises:
+        InputError: It has no such attribute, or not of one weight an edge.
+    """
+    if used.weight_attr is None:
+        return data
+    data = copy.copy(data)
+    data.edge_weight = edges_of(data, used.weight_attr)[1]
+    return data
+
+
+def width(used: Options, num_features: int, num_classes: int) -> int:
+    """Return how many columns :func:`with_labels` of :func:`transform` makes.
+
+    Args:
+        used: Options, resolved.
+        num_features: Columns of the features of the data set.
+        num_classes: Its classes.
+    """
+    first, labels = propagation(used, torch.float32), used.label_operator != "none"
+    parts = first.parts if isinstance(first, CombineFeatures) else (first,)
+    states = AugmentLabels(used.label_hops, used.label_operator).states if labels else ()
+    return sum(len(part.states) for part in parts) * num_features + len(states) * num_classes
 
 
 def scaling(used: Options) -> Transform | None:

@@ -42,6 +42,9 @@ from gamlp_admm.experiment.declaration import (
     setting,
 )
 
+MOST_LAYERS = 10_000
+"""More take minutes to make, and a number may come from a file that is wrong."""
+
 Hops: TypeAlias = int | tuple[int, ...]
 Self = TypeVar("Self", bound="Options")
 
@@ -88,6 +91,13 @@ class Options:
     )
     split_seed: int | None = option(
         "Seed of a random split.", DATA, text="the usual split; of shares 0", least=0, tune=FIXED
+    )
+    weight_attr: str | None = option(
+        "Attribute of the data that holds the weights of the edges, such as edge_attr.",
+        DATA,
+        text="edge_weight, where there is one",
+        tune=FIXED,
+        metavar="NAME",
     )
 
     # What the network sees
@@ -138,7 +148,9 @@ class Options:
     )
 
     # The network
-    layers: int = option("Linear layers.", NETWORK, 2, text="the last of --grow, recipe, else 2", least=1, recipe=ANY)
+    layers: int = option(
+        "Linear layers.", NETWORK, 2, text="the last of --grow, recipe, else 2", least=1, most=MOST_LAYERS, recipe=ANY
+    )
     hidden: int = option("Neurons of a hidden layer.", NETWORK, 100, least=1, recipe=ANY)
     activation: str = option(
         "relu, leaky_relu, hardtanh, tanh, sigmoid, gelu or silu.",
@@ -289,7 +301,7 @@ class Options:
     )
     device: str = option("cpu or cuda.", PROCESSES, "cpu", names=("cpu", "cuda"), tune=ASIDE, free=True)
     threads: int | None = option(
-        "Threads on the CPU.", PROCESSES, text="torch's choice", least=1, tune=ASIDE, free=True, across=OWN
+        "Threads on the CPU.", PROCESSES, text="torch's choice", least=1, most=1024, tune=ASIDE, free=True, across=OWN
     )
     timeout: float = option(
         "Longest wait for another process.", PROCESSES, 300.0, tune=ASIDE, free=True, metavar="SECONDS"
@@ -308,6 +320,7 @@ class Options:
         "And every K iterations.", OUTPUT, least=1, tune=ASIDE, free=True, metavar="K"
     )
     resume: bool = option("Go on from the checkpoint.", OUTPUT, False, tune=ASIDE, free=True)
+    overwrite: bool = option("Replace what an earlier run left.", OUTPUT, False, tune=ASIDE, free=True)
     trace: str | None = option(
         "Write a Chrome trace of each process there.", OUTPUT, tune=ASIDE, free=True, across=OWN, metavar="DIR"
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -36,16 +36,20 @@ class Run:
     report: dict[str, Any]
     stopped: int | None = None
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path | IO[bytes]) -> None:
         """Write the model, with what :func:`gamlp_admm.experiment.predict` needs to know of its features."""
-        names = ("dataset", "split", "split_seed", *augmentation(), "loss")
         self.model.save(
             path,
-            experiment={name: getattr(self.experiment, name) for name in names},
+            experiment={name: getattr(self.experiment, name) for name in saved_options()},
             classes=self.model.config["out_channels"],
             test_accuracy=self.report["best"]["test_accuracy"],
             correct_and_smooth=self.report.get("correct_and_smooth", {}).get("chosen"),
         )
+
+
+def saved_options() -> tuple[str, ...]:
+    """Return the names of the options that are saved with a model: what a prediction depends on."""
+    return ("dataset", "split", "split_seed", "weight_attr", *augmentation(), "loss")
 
 
 def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, float], data: Any) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.datasets import load_dataset
+from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.experiment.features import weighted, width
+from gamlp_admm.experiment.outcome import saved_options
+from gamlp_admm.experiment.recipe import checked
 from gamlp_admm.experiment.resolve import Experiment
-from gamlp_admm.experiment.runner import prepare
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import risk
 from gamlp_admm.training.rows import SPLITS
@@ -50,21 +55,24 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
         InputError: The file is not a model, or the data set cannot be loaded or does not fit the model.
     """
     model, metadata = GAMLP.load(path)
-    options = metadata.get("experiment", {})
-    options |= {"root": root, "dtype": str(next(model.parameters()).dtype).removeprefix("torch.")}
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise InputError(f"{path} has weights that are NaN or infinite")
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    options = _options(path, metadata.get("experiment", {})) | {"root": root, "dtype": dtype}
     if dataset is not None:
         options["dataset"] = dataset
     if "dataset" not in options:
         raise InputError(f"{path} does not say what data set it was trained on; dataset must be given")
-    used = Experiment.of(options).resolve()
-    data, width = prepare(used).data, model.config["in_channels"]
-    if data.num_features != width:
-        have = f"{used.dataset} has {data.num_features} features a node after augmentation"
-        raise InputError(f"{have}; {path} takes {width}")
+    used, smooth = Experiment.of(options).resolve(), _correct_and_smooth(path, metadata)
+    loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)  # nosec B615  # ours
+    makes, takes = width(used, loaded.data.num_features, loaded.info.classes), model.config["in_channels"]
+    if makes != takes:
+        raise InputError(f"{used.dataset} has {makes} features a node after augmentation; {path} takes {takes}")
+    data = used.transform(loaded.info.classes)(weighted(loaded.data, used))
     z = model(data.x)
     classes, probabilities = z.argmax(-1), risk(used.loss).probabilities(z)
-    if way := metadata.get("correct_and_smooth"):
-        probabilities = CorrectAndSmooth(**way)(probabilities, data)
+    if smooth is not None:
+        probabilities = smooth(probabilities, data)
         classes = probabilities.argmax(-1)
     rows = {split: data[f"{split}_mask"].nonzero()[:, 0] for split in SPLITS} | {"all": torch.arange(len(z))}
     accuracy: dict[str, float | None] = {}
@@ -72,3 +80,29 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
         known = nodes[data.y[nodes] >= 0]
         accuracy[split] = float((classes[known] == data.y[known]).double().mean()) if len(known) else None
     return Prediction(used.dataset, classes, probabilities, rows, accuracy)
+
+
+def _options(path: str | Path, saved: Any) -> dict[str, Any]:
+    """Return the options that are saved with a model: those that a prediction depends on, and no others.
+
+    Raises:
+        InputError: There is something else.
+    """
+    if not isinstance(saved, dict):
+        raise InputError(f"{path}: its options are no table, but {saved!r}")
+    for name in saved.keys() - {*saved_options()}:
+        raise unknown(f"option in {path}:", name, sorted(saved_options()))
+    return checked({name: value for name, value in saved.items() if value is not None}, str(path))
+
+
+def _correct_and_smooth(path: str | Path, metadata: Mapping[str, Any]) -> CorrectAndSmooth | None:
+    """Return what a model was saved with.
+
+    Raises:
+        InputError: It is something else.
+    """
+    way = metadata.get("correct_and_smooth")
+    try:
+        return CorrectAndSmooth(**way) if way else None
+    except (TypeError, InputError) as error:
+        raise InputError(f"{path}: its correct_and_smooth is not usable ({error})") from None

@@ -32,7 +32,7 @@ def read_table(path: str | Path, what: str) -> dict[str, Any]:
         table: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{what} {path} is not TOML: {error}") from None
     return table
 

@@ -15,13 +15,16 @@ from gamlp_admm.datasets.splits import USUAL, shares
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY, FEATURES
-from gamlp_admm.experiment.options import Options, declared, described, names_where, recipe_names
+from gamlp_admm.experiment.options import MOST_LAYERS, Options, declared, described, names_where, recipe_names
 from gamlp_admm.experiment.recipe import checked, read_recipe
 from gamlp_admm.training.growth import depths
 from gamlp_admm.training.trainer import Trainer
 
 TUNED_FOR = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
 """The algorithms that recipes are tuned for."""
+
+MOST_SECONDS = 1e9
+"""What clocks can count to."""
 
 R = TypeVar("R", bound="Resolved")
 
@@ -109,8 +112,8 @@ def _check(given: Mapping[str, Any]) -> None:
         raise InputError(f"processes {processes}: {given['algorithm']} runs in one process")
     if processes % shards:
         raise InputError(f"node_shards {shards} does not divide the number of processes, {processes}")
-    if not given["timeout"] > 0:
-        raise InputError(f"timeout must be a positive number of seconds, not {given['timeout']}")
+    if not 0 < given["timeout"] <= MOST_SECONDS:
+        raise InputError(f"timeout must be a positive number of seconds up to {MOST_SECONDS:g}, not {given['timeout']}")
     if given["device"] == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
     if (given["resume"] or "checkpoint_every" in given) and "checkpoint" not in given:
@@ -173,9 +176,10 @@ def growth_depths(grow: str | tuple[int, ...]) -> tuple[int, ...]:
     if grow in ("auto", "none"):
         return ()
     try:
-        return tuple(int(d) for d in (grow.split(",") if isinstance(grow, str) else grow))
+        listed = tuple(int(d) for d in (grow.split(",") if isinstance(grow, str) else grow))
     except ValueError:
         raise InputError(f"grow {grow!r}: allowed: auto, none, or rising depths such as 2,5,10") from None
+    return tuple(declared()["layers"].check(depth) if depth > MOST_LAYERS else depth for depth in listed)
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claim
+from gamlp_admm.experiment.features import weighted
 from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
@@ -65,16 +66,18 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
     def load() -> dict[str, Any]:
         nonlocal data
         start = time.perf_counter()
-        loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)
+        seed = used.split_seed
+        loaded = load_dataset(used.dataset, used.root, split=used.split, seed=seed)  # nosec B615  # ours
         middle = time.perf_counter()
         known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split}
         known |= {"load_seconds": middle - start}
+        graph = weighted(loaded.data, used)
         if used.auto == "all":
-            made = choose(used, loaded.data, loaded.info.classes)
+            made = choose(used, graph, loaded.info.classes)
             data, seconds = made.data, time.perf_counter() - middle
             known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
         else:
-            data = used.transform(loaded.info.classes)(loaded.data)
+            data = used.transform(loaded.info.classes)(graph)
             known |= {"augment_seconds": time.perf_counter() - middle}
         return known | {"num_features": data.num_features}
 

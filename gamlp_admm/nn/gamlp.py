@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, cast
@@ -73,11 +76,18 @@ class GAMLP(nn.Module):
         in_channels, hidden_channels, out_channels, num_layers = sizes.values()
         if init not in INITS:
             raise unknown("init", init, INITS)
-        self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init, "residual": residual}
+        if type(residual).__name__ not in ("bool", "bool_"):  # NumPy's, too; of a text "no" would count as yes
+            raise InputError(f"residual must be True or False, not {residual!r}")
+        self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init, "residual": bool(residual)}
         self.network = Network(activations.activation(activation), residual)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
-        self.reset_parameters()
+        try:
+            torch.empty(sum((i + 1) * o for i, o in pairwise(widths)))  # which takes address space alone
+            self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
+            self.reset_parameters()
+        except (RuntimeError, OverflowError, TypeError) as error:  # of torch's allocator
+            why = str(error).partition("\n")[0]
+            raise InputError(f"{', '.join(f'{k} {n:,}' for k, n in sizes.items())}: no memory for it ({why})") from None
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -166,8 +176,11 @@ class GAMLP(nn.Module):
             save_file(tensors, str(part), metadata=header)
 
     @classmethod
-    def load(cls, path: str | Path) -> tuple[GAMLP, dict[str, Any]]:
+    def load(cls, path: str | Path | IO[bytes]) -> tuple[GAMLP, dict[str, Any]]:
         """Read a model that :meth:`save` wrote.
+
+        Args:
+            path: The file, or an open one to read from.
 
         Returns:
             The model, and the metadata that was saved with it.
@@ -176,16 +189,41 @@ class GAMLP(nn.Module):
             InputError: The file is missing or is not such a model.
         """
         try:
-            with safe_open(str(path), framework="pt") as file:
+            with _regular(path) as name, safe_open(name, framework="pt") as file:
                 header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            model = cls(**json.loads(header["gamlp"]))
-            model.to(tensors["layers.0.weight"].dtype).load_state_dict(tensors)
-            return model, json.loads(header["metadata"])
+                config, metadata = json.loads(header["gamlp"]), dict(json.loads(header["metadata"]))
+                # What the header says of sizes is compared with the tensors before there is memory taken for it.
+                found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (no mapping)
+                if len(found) != 2 * positive_integer("num_layers", config["num_layers"]):
+                    raise ValueError(f"{len(found)} tensors for {config['num_layers']} layers")
+                with torch.device("meta"):
+                    model = cls(**config)
+                for key, wanted in model.state_dict().items():
+                    if found.get(key) != [*wanted.shape]:
+                        raise ValueError(f"{key} has shape {found.get(key)}, not {[*wanted.shape]}")
+                tensors = {key: file.get_tensor(key) for key in found}
+                model.to(tensors["layers.0.weight"].dtype).to_empty(device="cpu").load_state_dict(tensors)
+            return model, metadata
         except FileNotFoundError:
             raise InputError(f"no model file {path}") from None
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-            raise InputError(f"{path} is not a model saved by gamlp_admm ({str(error).splitlines()[0]})") from None
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{path} is not a model saved by gamlp_admm ({why})") from None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items())})"
+
+
+@contextmanager
+def _regular(path: str | Path | IO[bytes]) -> Iterator[str]:
+    """Give the name of a file that can be mapped into memory: of a pipe, or an open file, that of a copy."""
+    if isinstance(path, str | os.PathLike):
+        path = Path(path)
+        if path.is_file() or path.is_dir() or not path.exists():
+            yield str(path)
+            return
+    opened = path.open("rb") if isinstance(path, Path) else nullcontext(path)
+    with tempfile.NamedTemporaryFile() as copy, opened as source:
+        shutil.copyfileobj(source, copy)
+        copy.flush()
+        yield copy.name

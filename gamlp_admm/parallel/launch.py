@@ -10,7 +10,7 @@ import ctypes
 import json
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # below
 import sys
 import time
 from collections.abc import Sequence
@@ -84,7 +84,8 @@ class _Crew:
         # In a session of its own: what is typed on the terminal reaches it through the one that passes it on.
         command = [sys.executable, "-m", "gamlp_admm", *arguments]
         with signals.waiting():  # until it has what handles them
-            self.members.append(subprocess.Popen(command, env=environment, start_new_session=True))
+            started = subprocess.Popen(command, env=environment, start_new_session=True)  # nosec B603  # our own line
+            self.members.append(started)
         if self.heard:
             self.members[-1].terminate()
 

@@ -23,10 +23,11 @@ from gamlp_admm.propagation.operators import (
     sym,
 )
 from gamlp_admm.propagation.product import product, to_torch
-from gamlp_admm.propagation.scheme import Operator, Scheme, constructor_call, dense_features
+from gamlp_admm.propagation.scheme import MOST_STEPS, Operator, Scheme, constructor_call, dense_features
 
 __all__ = [
     "DIRECTIONS",
+    "MOST_STEPS",
     "OPERATORS",
     "NamedOperator",
     "Operator",

@@ -6,7 +6,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import index
 from typing import Any, TypeAlias, cast
 
@@ -25,6 +25,9 @@ from gamlp_admm.propagation.operators import (
     is_sparse,
 )
 from gamlp_admm.propagation.product import to_torch
+
+MOST_STEPS = 10_000
+"""Steps of propagation: what has not spread then does not, and a number may come from a file that is wrong."""
 
 Operator: TypeAlias = "str | Callable[[sparse.csr_array], Any] | Tensor | sparse.sparray | sparse.spmatrix"
 
@@ -105,9 +108,16 @@ class Scheme:
 
         Returns:
             ``[N, len(states)·F]``.
+
+        Raises:
+            InputError: There is no memory for it.
         """
-        N, columns = features.shape
-        propagated = features.new_empty(N, len(self.states) * columns)
+        (N, columns), S = features.shape, len(self.states)
+        try:
+            propagated = features.new_empty(N, S * columns)
+        except RuntimeError:
+            size = f"{S:,} x {columns:,} features of {N:,} nodes"
+            raise InputError(f"hops is {self.hops}: there is no memory for {size}") from None
         blocks = {step: propagated.narrow(1, i * columns, columns) for i, step in enumerate(self.states)}
         number = self.named.parameter
         self.named.diffuse(matrix, features, blocks, **({number: getattr(self, number)} if number else {}))
@@ -174,13 +184,14 @@ def _check_operator(operator: object) -> None:
 
 
 def _checked_hops(hops: int | Iterable[int], first: int) -> int | tuple[int, ...]:
-    allowed = f"it must be a number of steps, {first} or more, or an increasing set of such numbers"
+    such = f"{first} or more, or an increasing set of such numbers, none above {MOST_STEPS:,}"
+    allowed = f"it must be a number of steps, {such}"
     try:
-        checked = tuple(map(index, hops)) if isinstance(hops, Iterable) else index(hops)
+        checked = tuple(map(index, islice(hops, MOST_STEPS + 2))) if isinstance(hops, Iterable) else index(hops)
     except TypeError:
         raise InputError(f"hops is {hops!r}: {allowed}") from None
     steps = checked if isinstance(checked, tuple) else (checked,)
-    if not steps or steps[0] < first or any(a >= b for a, b in pairwise(steps)):
+    if not steps or steps[0] < first or steps[-1] > MOST_STEPS or any(a >= b for a, b in pairwise(steps)):
         raise InputError(f"hops is {checked}: {allowed}")
     return checked
 

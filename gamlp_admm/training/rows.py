@@ -25,9 +25,10 @@ class NodeData:
         x: Features, ``[N, F]``; ``None`` in a process that does not own the first layer.
         y: Targets in the risk's form, ``[N, C]``.
         sizes: Number of rows of each split.
-        weight: Weights of the training rows, or ``None``.
+        weight: Weights of the training rows, all positive, or ``None`` for ones.
         blocks: Numbers of columns of the blocks that ``x`` is made of, such as hops; empty where that is not known.
         val_weight: Weights of the validation rows by their class, where classes have weights, or ``None``.
+        total_weight: Weights of the training rows over all shards, summed: their number where they have none.
     """
 
     x: Tensor | None
@@ -36,6 +37,12 @@ class NodeData:
     weight: Tensor | None
     blocks: tuple[int, ...] = ()
     val_weight: Tensor | None = None
+    total_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.total_weight:
+            total = self.num_train if self.weight is None else self.weight.double().sum()
+            object.__setattr__(self, "total_weight", float(total))
 
     @property
     def num_train(self) -> int:
@@ -58,6 +65,7 @@ class NodeData:
                 weight=None if self.weight is None else self.weight[piece[0]],
                 blocks=self.blocks,
                 val_weight=None if self.val_weight is None else self.val_weight[piece[1] - self.sizes[0]],
+                total_weight=self.total_weight,
             )
             for piece in pieces
         ]
@@ -72,7 +80,7 @@ def node_data(
     node_weight: Tensor | None = None,
     class_weight: Tensor | str | None = None,
 ) -> NodeData:
-    """Check a data set and bring it to a model's device and dtype.
+    """Check a data set and bring it to a model's device and dtype. Training nodes of weight 0 are left out.
 
     Args:
         data: Has ``x`` ``[N, F]``, ``y`` (classes ``[N]``, labels or targets ``[N, C]``) and boolean ``train_mask``;
@@ -81,12 +89,13 @@ def node_data(
         num_classes: Columns that the model gives.
         risk: Decides the form of the targets.
         like: A tensor of the device and dtype to bring the data to.
-        node_weight: Weight of each node in the risk, ``[N]``, or ``None`` for ones.
-        class_weight: Weight of each class, ``[C]``; ``"balanced"`` for N/(C · count); or ``None`` for ones.
+        node_weight: Weight of each node, ``[N]``, or ``None`` for ones: a training node of weight 2 counts as two.
+        class_weight: Weight of each class, ``[C]``, by which those of its nodes are multiplied; ``"balanced"`` for
+            N/(C · count), a node counted as often as it weighs; or ``None`` for ones.
 
     Raises:
         InputError: The data does not fit the model, has NaN or infinite features, labels outside the classes,
-            or no training node.
+            or no training node that weighs anything.
     """
     x, y = _required(data, "x"), _required(data, "y")
     if x.ndim != 2 or x.shape[1] != num_features:
@@ -95,17 +104,20 @@ def node_data(
     rows = {split: _rows(data, split, len(x)) for split in SPLITS}
     if not len(rows["train"]):
         raise InputError("data.train_mask selects no node; training needs at least one")
+    _check_labels(y, rows, torch.cat(list(rows.values())), num_classes, risk)
+    _warn_overlaps(rows, len(x))
+    weight = _node_weights(node_weight, rows["train"], len(x))
+    by_class = _class_weights(class_weight, y, rows["train"], weight, num_classes)
+    if by_class is not None:
+        weight = by_class[y.cpu()[rows["train"]]] * (1 if weight is None else weight)
+    rows["train"], weight = _that_weigh(rows["train"], weight, like)
     used = torch.cat(list(rows.values()))
     _check_finite(x[used.to(x.device)], used)
-    _check_labels(y, rows, used, num_classes, risk)
-    _warn_overlaps(rows, len(x))
-    by_class = _class_weights(class_weight, y, rows["train"], num_classes)
-    weight = _weights(node_weight, by_class, y, rows["train"], len(x))
     return NodeData(
         x=x[used.to(x.device)].to(like),
         y=risk.target(y.cpu()[used], num_classes, like.dtype).to(like.device),
         sizes=tuple(len(r) for r in rows.values()),
-        weight=None if weight is None else weight.to(like),
+        weight=weight,
         blocks=feature_blocks(data),
         val_weight=None if by_class is None else by_class[y.cpu()[rows["val"]]].to(like),
     )
@@ -140,9 +152,9 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
 
     def header() -> list[tuple[Any, ...]]:
         shards.extend(checked().shards(team.num_shards))
-        return [(s.sizes, s.weight is not None, s.blocks, s.val_weight is not None) for s in shards]
+        return [(s.sizes, s.weight is not None, s.blocks, s.val_weight is not None, s.total_weight) for s in shards]
 
-    sizes, weighted, blocks, by_class = team.of_first(header)[team.shard]
+    sizes, weighted, blocks, by_class, total = team.of_first(header)[team.shard]
 
     def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
         held = [getattr(shard, name) for shard in shards] if team.rank == 0 else None
@@ -153,7 +165,7 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
     weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
     val_weight = rows("val_weight", (sizes[1],), everyone=True) if by_class else None
     assert y is not None
-    return NodeData(x, y, tuple(sizes), weight, tuple(blocks), val_weight)
+    return NodeData(x, y, tuple(sizes), weight, tuple(blocks), val_weight, total)
 
 
 def _required(data: Any, name: str) -> Tensor:
@@ -240,7 +252,9 @@ def _warn_overlaps(rows: dict[str, Tensor], num_nodes: int) -> None:
             warnings.warn(f"{a}_mask and {b}_mask share {shared} nodes", InputWarning, stacklevel=4)
 
 
-def _class_weights(class_weight: Tensor | str | None, y: Tensor, train: Tensor, num_classes: int) -> Tensor | None:
+def _class_weights(
+    class_weight: Tensor | str | None, y: Tensor, train: Tensor, weight: Tensor | None, num_classes: int
+) -> Tensor | None:
     # Weight of each class, [C], float64.
     if class_weight is None:
         return None
@@ -249,27 +263,34 @@ def _class_weights(class_weight: Tensor | str | None, y: Tensor, train: Tensor, 
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise InputError(f"class_weight {class_weight!r} is unknown; allowed: 'balanced', a tensor or None")
-        labels = y.cpu()[train]
-        counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
-        class_weight = len(labels) / (num_classes * counts.double())
+        counts = torch.bincount(y.cpu()[train], weight, num_classes).double()
+        class_weight = float(counts.sum()) / (num_classes * torch.where(counts > 0, counts, 1))
     if not _are_weights(class_weight, num_classes):
         raise InputError(f"class_weight must be a tensor of {num_classes} finite non-negative numbers, one a class")
     return class_weight.cpu().double()
 
 
-def _weights(
-    node_weight: Tensor | None, by_class: Tensor | None, y: Tensor, train: Tensor, num_nodes: int
-) -> Tensor | None:
-    if node_weight is None and by_class is None:
+def _node_weights(node_weight: Tensor | None, train: Tensor, num_nodes: int) -> Tensor | None:
+    # Of the training nodes, float64.
+    if node_weight is None:
         return None
-    weight = torch.ones(len(train), dtype=torch.float64)
-    if node_weight is not None:
-        if not _are_weights(node_weight, num_nodes):
-            raise InputError(f"node_weight must be a tensor of {num_nodes} finite non-negative numbers, one a node")
-        weight *= node_weight.cpu()[train]
-    if by_class is not None:
-        weight *= by_class[y.cpu()[train]]
-    return weight
+    if not _are_weights(node_weight, num_nodes):
+        raise InputError(f"node_weight must be a tensor of {num_nodes} finite non-negative numbers, one a node")
+    return node_weight.cpu().double()[train]
+
+
+def _that_weigh(train: Tensor, weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    # The training nodes whose weight is not 0, and their weights; None where all are 1.
+    if weight is None:
+        return train, None
+    made = weight.to(like)
+    if not torch.isfinite(made).all():
+        raise InputError(f"weights of up to {float(weight.max()):g} are too large for {like.dtype}")
+    rows = made.cpu() > 0
+    if not rows.any():
+        raise InputError("all training nodes have weight 0; training needs at least one that weighs something")
+    made = made[rows.to(made.device)]
+    return train[rows], None if bool((made == 1).all()) else made
 
 
 def _are_weights(weight: object, count: int) -> bool:

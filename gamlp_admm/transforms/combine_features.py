@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.propagation import OPERATORS
+from gamlp_admm.propagation import MOST_STEPS, OPERATORS
 from gamlp_admm.transforms.augment_features import AugmentFeatures
 
 NOTATION = "sym/HOPS, row/HOPS, ppr/HOPS/ALPHA or heat/HOPS/T; HOPS as 4, 0-4 or 0+2+4; then /normalized or nothing"
@@ -105,6 +105,8 @@ def parse_hops(text: str) -> int | tuple[int, ...]:
         ValueError: The text does not have this form.
     """
     if "-" in text:
-        low, _, high = text.partition("-")
-        return tuple(range(int(low), int(high) + 1))
+        low, high = map(int, text.split("-", 1))
+        if high - low > MOST_STEPS:
+            raise ValueError
+        return tuple(range(low, high + 1))
     return tuple(map(int, text.split("+"))) if "+" in text else int(text)

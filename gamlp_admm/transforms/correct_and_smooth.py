@@ -55,6 +55,8 @@ class CorrectAndSmooth:
             layers, alpha = getattr(self, f"num_{stage}_layers"), getattr(self, f"{stage}_alpha")
             if layers < 0:
                 raise InputError(f"num_{stage}_layers is {layers}: it must be an integer, 0 or more")
+            if layers > propagation.MOST_STEPS:
+                raise InputError(f"num_{stage}_layers is {layers}: it must be at most {propagation.MOST_STEPS}")
             if not 0 <= alpha <= 1:
                 raise InputError(f"{stage}_alpha is {alpha}: it must be from 0 to 1")
         if not (self.scale > 0 and math.isfinite(self.scale)):

@@ -92,7 +92,8 @@ def edges_of(data: Any, weight_attr: str | None = None, quiet: bool = False) -> 
     if plain and weight_attr is None and not quiet and _is_column(getattr(data, "edge_attr", None), edge_index):
         warnings.warn(
             "data.edge_attr has one column, but is not used as weights: every edge has weight 1; set data.edge_weight "
-            "to it, or give AugmentFeatures and AugmentLabels weight_attr='edge_attr' ('edge_weight' for weights of 1)",
+            "to it, or give AugmentFeatures and AugmentLabels weight_attr='edge_attr' ('edge_weight' for weights of 1);"
+            " train has --weight-attr",
             InputWarning,
             stacklevel=5,
         )

@@ -23,7 +23,7 @@ import torch
 
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.experiment import Experiment, Prepared, Resolved, prepare, run
-from gamlp_admm.experiment.features import augmentation
+from gamlp_admm.experiment.features import augmentation, weighted
 from gamlp_admm.system.workers import Workers, workers
 
 CACHE_BYTES = 2 * 2**30
@@ -118,7 +118,7 @@ class Measurer:
 
     def _own(self, used: Resolved) -> Prepared:
         classes = int(self.data.y.max()) + 1
-        data = used.transform(classes)(self.data)
+        data = used.transform(classes)(weighted(self.data, used))
         return Prepared(data, data.num_features, classes, load_seconds=0.0)
 
 

@@ -65,6 +65,8 @@ def tune(
     """
     check_optuna()
     _check_counts(trials, seeds, finalists, final_seeds, jobs)
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"timeout must be a positive number of seconds, not {timeout}")
     if data is not None:
         experiment = replace(experiment, dataset=OWN)
     used = experiment.resolve()

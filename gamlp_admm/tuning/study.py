@@ -15,6 +15,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.declaration import FIXED
 from gamlp_admm.experiment.options import names_where
+from gamlp_admm.tuning import journal
 from gamlp_admm.tuning.measuring import Measured
 from gamlp_admm.tuning.notation import Choice, searchable
 from gamlp_admm.tuning.result import Step, ranking, settings
@@ -110,7 +111,8 @@ class Search:
             if index >= trials:
                 return
             # Each trial has a seed of its own, so that a search that is resumed goes on as if it had not ended.
-            self.study.sampler = TPESampler(seed=random.Random(f"{self.sampler_seed} {index}").getrandbits(32))
+            draw = random.Random(f"{self.sampler_seed} {index}")  # nosec B311  # a seed to repeat, no secret
+            self.study.sampler = TPESampler(seed=draw.getrandbits(32))
             trial = self.study.ask(self.distributions)
             options = self.space.options(trial.params, self.experiment)
             try:
@@ -220,18 +222,17 @@ class Search:
 
 def _study(storage: str | Path | None) -> optuna.Study:
     import optuna
-    from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-    kept: BaseStorage = InMemoryStorage()
+    kept = journal.storage(storage)
     try:
-        if storage is not None:
-            kept = JournalStorage(JournalFileBackend(str(storage), JournalFileOpenLock(str(storage))))
-        return optuna.create_study(storage=kept, study_name=STUDY, direction="maximize", load_if_exists=True)
+        study = optuna.create_study(storage=kept, study_name=STUDY, direction="maximize", load_if_exists=True)
+        trials, attributes = study.get_trials(deepcopy=False), study.user_attrs
     except OSError as error:
-        raise InputError(f"storage {storage} cannot be written ({error.strerror})") from None
+        raise InputError(f"storage {storage} cannot be written ({error.strerror or error})") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"storage {storage} is not a file that tune has written") from None
+    journal.check(storage, trials, attributes)
+    return study
 
 
 def _row(space: Space, used: Experiment | Resolved, measured: Measured) -> dict[str, Any]:

@@ -138,3 +138,41 @@ def test_absent_data(gamlp, tmp_path):
     status, _, err = gamlp("train", "--dataset", "cora", "--root", root)
     assert (status, err.count("\n")) == (2, 1)
     assert "place the raw files in" in err
+
+
+def test_a_run_in_a_log_dir_is_not_replaced_unless_told_to(gamlp, tmp_path):
+    logs = tmp_path / "logs"
+    assert gamlp(*KARATE, "--quiet", "--log-dir", logs) == (0, "", "")
+    before = {path.name: path.read_bytes() for path in logs.iterdir()}
+    assert before.keys() == {"run.json", "history.csv", "model.safetensors"}
+    status, _, err = gamlp(*KARATE, "--seed", "1", "--log-dir", logs)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"log-dir {logs} holds a run (run.json, history.csv, model.safetensors); allowed: another folder" in err
+    assert {path.name: path.read_bytes() for path in logs.iterdir()} == before
+    (logs / "notes").write_text("mine")
+    assert gamlp(*KARATE, "--seed", "1", "--quiet", "--log-dir", logs, "--overwrite")[0] == 0
+    assert json.loads((logs / "run.json").read_text())["seed"] == 1
+    assert (logs / "notes").read_text() == "mine"
+
+
+def test_what_goes_on_from_a_checkpoint_also_goes_on_with_its_log_dir(gamlp, tmp_path):
+    where = ("--quiet", "--checkpoint", tmp_path / "kept", "--log-dir", tmp_path / "logs")
+    assert gamlp(*KARATE, *where)[0] == 0
+    assert gamlp(*KARATE, "--iterations", "7", *where, "--resume")[0] == 0
+    assert json.loads((tmp_path / "logs" / "run.json").read_text())["last"]["iteration"] == 7
+
+
+@pytest.mark.parametrize("place", ["n" * 300, "folder", "absent/file", "loop"])
+def test_results_that_have_no_place_are_said_before_training(gamlp, tmp_path, place, monkeypatch):
+    monkeypatch.setattr("gamlp_admm.experiment.runner.prepare", None)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for option in ("--save", "--json", "--plot"):
+        status, _, err = gamlp(*KARATE, option, tmp_path / place)
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"{option[2:]} {tmp_path / place} cannot be written" in err
+
+
+def test_results_in_one_file_are_refused(gamlp, tmp_path):
+    status, _, err = gamlp(*KARATE, "--save", tmp_path / "it", "--json", tmp_path / "it")
+    assert (status, err) == (2, f"gamlp-admm: save and json name one file, {tmp_path / 'it'}; give each its own\n")

@@ -170,3 +170,20 @@ def test_without_optuna(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main([*DIGITS, "--trials", "1"]) == 2
     assert one_line(capsys.readouterr().err) == "gamlp-admm: tune needs optuna: pip install 'gamlp-admm[tune]'\n"
+
+
+@pytest.mark.parametrize("content", [b"[recipe", b"\xff\xfe", b"[[recipe]]\nnu = 1\n"])
+def test_a_file_that_takes_no_recipe_is_said_before_the_search(gamlp, made_up, tmp_path, content):
+    path = tmp_path / "kept.toml"
+    path.write_bytes(content)
+    status, _, err = gamlp("tune", "--dataset", "karate", "--trials", "2", "--recipe", path)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"recipe {path} is there, and no recipe can be written into it" in err
+    assert made_up == []
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("seconds", ["nan", "0", "-1"])
+def test_a_time_that_is_none_is_refused(gamlp, made_up, seconds):
+    status, _, err = gamlp("tune", "--dataset", "karate", "--timeout", seconds)
+    assert (status, err) == (2, f"gamlp-admm: timeout must be a positive number of seconds, not {float(seconds)}\n")

@@ -1,10 +1,12 @@
 """Any data set of PyG, by the name of its class."""
 
+import urllib.request
 from pathlib import Path
 
 import pytest
 import torch_geometric.datasets
 from raw_files import make_flickr, make_pubmed
+from torch_geometric.data import download
 
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.errors import InputError
@@ -40,6 +42,22 @@ def test_pyg_download_is_moved_into_place(root, tmp_path, monkeypatch):
     assert load_dataset("pyg:Flickr", root).info.nodes == 40
     assert [path.name for path in root.iterdir()] == ["flickr"]
     assert {path.name for path in (root / "flickr").iterdir()} == {"raw"}
+
+
+def test_pyg_downloads_over_tls_with_certificates_that_are_checked(root, monkeypatch):
+    asked = []
+
+    def urlopen(url, timeout, context=None):
+        asked.append((url, context))
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    for name in ("pyg:WikiCS", "pyg:NELL"):  # NELL's address is http
+        with pytest.raises(InputError, match="no network in tests"):
+            load_dataset(name, root)
+    assert all(url.startswith("https://") and context is None for url, context in asked)  # None: certificates count
+    assert len(asked) == 2
+    assert download.urllib is urllib
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,21 @@ def test_what_a_recipe_may_set() -> None:
 def test_what_may_change_between_runs_that_share_a_checkpoint() -> None:
     assert {*names_where(free=True)} == {
         *("recipe", "root", "iterations", "patience", "device", "threads"),
-        *("checkpoint", "checkpoint_every", "resume", "timeout", "trace"),
+        *("checkpoint", "checkpoint_every", "resume", "overwrite", "timeout", "trace"),
     }
 
 
 def test_what_makes_another_search() -> None:
-    assert {*names_where(tune=FIXED)} == {"dataset", "split", "split_seed", "algorithm", "recipe", "dtype", "auto"}
+    assert {*names_where(tune=FIXED)} == {
+        "dataset",
+        "split",
+        "split_seed",
+        "weight_attr",
+        "algorithm",
+        "recipe",
+        "dtype",
+        "auto",
+    }
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

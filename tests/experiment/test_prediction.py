@@ -6,9 +6,11 @@ import json
 import pytest
 import torch
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.datasets import load_dataset
+from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.experiment import Experiment, predict, prepare, run
 from gamlp_admm.nn import GAMLP
+from gamlp_admm.transforms import AugmentFeatures
 
 KARATE = Experiment(dataset="karate", operator="sym", hops=2, hidden=8, layers=3, iterations=6, nu=0.1, init="kaiming")
 
@@ -60,3 +62,82 @@ def test_metadata_does_not_name_the_machine(tmp_path):
     _, metadata = GAMLP.load(tmp_path / "model")
     assert str(tmp_path) not in json.dumps(metadata)
     assert metadata["classes"] == 4
+
+
+NONE = {"hops": None, "normalize_features": None}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Return a function that saves a model of karate with changed metadata."""
+    trained = run(KARATE)
+
+    def save(**changes):
+        trained.save(tmp_path / "model")
+        _, metadata = GAMLP.load(tmp_path / "model")
+        new, old = changes.pop("experiment", {}), metadata["experiment"]
+        metadata["experiment"] = {**old, **new} if isinstance(new, dict) else new
+        trained.model.save(tmp_path / "model", **{**metadata, **changes})
+        return tmp_path / "model"
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"experiment": {"hops": 10**9}}, "10000"),
+        ({"experiment": {"hops": [0, 10**9]}}, "10,000"),
+        ({"experiment": {**NONE, "operator": "sym/0-1000000000"}}, "operator sym/0-1000000000: allowed"),
+        ({"experiment": {"hops": 9_999}}, "karate has 340000 features a node after augmentation; .* takes 102"),
+        ({"experiment": {"label_operator": "sym", "label_hops": 9_000}}, "karate has 36102 features a node"),
+        ({"experiment": {"hops": "two"}}, "model: hops must be an integer or a list of integers, not 'two'"),
+        ({"experiment": {"unit_rows": "no"}}, "model: unit_rows must be true or false, not 'no'"),
+        ({"experiment": {"checkpoint": "there"}}, "unknown option in .*model: 'checkpoint'"),
+        ({"experiment": {"recipe": "/etc/passwd"}}, "unknown option in .*model: 'recipe'"),
+        ({"experiment": [1]}, r"model: its options are no table, but \[1\]"),
+        ({"correct_and_smooth": {"num_correction_layers": 10**9}}, "model: its correct_and_smooth is not usable"),
+        ({"correct_and_smooth": {"layers": 1}}, "model: its correct_and_smooth is not usable"),
+        ({"correct_and_smooth": "yes"}, "model: its correct_and_smooth is not usable"),
+    ],
+)
+def test_what_a_model_says_of_its_features_is_checked_before_they_are_made(saved, changes, message, monkeypatch):
+    def never(*_):
+        raise AssertionError("propagated")
+
+    path = saved(**changes)
+    monkeypatch.setattr("gamlp_admm.propagation.Scheme.propagate", never)
+    with pytest.raises(InputError, match=message):
+        predict(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    trained = run(KARATE)
+    with torch.no_grad():
+        trained.model.linears[1].weight[0, 0] = value
+    trained.save(tmp_path / "model")
+    with pytest.raises(InputError, match="model has weights that are NaN or infinite"):
+        predict(tmp_path / "model")
+
+
+def test_weights_of_edges_are_those_that_the_option_names(tmp_path, monkeypatch):
+    def weighted_karate(*_, **__):
+        loaded = load_dataset("karate")
+        E = loaded.data.num_edges
+        loaded.data.edge_attr = 1 + torch.arange(E).remainder(5).float()[:, None]
+        return loaded
+
+    for module in ("runner", "prediction"):
+        monkeypatch.setattr(f"gamlp_admm.experiment.{module}.load_dataset", weighted_karate)
+    named = dataclasses.replace(KARATE, weight_attr="edge_attr")
+    data = weighted_karate().data
+    expected = AugmentFeatures(2, weight_attr="edge_attr")(data).x
+    assert torch.equal(prepare(named).data.x, expected)
+    with pytest.warns(InputWarning, match="train has --weight-attr"):
+        assert not torch.equal(prepare(KARATE).data.x, expected)
+    trained = run(named)
+    trained.save(tmp_path / "model")
+    assert torch.equal(predict(tmp_path / "model").classes, trained.model(expected).argmax(1))
+    with pytest.raises(InputError, match=r"data\.weights is missing, which weight_attr names"):
+        prepare(dataclasses.replace(KARATE, weight_attr="weights"))

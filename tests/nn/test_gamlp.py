@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import pickle
+import resource
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -215,6 +218,57 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         GAMLP.load(path)
     with pytest.raises(InputError, match=r"is not a model saved by gamlp_admm|no model file"):
         GAMLP.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("in_channels", 10**9),
+        ("hidden_channels", 30_000),
+        ("out_channels", 10**12),
+        ("num_layers", 10**9),
+        ("num_layers", 3),
+        ("residual", "no"),
+        ("hidden_channels", 2**70),
+    ],
+)
+def test_sizes_that_only_the_header_has_are_not_made(name: str, value: Any, tmp_path: Path) -> None:
+    # 30,000 neurons of 3 layers are 7.2 GB; the file has 700 bytes.
+    model, path = GAMLP(4, 3, 2, 3 if name != "num_layers" else 2), tmp_path / "model"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    write(model.state_dict(), {"gamlp": json.dumps({**model.config, name: value}), "metadata": "{}"}, path)
+    with pytest.raises(InputError, match="is not a model saved by gamlp_admm"):
+        GAMLP.load(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
+    GAMLP(4, 3, 2, 2).save(tmp_path / "model")
+    before = torch.get_rng_state()
+    GAMLP.load(tmp_path / "model")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_model_is_read_from_an_open_file_and_a_pipe(tmp_path: Path) -> None:
+    model, buffer, pipe = GAMLP(7, 5, 3, 4), io.BytesIO(), tmp_path / "pipe"
+    model.save(buffer, operator="sym")
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(buffer.getvalue(),), daemon=True).start()
+    for source in (io.BytesIO(buffer.getvalue()), pipe):
+        loaded, metadata = GAMLP.load(source)
+        assert metadata == {"operator": "sym"}
+        assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("value", ["no", 1, None, []])
+def test_residual_is_true_or_false(value: Any) -> None:
+    with pytest.raises(InputError, match="residual must be True or False, not"):
+        GAMLP(4, 3, 2, 2, residual=value)
+
+
+def test_a_network_that_no_memory_holds() -> None:
+    with pytest.raises(InputError, match=r"hidden_channels 1,000,000,000, .*no memory for it"):
+        GAMLP(4, 10**9, 2, 3)
 
 
 @pytest.mark.parametrize("size", ["in_channels", "hidden_channels", "out_channels", "num_layers"])

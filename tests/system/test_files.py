@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,30 +50,88 @@ def test_every_file_has_the_mode_that_the_umask_leaves(tmp_path: Path, umask: in
     GAMLP(2, 3, 4, 2).save(tmp_path / "model")
     checkpoint.save(tmp_path / "kept", {"a": torch.ones(2)}, {})
     Trace(record=True).save(tmp_path / "trace", 0, "rank 0")
-    (tmp_path / "run.json").chmod(0o600)
-    files.write_text(tmp_path / "run.json", "{}")  # once more
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.name for path in written} == {"run.json", "model", checkpoint.file_name(), "rank-0.json"}
     assert {oct(path.stat().st_mode & 0o777) for path in written} == {oct(0o666 & ~umask)}
 
 
-@pytest.mark.parametrize("name", ["absent/file", "folder", "file/below"])
+def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    path, modes = tmp_path / "model", []
+    path.touch(0o600)
+    with files.replacing(path) as part:
+        modes.append(part.stat().st_mode & 0o777)  # nor is its new content for others to read meanwhile
+    GAMLP(2, 3, 4, 2).save(path)
+    assert [*modes, path.stat().st_mode & 0o777] == [0o600, 0o600]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["leads to a file", "leads to nothing yet"])
+def test_a_link_stays_and_what_it_leads_to_is_written(there: bool, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link, second = tmp_path / "elsewhere" / "file", tmp_path / "link", tmp_path / "second"
+    if there:
+        target.write_text("before")
+    link.symlink_to("elsewhere/file")
+    second.symlink_to(link)
+    files.check_writable("json", second)
+    files.write_text(second, "after")
+    assert (target.read_text(), target.is_symlink()) == ("after", False)
+    assert (os.readlink(link), os.readlink(second)) == ("elsewhere/file", str(link))
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+
+
+def test_a_pipe_is_written_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    files.check_writable("save", path)  # without waiting for a reader
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+    reader.start()
+    GAMLP(2, 3, 4, 2).save(path)
+    reader.join(10)
+    GAMLP(2, 3, 4, 2).save(tmp_path / "model")
+    assert path.is_fifo()
+    assert len(read[0]) == (tmp_path / "model").stat().st_size
+
+
+def test_an_open_file_is_written_from_where_it_stands(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as file:  # as a shell opens it for >> log
+        file.write("before ")
+        file.flush()
+        path = Path(f"/dev/fd/{file.fileno()}")
+        inode = log.stat().st_ino
+        files.check_writable("json", path)
+        files.write_text(path, "written")
+    assert log.read_text() == "before written"
+    assert log.stat().st_ino == inode
+
+
+def test_a_device_stays_a_device() -> None:
+    before = os.stat("/dev/null")
+    files.check_writable("save", Path("/dev/null"))
+    GAMLP(2, 3, 4, 2).save("/dev/null")
+    assert os.stat("/dev/null") == before
+
+
+@pytest.mark.parametrize("name", ["absent/file", "folder", "file/below", "n" * 256, "null\0", "loop"])
 def test_a_file_that_has_no_place_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
     path = tmp_path / name
-    with pytest.raises(InputError, match=rf"^{path} cannot be written \([A-Z][a-z ]+\)$"):
+    with pytest.raises(InputError, match=rf"^json {path} cannot be written \([A-Za-z ]+\)$"):
+        files.check_writable("json", path)
+    with pytest.raises(InputError, match=rf"^{path} cannot be written \([A-Za-z ]+\)$"):
         files.write_text(path, "text")
-    assert {each.name for each in tmp_path.rglob("*")} == {"folder", "file"}
+    assert {each.name for each in tmp_path.rglob("*")} == {"folder", "file", "loop"}
 
 
-def test_unwritable_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"json .* is not a regular file"):
-        files.check_writable("json", tmp_path)
-    with pytest.raises(InputError, match=r"json .* cannot be written \(No such file or directory\)"):
-        files.check_writable("json", tmp_path / "none" / "file")
-    files.check_writable("json", tmp_path / "file")
-    assert not list(tmp_path.iterdir())
+def test_two_options_do_not_write_one_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    null = Path("/dev/null")
+    files.check_unlike([("save", tmp_path / "file"), ("json", tmp_path / "other"), ("csv", null), ("plot", null)])
+    with pytest.raises(InputError, match=r"^save and json name one file, .*link; give each its own$"):
+        files.check_unlike([("save", tmp_path / "file"), ("json", tmp_path / "link")])
 
 
 def test_history_has_one_row_a_record(tmp_path: Path) -> None:

@@ -27,4 +27,5 @@ def test_what_says_what_is_trained_and_where_is_not_searched() -> None:
         *("dataset", "root", "split", "split_seed", "algorithm", "recipe", "seed", "device", "dtype", "threads"),
         "auto",
         *("checkpoint", "checkpoint_every", "resume", "processes", "node_shards", "balance", "timeout", "trace"),
+        *("overwrite", "weight_attr"),
     }
