@@ -79,6 +79,23 @@ def positive_integer(name: str, value: object) -> int:
     return number
 
 
+def random_seed(seed: object) -> int | None:
+    """Return a seed as an ``int``, or ``None``.
+
+    Raises:
+        InputError: It is anything else, or too large for torch.
+    """
+    if seed is None:
+        return None
+    try:
+        number = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**64:
+        raise InputError(f"seed must be an integer from 0 to 2**64 - 1, or None, not {seed!r}")
+    return number
+
+
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
     """Return the error for a name that is not known, with the nearest known name.
 

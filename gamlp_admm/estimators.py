@@ -164,8 +164,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     """A multi-layer perceptron for classes, trained by any of the package's algorithms.
 
-    Features are taken as they are; penalties expect them standardised (``make_pipeline(StandardScaler(), …)``), except
-    those of pdADMM, which measures features itself.
+    Penalties expect features standardised (``make_pipeline(StandardScaler(), …)``). ADMM algorithms measure features
+    themselves where they are of different units or far from usual sizes (:mod:`gamlp_admm.training.units`).
     Features of float32 are trained on in float32, which takes less time and half the memory, all others in float64.
     Sparse features are accepted and made dense.
 

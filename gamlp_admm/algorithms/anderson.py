@@ -211,6 +211,11 @@ class Anderson(Trainer):
             object.__setattr__(self, name, getattr(self.trainer, name))
 
     @property
+    def unit_rows(self) -> bool:  # type: ignore[override]
+        """See :attr:`Algorithm.unit_rows`."""
+        return self.trainer.unit_rows
+
+    @property
     def algorithm(self) -> str:
         """The inner trainer's name on the command line."""
         return self.trainer.algorithm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -110,15 +109,23 @@ class ADMMSession(ExchangingSession):
         self.state = [block.with_fields(named[str(block.first)]) for block in self.state]
 
 
+LEAST, MOST = 1e-12, 1e12
+"""Between which penalties are: beyond, their quotients and squares leave what float32 holds."""
+
+
 def check_positive(**numbers: float | None) -> None:
-    """Check that numbers, by name, are positive and finite; ``None`` passes.
+    """Check that numbers, by name, are positive and neither vanish nor overflow in training; ``None`` passes.
 
     Raises:
         InputError: One is not.
     """
     for name, value in numbers.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
+        if value is None:
+            continue
+        if not value > 0:
             raise InputError(f"{name} must be positive, not {value}")
+        if not LEAST <= value <= MOST:
+            raise InputError(f"{name} {value}: allowed: from {LEAST:g} to {MOST:g}")
 
 
 def changes(schedule: str | Schedule, iterations: int) -> int:
@@ -149,6 +156,7 @@ class ADMM(Trainer):
 
     rho: float | None = None
     mu: float | None = None
+    scale: str = "auto"
     solver: str = "auto"
     tau: float = 20.0
     schedule: str | Schedule = "constant"
@@ -170,8 +178,8 @@ class ADMM(Trainer):
 
     def __post_init__(self) -> None:
         check_positive(rho=self.rho, tau=self.tau)
-        if self.mu is not None and not (math.isfinite(self.mu) and self.mu >= 0):
-            raise InputError(f"mu must not be negative, not {self.mu}")
+        if self.mu is not None and not 0 <= self.mu <= MOST:
+            raise InputError(f"mu must not be negative, and at most {MOST:g}, not {self.mu}")
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)
         schedule(self.schedule)
@@ -181,6 +189,11 @@ class ADMM(Trainer):
     def compressible(self) -> bool:
         """See :attr:`Algorithm.compressible`."""
         return True
+
+    @property
+    def changing(self) -> str | None:
+        """How the penalties change, of which no theorem says anything, as a phrase; ``None`` where they do not."""
+        return None if self.schedule == "constant" else f"penalties change ({self.schedule}), so"
 
     def opening(self, stage: Stage, seed: int) -> Opening:
         """See :meth:`Algorithm.opening`."""

@@ -190,6 +190,9 @@ class DlADMM(Streamed, Sweep):
         rho: Penalty ρ > 0 of the last layer, ``z_L = W_L a_{L-1} + b_L``, which has a multiplier.
         nu: Penalty ν > 0 of ``z = W a + b`` and ``a = f(z)`` in the layers below.
         mu: Weight μ ≥ 0 of the regulariser.
+        scale: ``auto``: features are taken as they are, unless they are very large or small or far from 0, or columns
+            differ by orders of magnitude: then each column, or all, are centred and measured in units of their
+            own while training (:mod:`gamlp_admm.training.units`); ``unit``, ``columns``, ``none``: see there.
         regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
         solver: How the quadratic a and W blocks are solved: ``exact``, ``linesearch``, ``backtracking`` or ``auto``
             (:class:`gamlp_admm.PdADMM`).
@@ -226,12 +229,14 @@ class DlADMM(Streamed, Sweep):
         return BATCH
 
     def converges(self, f: Activation) -> bool | None:
-        """Whether ρ > 2H (:func:`converges`); of batches it says nothing: ``None``."""
-        return None if self.batch_size is not None else converges(self.rho, risk(self.loss).smoothness)
+        """Whether ρ > 2H (:func:`converges`), and ρ and ν stay as they are; of batches it says nothing: ``None``."""
+        if self.batch_size is not None:
+            return None
+        return converges(self.rho, risk(self.loss).smoothness) and not self.changing
 
     def condition(self, holds: bool) -> str:
         """See :meth:`Algorithm.condition`."""
-        return f"rho = {self.rho:g}: rho {'>' if holds else '<='} 2 H, so"
+        return self.changing or f"rho = {self.rho:g}: rho {'>' if holds else '<='} 2 H, so"
 
     def enter(self, block: Block) -> Block:
         """See :meth:`ADMM.enter`."""

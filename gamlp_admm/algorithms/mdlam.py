@@ -237,6 +237,9 @@ class MDLAM(Sweep):
     Args:
         rho: Penalty ρ > 0 of ``z = W a + b``.
         mu: Weight μ ≥ 0 of the regulariser.
+        scale: ``auto``: features are taken as they are, unless they are very large or small or far from 0, or columns
+            differ by orders of magnitude: then each column, or all, are centred and measured in units of their
+            own while training (:mod:`gamlp_admm.training.units`); ``unit``, ``columns``, ``none``: see there.
         regularizer: ``l2`` for μ/2 ‖W‖², ``l1`` for μ ‖W‖₁.
         epsilon: ε of the first iteration, in ``f(z) - ε ≤ a ≤ f(z) + ε``.
         epsilon_decay: Factor of ε from one iteration to the next.
@@ -275,12 +278,21 @@ class MDLAM(Sweep):
         super().__post_init__()
 
     def converges(self, f: Activation) -> bool | None:
-        """F never rises while ε is fixed, for any ρ (Neurocomputing 2022, Theorem 1)."""
-        return True
+        """Whether ε and ρ stay as they are: then F never rises, whatever ρ is (Neurocomputing 2022, Theorem 1)."""
+        return not self.shrinking and not self.changing
+
+    @property
+    def shrinking(self) -> bool:
+        """Whether ε shrinks, and with it what a may be: F then rises where a is drawn back."""
+        return self.epsilon_decay < 1 and self.epsilon > self.epsilon_min
 
     def condition(self, holds: bool) -> str:
         """See :meth:`Algorithm.condition`."""
-        return "any rho, at fixed epsilon:"
+        if self.changing:
+            return self.changing
+        if self.shrinking:
+            return f"epsilon shrinks from {self.epsilon:g} to {self.epsilon_min:g}, so"
+        return f"epsilon = {max(self.epsilon, self.epsilon_min):g}, fixed, any rho:"
 
     def enter(self, block: Block) -> Block:
         """See :meth:`ADMM.enter`."""

@@ -188,12 +188,12 @@ class PdADMM(Streamed):
     Args:
         rho: Penalty ρ > 0 of ``p_{l+1} = q_l``; ``None`` for ν.
         nu: Penalty ν > 0 of ``z = p Wᵀ + b`` and ``q = f(z)``; ``None`` for ρ, or 0.01 if that is ``None`` too.
-        mu: Weight decay μ ≥ 0; ``None`` for ν/10. With ``scale="unit"`` the ratio of μ to ν is what matters.
+        mu: Weight decay μ ≥ 0; ``None`` for ν/10. With features in units the ratio of μ to ν is what matters.
         decay_to: What weight decay draws the hidden layers between equal widths to: ``identity``, so that a deep
             network decays to a shallow one, or ``zero``, as in the papers. All other layers decay to zero.
-        scale: ``unit``: features are centred and measured in units of their own, so that the penalties mean the same
-            whatever their scale and number (:mod:`gamlp_admm.training.coordinates`); ``none``: they are taken as they
-            are.
+        scale: What features are centred and measured in while training (:mod:`gamlp_admm.training.units`): ``auto``,
+            one unit, so that the penalties mean the same whatever their scale and number, or one for each column where
+            columns differ by orders of magnitude; ``unit``; ``columns``; ``none``: they are taken as they are.
         solver: How the quadratic p and W blocks are solved: ``auto`` for ``exact`` in the first layer where that pays
             and ``linesearch`` elsewhere; ``linesearch``, ``backtracking`` or ``exact`` for all of them.
         tau: First step denominator that ``backtracking`` tries.
@@ -215,10 +215,10 @@ class PdADMM(Streamed):
     nu: float | None = None
     mu: float | None = None
     decay_to: str = "identity"
-    scale: str = "unit"
     codec: Any = "full"
 
     algorithm = "pdadmm"
+    unit_rows = True
     phases = PHASES
     terms = staticmethod(layer_terms)
     stackable = True
@@ -261,7 +261,7 @@ class PdADMM(Streamed):
         return {**super().settings(), "codec": str(self.codec_plan())}
 
     def converges(self, f: Activation) -> bool | None:
-        """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`converges`).
+        """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`converges`), and stay as they are.
 
         It holds where p lives on a grid, too. Of q on a grid, of codecs that lose bits, and of batches it says nothing:
         ``None``.
@@ -269,10 +269,12 @@ class PdADMM(Streamed):
         plan = self.codec_plan()
         covered = "q" in plan.full and "p" in (*plan.full, *plan.gridded) and self.batch_size is None
         rho, nu, _ = penalties(self.rho, self.nu, self.mu)
-        return converges(rho, nu, f.lipschitz) if covered else None
+        return converges(rho, nu, f.lipschitz) and not self.changing if covered else None
 
     def condition(self, holds: bool) -> str:
         """See :meth:`Algorithm.condition`."""
+        if self.changing:
+            return self.changing
         rho, nu, _ = penalties(self.rho, self.nu, self.mu)
         relation = ">" if holds else "<="
         return f"rho = {rho:g}, nu = {nu:g}: rho {relation} max(4 nu S^2, (sqrt(17)+1)/2 nu), so"

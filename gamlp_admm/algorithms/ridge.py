@@ -101,9 +101,10 @@ class Ridge(Trainer):
     """
 
     mu: float | None = None
-    scale: str = "unit"
+    scale: str = "auto"
 
     depth = 1
+    unit_rows = True
 
     def __post_init__(self) -> None:
         check_positive(mu=self.mu)

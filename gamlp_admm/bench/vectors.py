@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from gamlp_admm.bench.curve import Curve
 from gamlp_admm.bench.peers import Settings
-from gamlp_admm.training.coordinates import Units
 from gamlp_admm.training.rows import SPLITS
+from gamlp_admm.training.units import Units
 
 CS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """What logistic regression is tried with, one after the other, each from the weights of the one before."""

@@ -218,10 +218,10 @@ class Options:
         recipe=TUNED,
     )
     scale: str = setting(
-        "Measure features in training in a unit of their own, one of each column, or as they are: unit, columns, none.",
+        "Units of features in training: one (unit), one a column (columns), none, or by what they are (auto).",
         TRAINING,
-        "unit; others than pdadmm: none",
-        names=("unit", "columns", "none"),
+        "auto; gradients: none",
+        names=("auto", "unit", "columns", "none"),
         recipe=TUNED,
     )
     batch_size: int | None = setting(

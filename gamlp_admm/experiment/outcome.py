@@ -79,6 +79,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "theorem": result.theorem,
         "start": result.start,
         "solver": result.solver,
+        "units": result.units,
         "processes": result.processes,
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
     }

@@ -100,16 +100,18 @@ class GAMLP(nn.Module):
             self.set_layer(i, *self._draw(i, generator))
 
     def _draw(self, i: int, generator: torch.Generator | None, unit_rows: bool = False) -> tuple[Tensor, Tensor]:
-        n_out, n_in = self.linears[i].weight.shape
+        (n_out, n_in), is_meta = self.linears[i].weight.shape, self.linears[i].weight.is_meta
+        # On the CPU, whatever the default device; without storage where the model has none and it is to stay so.
+        where: dict[str, Any] = {"dtype": torch.float64, "device": "meta" if is_meta and not generator else "cpu"}
         hidden, residual = 0 < i < len(self.layers) - 1, self.network.residual
         if self.config["init"] == "identity" and hidden:
-            W = (torch.zeros if residual else torch.eye)(n_out, n_in, dtype=torch.float64)
+            W = (torch.zeros if residual else torch.eye)(n_out, n_in, **where)
         else:
             # N(0, 2/n_in) keeps the mean square of entries, N(0, 2/n_out) that of rows
             fan = n_out if unit_rows and i == 0 else n_in * len(self.layers) if residual and hidden else n_in
             std = 0.1 if self.config["init"] == "normal" else math.sqrt(2 / fan)
-            W = std * torch.randn(n_out, n_in, generator=generator, dtype=torch.float64)
-        return W, torch.zeros(n_out, dtype=torch.float64)
+            W = std * torch.randn(n_out, n_in, generator=generator, **where)
+        return W, torch.zeros(n_out, **where)
 
     def initial_weights(self, layers: Sequence[int], seed: int | None, unit_rows: bool = False) -> Weights:
         """Return (W, b) of some layers to start training from, holding no others in memory.
@@ -121,7 +123,7 @@ class GAMLP(nn.Module):
         """
         if seed is None:
             return [(self.linears[i].weight.detach().clone(), self.linears[i].bias.detach().clone()) for i in layers]
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         dtype = self.linears[0].weight.dtype
         drawn = ((i, self._draw(i, generator, unit_rows)) for i in range(len(self.layers)))
         return [(W.to(dtype), b.to(dtype)) for i, (W, b) in drawn if i in layers]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -63,3 +64,8 @@ class Network:
 def linears(weights: Weights) -> list[Linear]:
     """Return the linear maps of layers."""
     return [partial(F.linear, weight=W, bias=b) for W, b in weights]
+
+
+def finite(weights: Weights, dtype: torch.dtype | None = None) -> bool:
+    """Return whether weights are finite numbers, in a dtype if one is given."""
+    return all(bool(torch.isfinite(t if dtype is None else t.to(dtype)).all()) for pair in weights for t in pair)

@@ -1,12 +1,11 @@
 r"""The coordinates of the first layer while a run goes on: units of the features, and a basis of their row space.
 
-**Units**, so that penalties mean the same whatever the data's. With m the mean of the training rows :math:`x_i` and
-:math:`s = \sqrt{\frac1N \sum_i \|x_i - m\|^2}`, means by the rows' weights, the solver sees
-:math:`\tilde x = (x - m)/s`: centred rows whose mean square norm is 1. Its first layer is the model's in other
-coordinates, :math:`\tilde W x̃ + \tilde b = W x + b` with :math:`\tilde W = s W` and :math:`\tilde b = b + W m`, so
-the model that comes out takes the features as they are. Features times a constant, plus a constant, give the same x̃ and
-so the same run. Since N rows have :math:`\|\tilde X\|_F^2 = N`, weight decay μ is to ν as the ridge of a regression on
-rows of unit length is to 1, whatever the number of columns.
+**Units** (:mod:`gamlp_admm.training.units`), so that penalties mean the same whatever the data's. The solver sees
+:math:`\tilde x = (x - m)/s`, and its first layer is the model's in other coordinates, :math:`\tilde W x̃ + \tilde b =
+W x + b` with :math:`\tilde W = s W` and :math:`\tilde b = b + W m`, so the model that comes out takes the features as
+they are. Features times a constant, plus a constant, give the same x̃ and so the same run. Where N rows have
+:math:`\|\tilde X\|_F^2 = N`, weight decay μ is to ν as the ridge of a regression on rows of unit length is to 1,
+whatever the number of columns.
 
 **Compression**, where there are fewer training rows than columns (Cora: 140 rows, 7,165 columns): it changes no
 iterate, since all gradients of the first layer lie in the row space of X.
@@ -14,73 +13,15 @@ iterate, since all gradients of the first layer lie in the row space of X.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gamlp_admm.errors import InputError
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.training.rows import NodeData
-
-SCALES = ("unit", "columns", "none")
-
-
-@dataclass(frozen=True)
-class Units:
-    """Origin and length of what features are measured in.
-
-    Attributes:
-        origin: m, ``[d]``.
-        length: s > 0, a scalar tensor, or one a column, ``[d]``.
-    """
-
-    origin: Tensor
-    length: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        train: Tensor,
-        total: float,
-        row_sum: Callable[[Tensor], Tensor],
-        by_column: bool = False,
-        weight: Tensor | None = None,
-    ) -> Units:
-        """Measure training rows.
-
-        Args:
-            train: The rows that this process has, ``[N, d]``.
-            total: Their weights over all shards, summed; their number where they have none.
-            row_sum: Sum over the shards of the rows.
-            by_column: Whether every column has a unit of its own, its deviation times the root of their number.
-            weight: Their weights, ``[N]``, or ``None`` for ones.
-        """
-        origin = row_sum(train.sum(0) if weight is None else weight @ train) / total
-        weights = train.new_ones(len(train)) if weight is None else weight
-        parts = zip(torch.split(train, 4096), torch.split(weights[:, None], 4096), strict=True)
-        squared = ((rows - origin).square_().mul_(s) for rows, s in parts)
-        if by_column:
-            squares = torch.stack([part.sum(0) for part in squared]).sum(0)
-            squares = row_sum(squares) * (squares.new_tensor(train.shape[1]))
-        else:
-            squares = torch.stack([part.sum() for part in squared]).sum()
-            squares = row_sum(squares)
-        length = (squares / total).sqrt()
-        return cls(origin, torch.where(length > 0, length, 1))  # where all rows are the same, any unit will do
-
-    def measure_(self, x: Tensor) -> None:
-        """Replace rows ``[N, d]`` by their measures, in place: features may fill most of the memory."""
-        x.sub_(self.origin).div_(self.length)
-
-    def enter(self, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return W̃ ``[h, d]`` and b̃ ``[h]`` of the first layer's W and b."""
-        return W * self.length, b + W @ self.origin
-
-    def leave(self, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the first layer's W ``[h, d]`` and b ``[h]`` of W̃ and b̃."""
-        W = W / self.length
-        return W, b - W @ self.origin
+from gamlp_admm.training.units import ShardSum, Sizes, Units
 
 
 @dataclass(frozen=True)
@@ -191,28 +132,77 @@ def _row_space(train: Tensor) -> tuple[Tensor, Tensor]:
     return V.to(train.dtype), L.to(train.dtype)
 
 
+def chosen_units(
+    train: Tensor, scale: str, rows_of_one: bool, total: float, row_sum: ShardSum, weight: Tensor | None = None
+) -> tuple[Units | None, str]:
+    """Return the units of a run, ``None`` for features as they are, and what they are in words.
+
+    Args:
+        train: Training rows that this process has, ``[N, d]``.
+        scale: One of :data:`gamlp_admm.training.units.SCALES`.
+        rows_of_one: Whether ``auto`` measures features in one unit where columns do not differ, else takes them as
+            they are, unless they are very large or small, or far from 0.
+        total: Weights of the training rows over all shards, summed; their number where they have none.
+        row_sum: Sum over the shards of the rows.
+        weight: Weights of the training rows, ``[N]``.
+
+    Raises:
+        InputError: The features are too large or too small for their dtype.
+    """
+    if scale == "none":
+        return None, "features as they are"
+    sizes = Sizes.of(train, row_sum, weight)
+    if scale == "auto" and sizes.differ:
+        units, words = sizes.units(rows_of_one), "a unit for each column: they differ by orders of magnitude"
+    elif scale == "auto" and not rows_of_one and sizes.usual:
+        return None, "features as they are"
+    elif scale == "auto" and not rows_of_one:
+        units, words = sizes.units(rows_of_one, by_column=False), "one unit: features are far from usual sizes"
+    elif scale == "columns":
+        units, words = Units.of(train, total, row_sum, True, weight), "a unit for each column"
+    elif sizes.measurable(train.dtype):
+        units, words = Units.of(train, total, row_sum, weight=weight), "one unit"
+    else:
+        units, words = sizes.unit, "one unit"
+    info = torch.finfo(train.dtype)
+    least, most = info.tiny * 2**20, info.max / 2**20
+    if not bool(((units.length > least) & (units.length < most)).all()):
+        raise InputError(
+            f"data.x: features differ by {float(units.length.min()):.3g}, of which {train.dtype} has no reciprocal to "
+            f"train with; allowed: from {least:.3g} to {most:.3g}"
+        )
+    return units, words
+
+
 class Coordinates:
     """The coordinates of one run, in one process; where the first layer is not owned, there is nothing to change.
 
     Args:
         nodes: This process's rows; their features are measured in place.
-        scale: ``unit`` for a unit of their own, ``columns`` for one of each column, or ``none``.
+        scale: One of :data:`gamlp_admm.training.units.SCALES`.
+        rows_of_one: What ``auto`` does (:func:`chosen_units`).
         compressible: Whether features may be compressed.
         row_sum: Sum over the shards of the rows.
 
     Attributes:
         features: Features in these coordinates, once weights have entered them.
+        words: What the units are.
+
+    Raises:
+        InputError: The features are too large or too small for their dtype.
     """
 
-    def __init__(self, nodes: NodeData, scale: str, compressible: bool, row_sum: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, nodes: NodeData, scale: str, rows_of_one: bool, compressible: bool, row_sum: ShardSum) -> None:
         self.nodes, self.compressible = nodes, compressible
         self.units: Units | None = None
         self.features: Features | None = None
-        if scale != "none" and nodes.x is not None:
-            by_column = scale == "columns"
+        self.words = ""
+        if nodes.x is not None:
             train = nodes.x[: nodes.num_train]
-            self.units = Units.of(train, nodes.total_weight, row_sum, by_column, nodes.weight)
-            self.units.measure_(nodes.x)
+            weighed = nodes.total_weight, row_sum, nodes.weight
+            self.units, self.words = chosen_units(train, scale, rows_of_one, *weighed)
+            if self.units is not None:
+                self.units.measure_(nodes.x)
 
     def width(self, num_columns: int) -> int:
         """Return the number of columns of features in these coordinates."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk
-from gamlp_admm.nn.network import Weights
+from gamlp_admm.nn.network import Weights, finite
 from gamlp_admm.parallel.balance import layer_costs
 from gamlp_admm.parallel.team import Pair, Team
 from gamlp_admm.training.checkpoint import Snapshot
@@ -83,7 +83,7 @@ class Loop:
         self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
         compressible = trainer.compressible and team.num_shards == 1
-        self.coordinates = Coordinates(nodes, trainer.scale, compressible, team.row_sum)
+        self.coordinates = self._coordinates(compressible)
         self.position = Position()
         self.wait_seconds = 0.0
         self.wire_before: Counter[int] = Counter()
@@ -101,6 +101,18 @@ class Loop:
         """Depth of the network in this stage."""
         return self.options.stages[self.position.stage]
 
+    def _coordinates(self, compressible: bool) -> Coordinates:
+        # Of features of which all processes learn that they cannot be measured.
+        nodes, trainer, team, problem = self.nodes, self.trainer, self.team, None
+        try:
+            made = Coordinates(nodes, trainer.scale, trainer.unit_rows, compressible, team.row_sum)
+        except InputError as error:
+            problem = str(error)
+        if (problem := team.from_first(problem)) is not None:
+            raise InputError(problem)
+        self.result.units = team.from_first(made.words)
+        return made
+
     def _plan(self) -> None:
         # Divides the layers of this stage among the processes.
         self.shapes = shapes(self.model.config, self.depth)
@@ -117,7 +129,8 @@ class Loop:
                 self.opened = True
                 return weights
         layers = [kept(model.num_layers, self.depth)[l] for l in team.layers]
-        drawn = model.initial_weights(layers, options.seed, unit_rows=self.trainer.scale != "none")
+        measured = self.trainer.unit_rows if self.trainer.scale == "auto" else self.trainer.scale != "none"
+        drawn = model.initial_weights(layers, options.seed, unit_rows=measured)
         return [(W.to(like), b.to(like)) for W, b in drawn]
 
     def _opening(self, seed: int) -> Weights | None:
@@ -160,19 +173,27 @@ class Loop:
         """Train, and give the model the selected weights whatever happens."""
         if self.options.resume:
             self._resume()
-        how, diverged = self.options.gather, False
+        how, diverged, alone = self.options.gather, False, False
         try:
             self._train()
         except FloatingPointError:  # which all processes see alike
             diverged = True
             raise
         except BaseException:  # of which other processes know nothing
-            how = "none"
+            how, alone = "none", True
             raise
         finally:
-            newest = self.selection.finite if diverged else self.session.weights()
+            newest = self.session.weights()
+            if diverged or not finite(newest):
+                newest = self.selection.finite
             weights = self.coordinates.leave(self.selection.chosen(newest))
-            gather(self.model, weights, self.depth, self.team, how, self.like)
+            held = finite(weights, self.model.linears[0].weight.dtype)
+            if not alone:  # all or none
+                held = not self.team.maximum(float(not held))
+            if held:
+                gather(self.model, weights, self.depth, self.team, how, self.like)
+        if not held:
+            raise FloatingPointError("the trained weights are no longer finite numbers; the model is left as it was")
         self.result.processes = self.team.collect(self._summary())
         return self.result
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gamlp_admm.errors import InputError, positive_integer
+from gamlp_admm.errors import InputError, positive_integer, random_seed
 from gamlp_admm.training.gathering import GATHERS
 from gamlp_admm.training.result import Callback
 
@@ -45,6 +45,7 @@ class FitOptions:
     gather: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", random_seed(self.seed))
         for name in ("iterations", "evaluate_every", "patience", "checkpoint_every"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, positive_integer(name, value))

@@ -25,6 +25,7 @@ class Result:
         converges: Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none.
         theorem: The same as a phrase, with the condition.
         solver: How the first layer's weights were solved in the last stage, and why; ``None`` where nothing was chosen.
+        units: What features were measured in while training.
         start: What was chosen for a start from the data (``init`` ``ridge``), and its validation scores; else ``None``.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
             them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
@@ -38,6 +39,7 @@ class Result:
     theorem: str | None = None
     start: Record | None = None
     solver: str | None = None
+    units: str | None = None
     processes: list[Record] = field(default_factory=list)
     stopped: int | None = None
 

@@ -29,6 +29,7 @@ class NodeData:
         blocks: Numbers of columns of the blocks that ``x`` is made of, such as hops; empty where that is not known.
         val_weight: Weights of the validation rows by their class, where classes have weights, or ``None``.
         total_weight: Weights of the training rows over all shards, summed: their number where they have none.
+        rows: Numbers of the rows in the data, where all are here, or ``None``.
     """
 
     x: Tensor | None
@@ -38,6 +39,7 @@ class NodeData:
     blocks: tuple[int, ...] = ()
     val_weight: Tensor | None = None
     total_weight: float = 0.0
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.total_weight:
@@ -97,7 +99,7 @@ def node_data(
         InputError: The data does not fit the model, has NaN or infinite features, labels outside the classes,
             or no training node that weighs anything.
     """
-    x, y = _required(data, "x"), _required(data, "y")
+    x, y = features(data), _tensor(data, "y")
     if x.ndim != 2 or x.shape[1] != num_features:
         raise InputError(f"data.x has shape {tuple(x.shape)}; the model takes [N, {num_features}]")
     y = _targets(y, len(x), num_classes, risk)
@@ -120,7 +122,21 @@ def node_data(
         weight=weight,
         blocks=feature_blocks(data),
         val_weight=None if by_class is None else by_class[y.cpu()[rows["val"]]].to(like),
+        rows=used,
     )
+
+
+def features(data: Any) -> Tensor:
+    """Return ``data.x``, dense; it may be sparse, or an array.
+
+    Raises:
+        InputError: There is none, or its numbers are not real.
+    """
+    x = _tensor(data, "x")
+    x = x if x.layout == torch.strided else x.to_dense()
+    if x.is_complex():
+        raise InputError(f"data.x has dtype {x.dtype}; allowed: real numbers")
+    return x
 
 
 def feature_blocks(data: Any) -> tuple[int, ...]:
@@ -168,21 +184,27 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
     return NodeData(x, y, tuple(sizes), weight, tuple(blocks), val_weight, total)
 
 
-def _required(data: Any, name: str) -> Tensor:
+def _tensor(data: Any, name: str) -> Tensor:
+    # An attribute as a tensor: also an array, NumPy's or SciPy's, and what else makes itself dense.
     value = getattr(data, name, None)
-    if not isinstance(value, Tensor):
+    if value is None:
         raise InputError(f"data.{name} is missing; data needs x, y and train_mask")
+    if not isinstance(value, Tensor) and hasattr(value, "todense"):
+        value = value.toarray() if hasattr(value, "toarray") else value.to_dense()
+    if not isinstance(value, Tensor):
+        if not hasattr(value, "__array__"):
+            raise InputError(f"data.{name} is a {type(value).__name__}; allowed: a tensor, sparse or not, or an array")
+        try:
+            value = torch.as_tensor(value.__array__())
+        except (TypeError, ValueError) as error:
+            raise InputError(f"data.{name} is no array of numbers ({error}); allowed: a tensor or an array") from None
     return value
 
 
 def _rows(data: Any, split: str, num_nodes: int) -> Tensor:
-    mask = getattr(data, f"{split}_mask", None)
-    if mask is None:
-        if split == "train":
-            raise InputError("data.train_mask is missing; data needs x, y and train_mask")
+    if getattr(data, f"{split}_mask", None) is None and split != "train":
         return torch.empty(0, dtype=torch.long)
-    if not isinstance(mask, Tensor):
-        raise InputError(f"data.{split}_mask is a {type(mask).__name__}; allowed: a bool tensor [{num_nodes}]")
+    mask = _tensor(data, f"{split}_mask")
     if mask.dtype != torch.bool or mask.shape != (num_nodes,):
         raise InputError(
             f"data.{split}_mask has dtype {mask.dtype} and shape {tuple(mask.shape)}; allowed: bool [{num_nodes}]"

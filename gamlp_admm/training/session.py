@@ -106,7 +106,9 @@ class Algorithm(ABC):
     """What the loop needs of an algorithm. What is so whatever its settings can be asked of the class.
 
     Attributes:
-        scale: ``unit`` where features have units of their own (:mod:`gamlp_admm.training.coordinates`), or ``none``.
+        scale: What features are measured in (:mod:`gamlp_admm.training.units`).
+        unit_rows: Whether ``auto`` is one unit, by which rows have a mean square norm of 1, where columns do not
+            differ; else features are taken as they are.
         distributable: Whether the layers may be owned by several processes.
         residual: Whether networks with residual connections can be trained.
         grows: Whether deep networks are grown unless something else is asked for.
@@ -114,6 +116,7 @@ class Algorithm(ABC):
     """
 
     scale: str = "none"
+    unit_rows: bool = False
     distributable: bool = False
     residual: bool = True
     grows: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,24 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.gamlp import GAMLP
-from gamlp_admm.nn.losses import risk
+from gamlp_admm.nn.losses import Risk, risk
 from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.balance import explicit
 from gamlp_admm.parallel.team import ProcessTeam, Team
 from gamlp_admm.parallel.trace import Trace
-from gamlp_admm.training.coordinates import SCALES, Coordinates
+from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.description import description
 from gamlp_admm.training.growth import depths, shapes
 from gamlp_admm.training.loop import Loop
+from gamlp_admm.training.models import confirm, trainable, trained_like, usual_device
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.training.rows import NodeData, distributed, node_data
 from gamlp_admm.training.session import Algorithm, Opening, Stage
+from gamlp_admm.training.units import SCALES
+
+LOST: tuple[type[Exception], ...] = (getattr(torch.linalg, "LinAlgError"), OverflowError, ZeroDivisionError)  # noqa: B009
+"""What arithmetic raises where numbers have outgrown their dtype."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,11 @@ class Trainer(Algorithm):
         loss: Risk of the last layer: ``cross_entropy``, ``squared_error``, ``binary_cross_entropy``,
             ``squared_hinge``.
         class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
-        scale: ``unit``: features are centred and measured in units of their own while training, so that penalties mean
-            the same whatever the features' scale and number (:mod:`gamlp_admm.training.coordinates`); ``none``: they
-            are taken as they are, as in the papers. The trained model takes them as they are in any case.
+        scale: What features are centred and measured in while training (:mod:`gamlp_admm.training.units`): ``unit``,
+            one unit for all, so that penalties mean the same whatever the features' scale and number; ``columns``, one
+            for each column; ``none``: they are taken as they are, as in the papers; ``auto``: a unit for each column
+            where columns differ by orders of magnitude, else as :attr:`unit_rows` says. The trained model takes
+            features as they are in any case.
     """
 
     loss: str = field(default="cross_entropy", kw_only=True)
@@ -90,12 +97,14 @@ class Trainer(Algorithm):
         """Train ``model`` on ``data``; the trained weights are in the model afterwards.
 
         The same seed, data, options and thread count give the same bits. If training is interrupted or fails, the
-        model still receives the weights selected so far.
+        model still receives the weights selected so far, or keeps its own where none of them are finite. The
+        accuracies of the weights returned are measured once more, by the model itself on the features as they are.
 
         Args:
-            model: The network; its device and dtype are used.
+            model: The network; its device and dtype are used, float32 in place of half precision. All its layers are
+                trained: none may be frozen, parametrised or pruned.
             data: PyG ``Data`` or any object with ``x`` ``[N, F]``, ``y`` ``[N]`` (or ``[N, C]``), ``train_mask`` and,
-                if there are any, ``val_mask`` and ``test_mask`` (bool ``[N]``).
+                if there are any, ``val_mask`` and ``test_mask`` (bool ``[N]``): tensors, sparse ones too, or arrays.
             iterations: Iterations of each stage.
             seed: Draws the model's weights anew; ``None`` starts from the weights that the model has.
             grow: Depths of the stages of greedy growth, e.g. ``(2, 5, 10)``; ``None`` trains at full depth. ``"auto"``
@@ -125,16 +134,14 @@ class Trainer(Algorithm):
             FloatingPointError: The iterates are no longer finite.
             NeighbourError: Another process failed, or did not answer within ``timeout``.
         """
+        model = getattr(model, "_orig_mod", model)  # of torch.compile
 
         def asked() -> FitOptions:
-            if model.network.residual and not self.residual:
-                raise InputError(f"{self.algorithm} does not train networks with residual connections")
-            if process_group is not None and not self.distributable:
-                raise InputError(f"{self.algorithm} runs in one process")
+            self._check(trainable(model), process_group)
             # A start from the data is whole at any depth.
-            whole = seed is None or not self.grows or model.config["init"] == "ridge"
+            ready = seed is None or not self.grows or model.config["init"] == "ridge"
             return FitOptions(
-                depths(None if grow == "auto" and whole else grow, model.num_layers),
+                depths(None if grow == "auto" and ready else grow, model.num_layers),
                 iterations,
                 seed,
                 patience,
@@ -148,27 +155,47 @@ class Trainer(Algorithm):
             )
 
         def said(options: FitOptions) -> dict[str, Any]:
-            more = {"node_shards": node_shards, "balance": balance, "timeout": timeout}
-            return description(self, model, data, node_weight, options) | more
+            told = description(self, model, data, node_weight, options)
+            return told | {"node_shards": node_shards, "balance": balance, "timeout": timeout}
 
         options = agreed(asked, said, process_group, timeout)
-        trace = Trace(record=trace_dir is not None)
-        team = self._team(process_group, node_shards, balance, timeout, trace)
+        team = self._team(process_group, node_shards, balance, timeout, trace := Trace(record=trace_dir is not None))
         if balance is not None:
             explicit(balance, model.num_layers, team.num_parts)
-        the_risk, weight = risk(self.loss), next(model.parameters())
-        like = torch.empty(0, dtype=weight.dtype, device=team.device if weight.is_meta else weight.device)
+        the_risk, like, whole = risk(self.loss), trained_like(model, team.device), list[NodeData]()
         widths = model.config["in_channels"], model.config["out_channels"]
 
         def checked() -> NodeData:
-            return node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
+            nodes = node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
+            whole.append(replace(nodes, x=None))
+            return nodes
 
-        nodes = distributed(checked, widths, like, team)
+        with usual_device():
+            nodes = distributed(checked, widths, like, team)
+            try:
+                result = self._run(model, nodes, the_risk, options, team, like)
+            finally:
+                if trace_dir is not None:
+                    trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
+            if gather != "none" or team.size == 1:
+                told = team.of_first(lambda: confirm(model, data, whole[0], the_risk, result, select))
+                result.best, result.last = told
+            return result
+
+    def _check(self, model: GAMLP, process_group: Any) -> None:
+        if model.network.residual and not self.residual:
+            raise InputError(f"{self.algorithm} does not train networks with residual connections")
+        if process_group is not None and not self.distributable:
+            raise InputError(f"{self.algorithm} runs in one process")
+
+    def _run(
+        self, model: GAMLP, nodes: NodeData, the_risk: Risk, options: FitOptions, team: Team, like: Tensor
+    ) -> Result:
         try:
             return Loop(self, model, nodes, the_risk, options, team, like).run()
-        finally:
-            if trace_dir is not None:
-                trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
+        except LOST as error:
+            reason = str(error).splitlines()[0]
+            raise FloatingPointError(f"{reason}; the model has the best weights so far") from error
 
     def foresee(self, model: GAMLP, data: Any, seed: int) -> Opening | None:
         """Return the start from the data that :meth:`fit` would make, and its validation score.
@@ -184,10 +211,11 @@ class Trainer(Algorithm):
         Raises:
             InputError: The data is wrong.
         """
-        the_risk, like, team = risk(self.loss), next(model.parameters()), Team()
+        model, team = trainable(model), Team()
+        the_risk, like = risk(self.loss), trained_like(model, team.device)
         widths = model.config["in_channels"], model.config["out_channels"]
         nodes = node_data(data, *widths, the_risk, like, None, self.class_weight)
-        Coordinates(nodes, self.scale, False, team.row_sum)  # measures the features
+        Coordinates(nodes, self.scale, self.unit_rows, False, team.row_sum)  # measures the features
         sizes = shapes(model.config, model.num_layers)
         stage = Stage(nodes, None, [], sizes, the_risk, model.network, nodes.num_train, team)
         with torch.no_grad():

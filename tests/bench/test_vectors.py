@@ -11,7 +11,7 @@ from benches import sbm
 from gamlp_admm import AugmentFeatures
 from gamlp_admm.bench import vectors
 from gamlp_admm.bench.vectors import Vectors
-from gamlp_admm.training.coordinates import Units
+from gamlp_admm.training.units import Units
 
 
 @pytest.fixture(scope="module")

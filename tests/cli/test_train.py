@@ -60,6 +60,7 @@ def test_json_has_the_keys_of_the_contract(gamlp):
             "theorem",
             "start",
             "solver",
+            "units",
             "split",
             "processes",
         ),

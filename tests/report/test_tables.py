@@ -59,7 +59,10 @@ def test_the_table_of_seeds():
     [
         ({"algorithm": "dladmm", "rho": 1.1}, "theorem: rho = 1.1: rho > 2 H, so convergence is guaranteed"),
         ({"algorithm": "dladmm", "rho": 0.9}, "theorem: rho = 0.9: rho <= 2 H, so convergence is not guaranteed"),
-        ({"algorithm": "mdlam"}, "theorem: any rho, at fixed epsilon: convergence is guaranteed"),
+        (
+            {"algorithm": "mdlam", "epsilon_decay": 1.0},
+            "theorem: epsilon = 100, fixed, any rho: convergence is guaranteed",
+        ),
     ],
 )
 def test_each_algorithm_has_a_theorem_of_its_own(options, says, tmp_path):

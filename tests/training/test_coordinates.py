@@ -18,10 +18,11 @@ from gamlp_admm.nn.losses import risk
 from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
-from gamlp_admm.training.coordinates import CompressedFeatures, Features, Units, compress, compressed_width
+from gamlp_admm.training.coordinates import CompressedFeatures, Features, compress, compressed_width
 from gamlp_admm.training.evaluation import Evaluator
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.session import Session, Stage
+from gamlp_admm.training.units import Units
 
 
 def whole(x: Tensor) -> Tensor:
@@ -159,8 +160,8 @@ def test_drawn_weights_suit_the_units() -> None:
 
 
 def test_which_trainers_measure() -> None:
-    assert (PdADMM().scale, PdADMMG(scale="none").scale, DlADMM().scale) == ("unit", "none", "none")
-    assert Anderson(PdADMM()).scale == "unit"
+    assert (PdADMM().scale, PdADMMG(scale="none").scale, DlADMM().scale) == ("auto", "none", "auto")
+    assert Anderson(PdADMM()).scale == "auto"
     assert Anderson(PdADMM(scale="none")).scale == "none"
     with pytest.raises(InputError, match="unknown scale 'units': did you mean 'unit'"):
         PdADMM(scale="units")

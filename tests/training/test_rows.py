@@ -91,7 +91,7 @@ def put(name: str, index: Any, value: Any) -> Callable[[SimpleNamespace], None]:
     [
         (spoil(x=None), "data.x is missing"),
         (spoil(y=None), "data.y is missing"),
-        (spoil(x=[[1.0]]), "data.x is missing"),
+        (spoil(x=[[1.0]]), "data.x is a list; allowed"),
         (spoil(train_mask=None), "data.train_mask is missing"),
         (spoil(train_mask=torch.zeros(60, dtype=torch.bool)), "train_mask selects no node"),
         (spoil(train_mask=torch.ones(60)), "data.train_mask has dtype torch.float32"),

@@ -52,7 +52,7 @@ def test_another_seed_other_weights() -> None:
         ({"algorithm": "pdadmm-g", "lr": 1.0}, "lr does not apply to pdadmm-g"),
         ({"algorithm": "pdadmm-g", "rho": 0.0}, "rho must be positive"),
         ({"algorithm": "pdadmm-g", "nu": float("nan")}, "nu must be positive"),
-        ({"algorithm": "pdadmm-g", "tau": float("inf")}, "tau must be positive"),
+        ({"algorithm": "pdadmm-g", "tau": float("inf")}, "tau inf: allowed: from"),
         ({"algorithm": "pdadmm-g", "mu": -1.0}, "mu must not be negative"),
         ({"algorithm": "pdadmm-g", "solver": "newton"}, "unknown solver 'newton'"),
         ({"algorithm": "pdadmm-g", "schedule": "every:x"}, "schedule 'every:x'"),
