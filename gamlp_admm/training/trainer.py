@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,9 +18,11 @@ from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.balance import explicit
 from gamlp_admm.parallel.team import ProcessTeam, Team
 from gamlp_admm.parallel.trace import Trace
+from gamlp_admm.training.checkpoint import opened
 from gamlp_admm.training.coordinates import SCALES, Coordinates
 from gamlp_admm.training.description import description
 from gamlp_admm.training.growth import depths, shapes
+from gamlp_admm.training.identity import described, digests, identity_of
 from gamlp_admm.training.loop import Loop
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
@@ -61,8 +64,11 @@ class Trainer(Algorithm):
 
     def settings(self) -> dict[str, str]:
         """See :meth:`Algorithm.settings`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: getattr(value, "__qualname__", str(value)) for name, value in values.items()}
+        return {f.name: described(getattr(self, f.name)) for f in fields(self)}
+
+    def assumed(self) -> dict[str, str]:
+        """See :meth:`Algorithm.assumed`: the defaults."""
+        return {name: described(value) for name, value in self.defaults().items()}
 
     def fit(
         self,
@@ -77,9 +83,10 @@ class Trainer(Algorithm):
         node_weight: Tensor | None = None,
         select: str = "best",
         callbacks: Sequence[Callback] = (),
-        checkpoint_dir: str | Path | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         process_group: Any = None,
         node_shards: int = 1,
         balance: Sequence[int] | None = None,
@@ -107,9 +114,12 @@ class Trainer(Algorithm):
                 left out.
             select: What the model receives: ``"best"`` on validation at the final depth, or ``"last"``.
             callbacks: Called after each evaluated iteration.
-            checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``.
+            checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``; no
+                other run may write there meanwhile.
             checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
-            resume: Go on from the checkpoint in ``checkpoint_dir``, to the same bits as an uninterrupted run.
+            resume: Go on from the checkpoint in ``checkpoint_dir``, to the same bits as an uninterrupted run, in any
+                number of processes. Where its newest generation is damaged, from the one before, with a warning.
+            overwrite: Replace the run that ``checkpoint_dir`` has, which otherwise is refused.
             process_group: A torch.distributed group whose processes all call ``fit`` with the same options, which they
                 compare first; they divide the layers among them. ``data`` is read in its first process only, and may be
                 ``None`` in the others.
@@ -141,9 +151,10 @@ class Trainer(Algorithm):
                 evaluate_every,
                 select,
                 callbacks,
-                None if checkpoint_dir is None else Path(checkpoint_dir),
+                checkpoint_dir,
                 checkpoint_every,
                 resume,
+                overwrite,
                 gather,
             )
 
@@ -158,14 +169,19 @@ class Trainer(Algorithm):
             explicit(balance, model.num_layers, team.num_parts)
         the_risk, weight = risk(self.loss), next(model.parameters())
         like = torch.empty(0, dtype=weight.dtype, device=team.device if weight.is_meta else weight.device)
-        widths = model.config["in_channels"], model.config["out_channels"]
+        widths, about = (model.config["in_channels"], model.config["out_channels"]), dict[str, Any]()
 
         def checked() -> NodeData:
-            return node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
+            whole = node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
+            if checkpoint_dir is not None:
+                about.update(rows=list(whole.sizes), data=digests(data, whole))
+            return whole
 
         nodes = distributed(checked, widths, like, team)
+        identity = identity_of(self, model, like, options, about)
         try:
-            return Loop(self, model, nodes, the_risk, options, team, like).run()
+            with opened(checkpoint_dir, identity, team, resume, overwrite) as checkpoint:
+                return Loop(self, model, nodes, the_risk, options, team, like, checkpoint).run()
         finally:
             if trace_dir is not None:
                 trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
