@@ -18,6 +18,10 @@ class InputWarning(UserWarning):
     """The user's input is usable but probably not what was meant."""
 
 
+class DamageWarning(UserWarning):
+    """A file is not what was written, and an older one is used. ``--quiet`` does not silence it."""
+
+
 class Told(InputError):
     """The first process's input is wrong, and this one, which does as it does, was told; the first one says so."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -54,6 +55,9 @@ TRAINERS: dict[str, Any] = {
     "anderson dladmm": Anderson(DlADMM(**PENALTIES, nu=0.1, solver="linesearch"), 3),
     "anderson mdlam": Anderson(MDLAM(**PENALTIES, epsilon=0.1, epsilon_min=0.1), 3),
 }
+CODED = {
+    f"coded {i}": PdADMMG(**PENALTIES, nu=0.1, codec=spec) for i, spec in enumerate(("int4-delta", "grid:auto:256"))
+}
 GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
 CASES = [(rule, layers, hidden) for rule in RULES for layers in GROWTHS for hidden in (8, 7)]
 CASES += [(name, layers, 8) for name in TRAINERS if name not in RULES for layers in (2, 5)]
@@ -82,7 +86,7 @@ def train(
     model = GAMLP(30, hidden, 4, layers, init="ridge" if name.startswith("start") else "kaiming").to(dtype)
     first = not dist.is_initialized() or dist.get_rank() == 0
     options = {"iterations": iterations(name, 5), "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
-    return model, TRAINERS[name].fit(model, data(dtype) if first else None, **options)
+    return model, {**TRAINERS, **CODED}[name].fit(model, data(dtype) if first else None, **options)
 
 
 def outcome(model: GAMLP, result: Result) -> dict[str, Any]:
@@ -116,6 +120,33 @@ def shards(rank: int, folder: str, node_shards: int, hidden: int, weight: torch.
         model, result = train(name, 5, hidden, torch.float64, iterations=iterations(name, 4), **options)
         results[name] = outcome(model, result) | {"processes": result.processes}
     torch.save(results, f"{folder}/shards-{rank}.pt")
+
+
+RESUMED = {"iterations": 4, "grow": (2, 5), "hidden": 16, "layers": 5}
+STOP = 6
+"""An iteration of the second stage."""
+
+
+def stopped(name: str, folder: str | Path, **options: Any) -> None:
+    """Train up to an iteration of the second stage, and leave a checkpoint."""
+    stop = [lambda progress: progress.record["iteration"] >= STOP]
+    train(name, checkpoint_dir=folder, checkpoint_every=STOP - 1, callbacks=stop, **RESUMED, **options)
+
+
+def going_on(
+    rank: int, folder: str, names: list[str], come_from: str | None, leave: str | None, node_shards: int = 1
+) -> None:
+    """Go on from copies of the checkpoints of some trainers in ``come_from``, and leave others in ``leave``."""
+    results, options = {}, {"process_group": dist.group.WORLD, "node_shards": node_shards}
+    for name in names:
+        if come_from is not None:
+            place = Path(folder, f"from-{come_from}-{dist.get_world_size()}", name)
+            if rank == 0:
+                shutil.copytree(Path(folder, come_from, name), place)
+            results[name] = outcome(*train(name, checkpoint_dir=place, resume=True, **options, **RESUMED))
+        if leave is not None:
+            stopped(name, Path(folder, leave, name), **options)
+    torch.save(results, f"{folder}/{come_from}-{dist.get_world_size()}-{rank}.pt")
 
 
 def options(rank: int, folder: str) -> None:

@@ -99,6 +99,45 @@ class Block:
         """Return the tensors that are not ``None``, by field name."""
         return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
 
+    def by_layer(self) -> dict[str, Tensor]:
+        """Return the tensors of each layer by :func:`stored_name`, but for the features and what neighbours have."""
+        own = {name: t for name, t in self.tensors().items() if name not in COPIES}
+        return {
+            stored_name(self.first + s, name): t[s]
+            for name, t in own.items()
+            for s in range(self.num_layers)
+            if not (name == "p" and self.is_first)
+        }
+
+    def restored(self, tensors: Mapping[str, Tensor]) -> Block:
+        """Return the block with the tensors that :meth:`by_layer` gave, of blocks that may have had other layers."""
+        layers = range(self.first, self.first + self.num_layers)
+        values: dict[str, Tensor] = {}
+
+        def value(name: str, layer: int) -> Tensor:
+            plain = name.removesuffix("_sent")  # which stands where what was sent is what is had
+            return tensors[stored_name(layer, name if stored_name(layer, name) in tensors else plain)]
+
+        for name in {f.name for f in fields(self)} - {"first"}:
+            if name in COPIES and getattr(self, name) is not None:
+                field, step = COPIES[name]
+                values[name] = value(field, layers[0] - 1 if step < 0 else layers[-1] + 1)[None]
+            elif name not in COPIES and any(stored_name(l, name) in tensors for l in layers):
+                values[name] = torch.stack([value(name, l) for l in layers])
+        return self.with_fields(values)
+
+
+COPIES = {"q_prev": ("q_sent", -1), "u_prev": ("u", -1), "p_next": ("p_sent", 1)}
+"""Fields of a block that are a neighbour's: which, and of the layer below or above."""
+
+WEIGHTS = ("W", "b", "W_before")
+"""Fields that have no rows."""
+
+
+def stored_name(layer: int, field: str) -> str:
+    """Return what a checkpoint calls a field of a layer (:mod:`gamlp_admm.training.checkpoint`)."""
+    return f"{layer}.{field}" if field in WEIGHTS else f"{layer}.{field}.rows"
+
 
 def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like: Tensor) -> list[range]:
     """Group layers into stacks: runs of equal shape, with the network's first and last layer each on its own.

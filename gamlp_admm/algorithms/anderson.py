@@ -15,6 +15,7 @@ Source: Anderson, J. ACM 1965; Walker, Ni, SIAM J. Numerical Analysis 2011; for 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm.stacked import inner_products
+from gamlp_admm.admm.state import COPIES, stored_name
 from gamlp_admm.algorithms.base import ADMM, ADMMSession, Variables
 from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.errors import InputError, positive_integer
@@ -31,9 +33,6 @@ from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.schedules import Schedule
 from gamlp_admm.training.session import Opening, Session, Stage
 from gamlp_admm.training.trainer import Trainer
-
-COPIES = ("q_prev", "u_prev", "p_next")
-"""Fields of a block that belong to its neighbours."""
 
 
 class AndersonSession(Session):
@@ -150,24 +149,35 @@ class AndersonSession(Session):
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
-        assert self.last is not None  # checkpoints are written after iterations
-        flat = {"factor": torch.tensor(self.factor, dtype=torch.float64), "gram": self.gram}
-        for i, pair in enumerate([*self.differences, self.last]):
+        vectors = [*self.differences, *([] if self.last is None else [self.last])]
+        flat = {"all.factor": torch.tensor(self.factor, dtype=torch.float64), "all.gram": self.gram}
+        flat["all.vectors"] = torch.tensor(len(vectors))
+        for i, pair in enumerate(vectors):
             for which, vector in zip("fg", pair, strict=True):
-                flat |= {f"vector.{i}.{which}.{first}.{name}": t for (first, name), t in vector.items()}
-        return flat | {f"inner.{name}": t for name, t in self.inner.tensors().items()}
+                for (first, name), t in vector.items():
+                    if name not in COPIES:
+                        flat |= {f"{which}{i}.{stored_name(first + s, name)}": x for s, x in enumerate(t)}
+        return {**flat, **self.inner.tensors()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
-        self.inner.restore({k.removeprefix("inner."): t for k, t in tensors.items() if k.startswith("inner.")})
-        self.factor = float(tensors["factor"])
-        pairs: dict[int, tuple[Variables, Variables]] = {}
-        for key, t in tensors.items():
-            if key.startswith("vector."):
-                _, i, which, first, name = key.split(".")
-                pairs.setdefault(int(i), ({}, {}))["fg".index(which)][int(first), name] = t
-        *self.differences, self.last = (pairs[i] for i in sorted(pairs))
-        self.gram = tensors["gram"].cpu()
+        self.inner.restore(tensors)
+        self.factor, self.gram = float(tensors["all.factor"]), tensors["all.gram"].cpu()
+        kept = [
+            (self._vector(f"f{i}", tensors), self._vector(f"g{i}", tensors)) for i in range(int(tensors["all.vectors"]))
+        ]
+        self.differences = kept[: len(self.gram)]
+        self.last = kept[-1] if len(kept) > len(self.gram) else None
+
+    def _vector(self, which: str, tensors: Mapping[str, Tensor]) -> Variables:
+        result, like = {}, self.inner.variables()
+        for first, name in like:
+            field, step = COPIES.get(name, (name, 0))
+            end = first + len(like[first, "W"])
+            layers = {0: range(first, end), 1: [end], -1: [first - 1]}[step]
+            names = [f"{which}.{stored_name(l, field.removesuffix('_sent'))}" for l in layers]
+            result[first, name] = torch.stack([tensors[stored] for stored in names])
+        return result
 
 
 def _minus(a: Variables, b: Variables) -> Variables:
@@ -228,6 +238,10 @@ class Anderson(Trainer):
     def settings(self) -> dict[str, str]:
         """See :meth:`Algorithm.settings`."""
         return {**self.trainer.settings(), "anderson": str(self.memory)}
+
+    def assumed(self) -> dict[str, str]:
+        """See :meth:`Algorithm.assumed`."""
+        return self.trainer.assumed()
 
     def converges(self, f: Activation) -> bool | None:
         """Nothing is proved of extrapolated iterates."""

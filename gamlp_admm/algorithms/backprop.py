@@ -106,19 +106,19 @@ class BackpropSession(Session):
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
         flat = [t.detach() for pair in self.parameters for t in pair]
-        tensors = {f"parameter.{i}": t for i, t in enumerate(flat)}
+        tensors = {f"all.parameter.{i}": t for i, t in enumerate(flat)}
         for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items() if v is not None}
+            tensors |= {f"all.optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items() if v is not None}
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
         state: dict[int, dict[str, Any]] = {}
         for name, t in tensors.items():
-            kind, i, *key = name.split(".")
+            _, kind, i, *key = [*name.split("."), ""]
             if kind == "parameter":
                 self.parameters[int(i) // 2][int(i) % 2].data.copy_(t)
-            else:
+            elif kind == "optimizer":
                 state.setdefault(int(i), {})[key[0]] = t
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -93,20 +93,17 @@ class ADMMSession(ExchangingSession):
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
         ranges = self.start_problem.codecs.ranges
-        return {f"{block.first}.{name}": t for block in self.state for name, t in block.tensors().items()} | {
-            f"range.{l}": torch.tensor(ends, dtype=torch.float64) for l, ends in ranges.items()
+        return {name: t for block in self.state for name, t in block.by_layer().items()} | {
+            f"{l}.range": torch.tensor(ends, dtype=torch.float64) for l, ends in ranges.items()
         }
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
-        named: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            place, name = key.split(".")
-            named.setdefault(place, {})[name] = tensor
-        for l, ends in named.pop("range", {}).items():
-            below, above = ends.tolist()
-            self.start_problem.codecs.ranges[int(l)] = (below, above)
-        self.state = [block.with_fields(named[str(block.first)]) for block in self.state]
+        ranges = self.start_problem.codecs.ranges
+        for l in ranges:
+            below, above = tensors[f"{l}.range"].tolist()
+            ranges[l] = (below, above)
+        self.state = [block.restored(tensors) for block in self.state]
 
 
 LEAST, MOST = 1e-12, 1e12

@@ -18,8 +18,9 @@ Source: mDLAM, Neurocomputing 2022, arXiv 1811.04187, Algorithm 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -74,10 +75,16 @@ def nesterov(k: int) -> float:
 
     s_0 = 0 and s_{k+1} = (1 + √(1 + 4s_k²))/2; ω_0 is 0, since there is nothing to extrapolate yet.
     """
+    value: float = next(islice(momenta(), k, None))
+    return value
+
+
+def momenta() -> Iterator[float]:
+    """Yield ω_0, ω_1, … of :func:`nesterov`."""
     s, s_next = 0.0, 1.0
-    for _ in range(k):
+    while True:
+        yield max(s - 1, 0.0) / s_next
         s, s_next = s_next, (1 + math.sqrt(1 + 4 * s_next**2)) / 2
-    return max(s - 1, 0.0) / s_next
 
 
 Descent = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -210,22 +217,27 @@ class MDLAMSession(ADMMSession):
     trainer: MDLAM
     count = 0
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.momenta = momenta()
+
     def problem_at(self, iteration: int, factor: float) -> MDLAMProblem:
         """See :meth:`ADMMSession.problem_at`."""
         k, problem = self.count, super().problem_at(iteration, factor)
         assert isinstance(problem, MDLAMProblem)
         self.count += 1
         epsilon = max(self.trainer.epsilon * self.trainer.epsilon_decay**k, self.trainer.epsilon_min)
-        return replace(problem, epsilon=epsilon, momentum=nesterov(k) if self.trainer.nesterov else 0.0)
+        return replace(problem, epsilon=epsilon, momentum=next(self.momenta) if self.trainer.nesterov else 0.0)
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
-        return {**super().tensors(), "count": torch.tensor(self.count)}
+        return {**super().tensors(), "all.count": torch.tensor(self.count)}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
-        self.count = int(tensors["count"])
-        super().restore({name: t for name, t in tensors.items() if name != "count"})
+        super().restore(tensors)
+        self.count = int(tensors["all.count"])
+        self.momenta = islice(momenta(), self.count, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -258,7 +258,8 @@ class PdADMM(Streamed):
 
     def settings(self) -> dict[str, str]:
         """See :meth:`Algorithm.settings`."""
-        return {**super().settings(), "codec": str(self.codec_plan())}
+        settings = super().settings()
+        return settings if callable(self.codec) else {**settings, "codec": str(self.codec_plan())}
 
     def converges(self, f: Activation) -> bool | None:
         """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`converges`), and stay as they are.

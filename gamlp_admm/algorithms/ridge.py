@@ -16,6 +16,7 @@ Source: Hoerl, Kennard, Technometrics 1970; the dual form: Saunders, Gammerman, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -75,11 +76,11 @@ class RidgeSession(Session):
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
         W, b = self.current
-        return {"W": W, "b": b, "mu": torch.tensor(self.last, dtype=torch.float64)}
+        return {"0.W": W, "0.b": b, "0.mu": torch.tensor(self.last, dtype=torch.float64)}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
-        self.current, self.last = (tensors["W"], tensors["b"]), float(tensors["mu"])
+        self.current, self.last = (tensors["0.W"], tensors["0.b"]), float(tensors["0.mu"])
 
 
 @dataclass(frozen=True, kw_only=True)

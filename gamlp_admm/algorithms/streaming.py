@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -145,7 +145,7 @@ class StreamedSession(ExchangingSession):
             made |= {f"{l}.{name}": tensor for name, tensor in kept}
         return made
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """See :meth:`Session.restore`."""
         self.newest, self.mean = [], []
         for l in self.memories:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from gamlp_admm.errors import (
+    DamageWarning,
     InputError,
     InputWarning,
     Interrupted,
@@ -112,13 +113,13 @@ def _say(text: str) -> None:
 
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """Print each :class:`InputWarning` once, on one line; leave other warnings as they are."""
+    """Print each warning of ours once, on one line; leave other warnings as they are."""
     shown = set()
     with warnings.catch_warnings():
         default = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if not issubclass(category, InputWarning):
+            if not issubclass(category, InputWarning | DamageWarning):
                 default(message, category, *where, **more)
             elif str(message) not in shown:
                 shown.add(str(message))
@@ -126,6 +127,7 @@ def _one_line_warnings() -> Iterator[None]:
 
         warnings.showwarning = show
         warnings.simplefilter("always", InputWarning)
+        warnings.simplefilter("always", DamageWarning)
         yield
 
 

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,15 @@ def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = No
     """
     from rich.console import Console
 
+    from gamlp_admm.experiment.claim import check
     from gamlp_admm.experiment.runner import prepare, run
+    from gamlp_admm.parallel.first import on_first
     from gamlp_admm.report import DivisionLine, LiveProgress
 
     console = Console(stderr=True, highlight=False)
     visible, whose = console.is_terminal and not quiet, DivisionLine(console)
+    for _, each in plan:  # before data are loaded
+        on_first(partial(check, each), group)
     with ExitStack() as stack:
         if visible:
             stack.enter_context(console.status(f"loading and augmenting {plan[0][1].dataset}"))

@@ -291,13 +291,20 @@ class Options:
 
     # Where it runs
     processes: int = option(
-        "Divide the layers among P processes.", PROCESSES, 1, text="1, or torchrun's", least=1, tune=ASIDE, metavar="P"
+        "Divide the layers among P processes.",
+        PROCESSES,
+        1,
+        text="1, or torchrun's",
+        least=1,
+        tune=ASIDE,
+        free=True,
+        metavar="P",
     )
     node_shards: int = option(
-        "Divide the rows too: P processes are parts x R.", PROCESSES, 1, least=1, tune=ASIDE, metavar="R"
+        "Divide the rows too: P processes are parts x R.", PROCESSES, 1, least=1, tune=ASIDE, free=True, metavar="R"
     )
     balance: tuple[int, ...] | None = option(
-        "Number of layers of each process's part.", PROCESSES, text="by cost", tune=ASIDE, metavar="A,B,…"
+        "Number of layers of each process's part.", PROCESSES, text="by cost", tune=ASIDE, free=True, metavar="A,B,…"
     )
     device: str = option("cpu or cuda.", PROCESSES, "cpu", names=("cpu", "cuda"), tune=ASIDE, free=True)
     threads: int | None = option(

@@ -118,6 +118,8 @@ def _check(given: Mapping[str, Any]) -> None:
         raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
     if (given["resume"] or "checkpoint_every" in given) and "checkpoint" not in given:
         raise InputError("resume and checkpoint_every need checkpoint, a directory")
+    if given["resume"] and given["overwrite"]:
+        raise InputError("resume and overwrite exclude each other; give one of them")
 
 
 def _left_open(values: Mapping[str, Any], given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from gamlp_admm.datasets import load_dataset
 from gamlp_admm.experiment.choosing import choose
-from gamlp_admm.experiment.claim import claim
+from gamlp_admm.experiment.claim import claimed
 from gamlp_admm.experiment.features import weighted
 from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import Experiment, Resolved
@@ -118,10 +117,12 @@ def run(
         FloatingPointError: The iterates are no longer finite.
     """
     used = _resolved(experiment, process_group)
+    with claimed(used, process_group) as place:
+        return _run(used, callbacks, prepared or prepare(used, process_group), process_group, place)
+
+
+def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, process_group: Any, checkpoint: Any) -> Run:
     first = is_first(process_group)
-    if used.checkpoint is not None:
-        on_first(lambda: claim(Path(str(used.checkpoint)), used), process_group)
-    prepared = prepared or prepare(used, process_group)
     if prepared.changes:
         used = used.changed(prepared.changes)
     with _threads(used.threads):
@@ -136,7 +137,7 @@ def run(
             patience=used.patience or None,
             evaluate_every=used.evaluate_every,
             callbacks=callbacks,
-            checkpoint_dir=used.checkpoint,
+            checkpoint_dir=checkpoint,
             checkpoint_every=used.checkpoint_every,
             resume=used.resume,
             process_group=process_group,

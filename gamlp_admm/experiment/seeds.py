@@ -41,7 +41,7 @@ def seeded(experiment: O, seeds: Sequence[int]) -> list[O]:
     if experiment.checkpoint is None:
         return [replace(experiment, seed=seed) for seed in seeds]
     folders = [Path(experiment.checkpoint) / f"seed-{seed}" for seed in seeds]
-    present = [has_checkpoint(folder, experiment.processes) for folder in folders]
+    present = [has_checkpoint(folder) for folder in folders]
     resume = [experiment.resume and (here or not any(present)) for here in present]
     return [
         replace(experiment, seed=seed, checkpoint=str(folder), resume=again)

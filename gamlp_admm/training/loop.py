@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from dataclasses import astuple, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Weights, finite
 from gamlp_admm.parallel.balance import layer_costs
 from gamlp_admm.parallel.team import Pair, Team
-from gamlp_admm.training.checkpoint import Snapshot
+from gamlp_admm.training.checkpoint import Checkpoint
 from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.evaluation import Evaluator
 from gamlp_admm.training.gathering import gather
@@ -26,7 +25,7 @@ from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Progress, Result
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.schedules import Record
-from gamlp_admm.training.selection import Selection, exhausted
+from gamlp_admm.training.selection import Selection
 from gamlp_admm.training.session import Algorithm, Stage
 
 
@@ -60,6 +59,7 @@ class Loop:
         options: What is asked for.
         team: The processes, and the layers of each.
         like: Gives dtype and device.
+        checkpoint: Where the run is kept, or ``None``.
     """
 
     def __init__(
@@ -71,20 +71,23 @@ class Loop:
         options: FitOptions,
         team: Team,
         like: Tensor,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.trainer, self.model, self.nodes, self.risk = trainer, model, nodes, the_risk
-        self.options, self.team, self.like = options, team, like
+        self.options, self.team, self.like, self.checkpoint = options, team, like, checkpoint
         self.evaluator = Evaluator(nodes, the_risk, model.network)
         self.schedule = trainer.penalty_schedule()
         self.result = Result()
         if not model.network.residual:  # of which the theorems say nothing
             self.result.converges, self.result.theorem = trainer.converges(model.f), trainer.theorem(model.f)
-        self.selection = Selection(self.result, options.select)
-        self.num_train = sum(dict(team.collect((team.shard, nodes.num_train))).values())
+        self.selection = Selection(self.result, options.select, options.patience)
+        rows_of = dict(team.collect((team.shard, nodes.num_train)))
+        self.num_train, first_row = sum(rows_of.values()), sum(rows_of[shard] for shard in range(team.shard))
+        self.rows = range(first_row, first_row + nodes.num_train)
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
         compressible = trainer.compressible and team.num_shards == 1
         self.coordinates = self._coordinates(compressible)
-        self.position = Position()
+        self.position, self.kept = Position(), -1  # iterations of the newest checkpoint
         self.wait_seconds = 0.0
         self.wire_before: Counter[int] = Counter()
         self._plan()
@@ -171,8 +174,8 @@ class Loop:
 
     def run(self) -> Result:
         """Train, and give the model the selected weights whatever happens."""
-        if self.options.resume:
-            self._resume()
+        if self.checkpoint is not None and self.checkpoint.saved is not None:
+            self._resume(self.checkpoint)
         how, diverged, alone = self.options.gather, False, False
         try:
             self._train()
@@ -197,12 +200,6 @@ class Loop:
         self.result.processes = self.team.collect(self._summary())
         return self.result
 
-    @property
-    def _stage_records(self) -> list[Record]:
-        # What a run was opened with, iteration 0, belongs to its first stage.
-        begin = self.position.stage_start
-        return [r for r in self.result.history if r["iteration"] > begin or not begin]
-
     def _train(self) -> None:
         options, position = self.options, self.position
         stopped = self._asked_to_stop()
@@ -212,7 +209,8 @@ class Loop:
             self.position.seconds += later
             stopped = self._called_back()
         while not stopped:
-            if self._stage_is_over():
+            within = position.iteration - position.stage_start
+            if within >= options.iterations or self.selection.exhausted:
                 if position.stage + 1 == len(options.stages):
                     break
                 self._grow()
@@ -232,11 +230,11 @@ class Loop:
 
     def _stage_is_over(self) -> bool:
         within = self.position.iteration - self.position.stage_start
-        return within >= self.options.iterations or exhausted(self._stage_records, self.options.patience)
+        return within >= self.options.iterations or self.selection.exhausted
 
     def _iterate(self) -> None:
         position = self.position
-        factor = self.schedule(self._stage_records, position.iteration - position.stage_start)
+        factor = self.schedule(self.selection.records, position.iteration - position.stage_start)
         begin, waited = _now(self.like), self.team.trace.wait
         self.session.iterate(position.iteration + 1, factor)
         position.seconds += _now(self.like) - begin
@@ -303,6 +301,7 @@ class Loop:
         self.position.stage += 1
         self.position.stage_start = self.position.iteration
         self.position.bytes_before = self.result.history[-1]["bytes_sent"]
+        self.selection.new_stage()
         self._plan()
 
         def new(layer: int) -> Pair:
@@ -320,55 +319,50 @@ class Loop:
             "wire_bytes": dict(self.wire_before + Counter(self.session.wire_bytes())),
         }
 
-    def _identity(self) -> dict[str, Any]:
-        # What a run that goes on from a checkpoint of this one must have in common with it.
-        return {
-            "algorithm": self.trainer.algorithm,
-            **self.trainer.settings(),
-            **self.model.config,
-            "rows": list(self.nodes.sizes),
-            "dtype": str(self.like.dtype),
-            "grow": list(self.options.stages),
-            "processes": [self.team.rank, self.team.size, self.team.num_shards],
-        }
-
     def _save(self) -> None:
-        if self.options.checkpoint_dir is None:
+        if self.checkpoint is None or self.kept == self.position.iteration:
             return
-        features, result = self.coordinates.features, self.result
-        snapshot = Snapshot(
-            identity=self._identity(),
-            layers=list(self.team.layers),
-            position=list(astuple(self.position)),
-            result={name: getattr(result, name) for name in ("history", "best", "last", "start")},
-            bytes_sent=self.session.bytes_sent,
-            session=self.session.tensors(),
-            features={} if features is None else features.state(),
-            best=self.selection.best,
-        )
-        snapshot.write(self.options.checkpoint_dir, self.team)
-
-    def _resume(self) -> None:
-        directory = self.options.checkpoint_dir
-        assert directory is not None
-        saved = self.team.everywhere(lambda: Snapshot.read(directory, self._identity(), self.team, self.like.device))
-        self.position = Position(*saved.position)
-        self._plan()
-        if saved.layers != list(self.team.layers):
-            raise InputError(f"the checkpoint in {directory} was made with another balance of the layers")
-        if "outside" in saved.features:
-            self.coordinates.fix(saved.features["outside"], unit=True)
-        for name, value in saved.result.items():
-            setattr(self.result, name, value)
-        self.selection.best = saved.best
-        like, features = self.like, self.coordinates.features
-        own = [self.shapes[l] for l in self.team.layers]
+        self.kept = self.position.iteration
+        team, features, session = self.team, self.coordinates.features, self.session
+        tensors = dict(session.tensors())
         if features is not None:
-            own[0] = (own[0][0], features.train.shape[1])
-        self._start([(torch.zeros(shape).to(like), torch.zeros(shape[0]).to(like)) for shape in own])
-        self.session.restore(saved.session)
-        self.session.bytes_sent = saved.bytes_sent
+            tensors |= {f"{FEATURES}{name}": t for name, t in features.state().items()}
+        for l, (W, b) in zip(team.layers, self.selection.best or [], strict=False):
+            tensors |= {f"{l}.best.W": W, f"{l}.best.b": b}
+        seconds, sent = zip(*team.collect((self.position.seconds, session.bytes_sent)), strict=True)
+        about = {
+            "position": {**asdict(self.position), "seconds": max(seconds)},
+            "bytes_sent": sum(sent),
+            "compressed": OUTSIDE in tensors,
+        }
+        self.checkpoint.write(tensors, about, self.result)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        saved, coordinates = checkpoint.saved, self.coordinates
+        assert saved is not None
+        self.position = Position(**saved["position"])
+        self.kept = self.position.iteration
+        coordinates.compressible &= saved["compressed"]
+        self._plan()
+        checkpoint.recall(self.result)
+        self.selection.recall(self.position.stage_start)
+        with checkpoint.state(self.rows, self.like.device) as state:
+            if self.nodes.x is not None:
+                coordinates.fix(state[OUTSIDE] if saved["compressed"] else self.nodes.x[:0], unit=True)
+            shapes = [self.shapes[l] for l in self.team.layers]
+            if coordinates.features is not None:
+                shapes[0] = (shapes[0][0], coordinates.features.train.shape[1])
+            self._start([(self.like.new_zeros(shape), self.like.new_zeros(shape[0])) for shape in shapes])
+            self.session.restore(state)
+            if self.result.best and self.depth == self.options.stages[-1]:
+                self.selection.best = [(state[f"{l}.best.W"], state[f"{l}.best.b"]) for l in self.team.layers]
+        self.session.bytes_sent = saved["bytes_sent"] if self.team.rank == 0 else 0
         self.selection.finite = self.session.weights()
+
+
+FEATURES = "all.features."
+OUTSIDE = f"{FEATURES}outside"
+"""Names of what the features' coordinates need beside the weights."""
 
 
 def _now(like: Tensor) -> float:

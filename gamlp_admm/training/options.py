@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from gamlp_admm.errors import InputError, positive_integer, random_seed
 from gamlp_admm.training.gathering import GATHERS
@@ -23,9 +23,10 @@ class FitOptions:
         evaluate_every: Iterations from one record to the next.
         select: ``best`` or ``last``.
         callbacks: Called after each evaluated iteration.
-        checkpoint_dir: Directory of the checkpoint, or ``None``.
+        checkpoint_dir: Directory of the checkpoint, or the lock of it, or ``None``.
         checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
         resume: Whether to go on from the checkpoint.
+        overwrite: Whether to replace it.
         gather: Which processes' models receive all layers.
 
     Raises:
@@ -39,9 +40,10 @@ class FitOptions:
     evaluate_every: int
     select: str
     callbacks: Sequence[Callback]
-    checkpoint_dir: Path | None
+    checkpoint_dir: str | os.PathLike[str] | None
     checkpoint_every: int | None
     resume: bool
+    overwrite: bool
     gather: str
 
     def __post_init__(self) -> None:
@@ -51,7 +53,9 @@ class FitOptions:
                 object.__setattr__(self, name, positive_integer(name, value))
         if self.select not in ("best", "last"):
             raise InputError(f"select {self.select!r}: allowed: best, last")
-        if (self.resume or self.checkpoint_every) and self.checkpoint_dir is None:
-            raise InputError("resume and checkpoint_every need checkpoint_dir")
+        if (self.resume or self.overwrite or self.checkpoint_every) and self.checkpoint_dir is None:
+            raise InputError("resume, overwrite and checkpoint_every need checkpoint_dir")
+        if self.resume and self.overwrite:
+            raise InputError("resume and overwrite exclude each other")
         if self.gather not in GATHERS:
             raise InputError(f"gather {self.gather!r}: allowed: {', '.join(GATHERS)}")

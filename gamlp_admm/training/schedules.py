@@ -19,11 +19,14 @@ def constant(records: Sequence[Record], elapsed: int) -> float:
 
 def every(iterations: int = 100, factor: float = 10.0, limit: float = 1e4) -> Schedule:
     """Multiply ρ and ν by ``factor`` every so many iterations, up to ``limit`` times the start (dlADMM, KDD 2019)."""
+    count, reached = 0, 1.0
 
     def schedule(records: Sequence[Record], elapsed: int) -> float:
-        reached = 1.0
-        for _ in range(elapsed // iterations):
-            reached = min(reached * factor, limit)  # a power would overflow in a long run
+        nonlocal count, reached
+        if elapsed // iterations < count:
+            count, reached = 0, 1.0
+        while count < elapsed // iterations:  # on from the last call: a long run does not count anew each time
+            count, reached = count + 1, min(reached * factor, limit)  # a power would overflow
         return reached
 
     return schedule
@@ -35,17 +38,22 @@ def stall(patience: int = 10, factor: float = 10.0, limit: float = 1e4, toleranc
     It stalls when the loss of the forward pass has not fallen by the relative ``tolerance`` below its best since the
     last change for ``patience`` evaluations. The released pdADMM-G code does the like.
     """
+    count, reached, best, since = 0, 1.0, float("inf"), 0
+    newest: Record | None = None  # of those that are counted
 
     def schedule(records: Sequence[Record], elapsed: int) -> float:
-        reached, best, since = 1.0, float("inf"), 0
-        for record in records:
-            loss = record["train_loss"]
+        nonlocal count, reached, best, since, newest
+        if not (0 < count <= len(records) and records[count - 1] is newest):  # not those of the last call, and more
+            count, reached, best, since = 0, 1.0, float("inf"), 0
+        for newest in records[count:]:
+            loss = newest["train_loss"]
             if loss < best * (1 - tolerance):
                 best, since = loss, 0
             else:
                 since += 1
             if since >= patience:
                 reached, best, since = reached * factor, float("inf"), 0
+        count = len(records)
         return min(reached, limit)
 
     return schedule

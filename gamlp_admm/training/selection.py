@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from gamlp_admm.nn.network import Weights
@@ -16,16 +15,45 @@ class Selection:
     Args:
         result: Where the best and the last record are noted.
         select: ``best`` or ``last``.
+        patience: Evaluations without a better validation accuracy that end a stage; ``None`` for no end.
 
     Attributes:
         best: Weights of the best record so far, or ``None``.
         finite: The newest weights that are known to be finite.
+        records: Those of this stage; what a run was opened with, iteration 0, belongs to its first.
+        since: Evaluations of this stage since its best validation accuracy.
     """
 
-    def __init__(self, result: Result, select: str) -> None:
-        self.result, self.select = result, select
+    def __init__(self, result: Result, select: str, patience: int | None = None) -> None:
+        self.result, self.select, self.patience = result, select, patience
         self.best: Weights | None = None
         self.finite: Weights = []
+        self.new_stage()
+
+    def new_stage(self) -> None:
+        """Begin a stage of growth."""
+        self.records: list[Record] = []
+        self.since, self._peak = 0, None
+
+    def recall(self, stage_start: int) -> None:
+        """Take in the result of a checkpoint, whose stage began after so many iterations."""
+        self.new_stage()
+        for record in self.result.history:
+            if record["iteration"] > stage_start or not stage_start:
+                self._count(record)
+
+    def _count(self, record: Record) -> None:
+        self.records.append(record)
+        score = validation(record)
+        if score is not None and (self._peak is None or score > self._peak):
+            self.since, self._peak = 0, score
+        elif score is not None:
+            self.since += 1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the stage has gone ``patience`` evaluations without a better validation accuracy."""
+        return self.patience is not None and self.since >= self.patience
 
     def note(self, record: Record, weights: Weights, final: bool) -> None:
         """Take in a new record.
@@ -36,6 +64,7 @@ class Selection:
             final: Whether the network has its final depth.
         """
         self.finite = weights
+        self._count(record)
         self.result.last = {k: record[k] for k in ("iteration", "train_accuracy", "val_accuracy", "test_accuracy")}
         score, best = validation(record), self.result.best
         if final and (score is None or not best or score > validation(best)):
@@ -58,16 +87,3 @@ class Selection:
 def validation(record: Record) -> Any:
     """Return what a record is selected by: validation accuracy, weighted where classes have weights; or ``None``."""
     return record.get("val_score", record["val_accuracy"])
-
-
-def exhausted(records: Sequence[Record], patience: int | None) -> bool:
-    """Whether a stage has gone ``patience`` evaluations without a better validation accuracy.
-
-    Args:
-        records: The stage's records so far.
-        patience: The number; ``None`` for no end.
-    """
-    scores = [validation(r) for r in records]
-    if patience is None or len(scores) <= patience or scores[0] is None:
-        return False
-    return len(scores) - 1 - scores.index(max(scores)) >= patience

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,11 +96,15 @@ class Session(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """Return the state: what :meth:`restore` needs to go on with the same bits."""
+        """Return the state: what :meth:`restore` needs to go on with the same bits, in any number of processes.
+
+        Names hold the layer's number, as ``3.W``, or begin with ``all.`` for what is the same in all processes; those
+        that end in ``.rows`` have a row a training row of this shard (:mod:`gamlp_admm.training.checkpoint`).
+        """
 
     @abstractmethod
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state that :meth:`tensors` returned."""
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the state that :meth:`tensors` returned in all processes, whichever layers each of them had."""
 
 
 class Algorithm(ABC):
@@ -135,6 +140,10 @@ class Algorithm(ABC):
     @abstractmethod
     def settings(self) -> dict[str, str]:
         """Return its settings by name, as text: what a checkpoint must agree on."""
+
+    def assumed(self) -> dict[str, str]:
+        """Return the settings of checkpoints that do not have them, because they were written before there were any."""
+        return {}
 
     @abstractmethod
     def start(self, stage: Stage) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.balance import explicit
 from gamlp_admm.parallel.team import ProcessTeam, Team
 from gamlp_admm.parallel.trace import Trace
+from gamlp_admm.training.checkpoint import Checkpoint, opened
 from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.description import description
 from gamlp_admm.training.growth import depths, shapes
+from gamlp_admm.training.identity import described, digests, identity_of
 from gamlp_admm.training.loop import Loop
 from gamlp_admm.training.models import confirm, trainable, trained_like, usual_device
 from gamlp_admm.training.options import FitOptions
@@ -68,8 +71,11 @@ class Trainer(Algorithm):
 
     def settings(self) -> dict[str, str]:
         """See :meth:`Algorithm.settings`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: getattr(value, "__qualname__", str(value)) for name, value in values.items()}
+        return {f.name: described(getattr(self, f.name)) for f in fields(self)}
+
+    def assumed(self) -> dict[str, str]:
+        """See :meth:`Algorithm.assumed`: the defaults."""
+        return {name: described(value) for name, value in self.defaults().items()}
 
     def fit(
         self,
@@ -84,9 +90,10 @@ class Trainer(Algorithm):
         node_weight: Tensor | None = None,
         select: str = "best",
         callbacks: Sequence[Callback] = (),
-        checkpoint_dir: str | Path | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         process_group: Any = None,
         node_shards: int = 1,
         balance: Sequence[int] | None = None,
@@ -116,9 +123,12 @@ class Trainer(Algorithm):
                 left out.
             select: What the model receives: ``"best"`` on validation at the final depth, or ``"last"``.
             callbacks: Called after each evaluated iteration.
-            checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``.
+            checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``; no
+                other run may write there meanwhile.
             checkpoint_every: Iterations from one checkpoint to the next; ``None``: at the end only.
-            resume: Go on from the checkpoint in ``checkpoint_dir``, to the same bits as an uninterrupted run.
+            resume: Go on from the checkpoint in ``checkpoint_dir``, to the same bits as an uninterrupted run, in any
+                number of processes. Where its newest generation is damaged, from the one before, with a warning.
+            overwrite: Replace the run that ``checkpoint_dir`` has, which otherwise is refused.
             process_group: A torch.distributed group whose processes all call ``fit`` with the same options, which they
                 compare first; they divide the layers among them. ``data`` is read in its first process only, and may be
                 ``None`` in the others.
@@ -148,9 +158,10 @@ class Trainer(Algorithm):
                 evaluate_every,
                 select,
                 callbacks,
-                None if checkpoint_dir is None else Path(checkpoint_dir),
+                checkpoint_dir,
                 checkpoint_every,
                 resume,
+                overwrite,
                 gather,
             )
 
@@ -163,17 +174,21 @@ class Trainer(Algorithm):
         if balance is not None:
             explicit(balance, model.num_layers, team.num_parts)
         the_risk, like, whole = risk(self.loss), trained_like(model, team.device), list[NodeData]()
-        widths = model.config["in_channels"], model.config["out_channels"]
+        widths, about = (model.config["in_channels"], model.config["out_channels"]), dict[str, Any]()
 
         def checked() -> NodeData:
             nodes = node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
             whole.append(replace(nodes, x=None))
+            if checkpoint_dir is not None:
+                about.update(rows=list(nodes.sizes), data=digests(data, nodes))
             return nodes
 
         with usual_device():
             nodes = distributed(checked, widths, like, team)
+            identity = identity_of(self, model, like, options, about)
             try:
-                result = self._run(model, nodes, the_risk, options, team, like)
+                with opened(checkpoint_dir, identity, team, resume, overwrite) as checkpoint:
+                    result = self._run(model, nodes, the_risk, options, team, like, checkpoint)
             finally:
                 if trace_dir is not None:
                     trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
@@ -189,10 +204,17 @@ class Trainer(Algorithm):
             raise InputError(f"{self.algorithm} runs in one process")
 
     def _run(
-        self, model: GAMLP, nodes: NodeData, the_risk: Risk, options: FitOptions, team: Team, like: Tensor
+        self,
+        model: GAMLP,
+        nodes: NodeData,
+        the_risk: Risk,
+        options: FitOptions,
+        team: Team,
+        like: Tensor,
+        checkpoint: Checkpoint | None,
     ) -> Result:
         try:
-            return Loop(self, model, nodes, the_risk, options, team, like).run()
+            return Loop(self, model, nodes, the_risk, options, team, like, checkpoint).run()
         except LOST as error:
             reason = str(error).splitlines()[0]
             raise FloatingPointError(f"{reason}; the model has the best weights so far") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gamlp_admm.cli import main
+from gamlp_admm.experiment.claim import has_checkpoint
 from gamlp_admm.experiment.comparison import COMPARED
 
 COMMAND = [
@@ -98,7 +99,7 @@ def test_what_was_done_before_ctrl_c_is_written(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
-        while not (note / "int4" / "seed-0" / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+        while not has_checkpoint(note / "int4" / "seed-0") and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.5)
         running.send_signal(signal.SIGINT)

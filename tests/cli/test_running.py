@@ -9,7 +9,7 @@ import time
 import pytest
 from samples import KARATE
 
-from gamlp_admm.training import checkpoint
+from gamlp_admm.experiment.claim import has_checkpoint
 
 
 def test_outputs_are_checked_before_training(gamlp, monkeypatch, tmp_path):
@@ -23,7 +23,7 @@ def test_ctrl_c_writes_a_checkpoint_to_resume_from(gamlp, tmp_path):
     command = [sys.executable, "-m", "gamlp_admm", *args]
     with subprocess.Popen([*command, "--iterations", "1000000"], stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
-        while not (tmp_path / checkpoint.file_name()).exists() and time.monotonic() < deadline:
+        while not has_checkpoint(tmp_path) and time.monotonic() < deadline:
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)
@@ -42,7 +42,7 @@ def test_what_ignores_ctrl_c_goes_on(tmp_path):
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "gamlp_admm", *args]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
-        while not (tmp_path / checkpoint.file_name()).exists() and time.monotonic() < deadline:
+        while not has_checkpoint(tmp_path) and time.monotonic() < deadline:
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)

@@ -136,6 +136,7 @@ def test_growth(recipe, options, layers, grow):
         ({"operator": "none", "hops": 3}, "hops does not apply to operator none"),
         ({"operator": "sym", "alpha": 0.3}, "alpha does not apply to operator sym; it is for ppr"),
         ({"resume": True}, "need checkpoint"),
+        ({"resume": True, "overwrite": True, "checkpoint": "there"}, "resume and overwrite exclude each other"),
         ({"split": "60/20/30"}, "split '60/20/30': allowed: usual, or per cents"),
         ({"split": "stratified"}, "split 'stratified': allowed: usual, or per cents"),
         ({"split": 60}, "split must be a text"),

@@ -22,5 +22,9 @@ def test_a_run_of_a_group_that_torchrun_did_not_start(tmp_path, monkeypatch):
     assert first["report"]["best"] == other["report"]["best"] == alone.report["best"]
     assert first["report"]["environment"]["processes"] == 2
     assert [record["iteration"] for record in first["again"]["history"]] == [0, 1, 2, 3, 4, 5]
-    kept = {path.name for path in (tmp_path / "kept").iterdir()}
-    assert kept == {"experiment.json", "checkpoint-0-of-2.safetensors", "checkpoint-1-of-2.safetensors"}
+    kept = {str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*") if path.is_file()}
+    files = {"layers-1-2.safetensors", "layers-3-4.safetensors", "manifest.jsonl"}
+    assert kept == {
+        *("experiment.json", "lock", "history-00000001.jsonl", "history-00000002.jsonl"),
+        *(f"generation-0000000{number}/{name}" for number in (1, 2) for name in files),
+    }

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from fitting import TRAINERS, network
+from problems import blobs
 from samples import GROWN
 
 from gamlp_admm import GAMLP
@@ -15,7 +16,6 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import run
 from gamlp_admm.parallel.trace import Trace
 from gamlp_admm.system import files
-from gamlp_admm.training import checkpoint
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o000], ids=oct)
@@ -48,11 +48,13 @@ def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:
 def test_every_file_has_the_mode_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
     files.write_text(tmp_path / "run.json", "{}")
     GAMLP(2, 3, 4, 2).save(tmp_path / "model")
-    checkpoint.save(tmp_path / "kept", {"a": torch.ones(2)}, {})
+    TRAINERS["adam"].fit(network(), blobs(), 2, checkpoint_dir=tmp_path / "kept")
     Trace(record=True).save(tmp_path / "trace", 0, "rank 0")
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {path.name for path in written} == {"run.json", "model", checkpoint.file_name(), "rank-0.json"}
+    assert {"run.json", "model", "rank-0.json", "lock", "manifest.jsonl"} < {path.name for path in written}
     assert {oct(path.stat().st_mode & 0o777) for path in written} == {oct(0o666 & ~umask)}
+    folders = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert {oct(path.stat().st_mode & 0o777) for path in folders} == {oct(0o777 & ~umask)}
 
 
 def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:

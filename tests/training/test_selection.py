@@ -7,7 +7,7 @@ from problems import random_weights
 
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.schedules import Record
-from gamlp_admm.training.selection import Selection, exhausted
+from gamlp_admm.training.selection import Selection
 
 
 def record(iteration: int, val: float | None) -> Record:
@@ -17,9 +17,12 @@ def record(iteration: int, val: float | None) -> Record:
 WEIGHTS = [random_weights([2, 3], seed=k) for k in range(5)]
 
 
-def noted(scores: list[float | None], select: str = "best", final_from: int = 0) -> Selection:
-    selection = Selection(Result(), select)
+def noted(
+    scores: list[float | None], select: str = "best", final_from: int = 0, patience: int | None = None
+) -> Selection:
+    selection = Selection(Result(), select, patience)
     for k, score in enumerate(scores):
+        assert not selection.records or len(selection.records) == k
         selection.note(record(k, score), WEIGHTS[k], final=k >= final_from)
     return selection
 
@@ -67,4 +70,14 @@ def test_a_run_that_ends_before_the_final_depth() -> None:
     ],
 )
 def test_patience(scores: list[float | None], patience: int | None, over: bool) -> None:
-    assert exhausted([record(k, score) for k, score in enumerate(scores)], patience) is over
+    assert noted(scores, patience=patience).exhausted is over
+
+
+def test_what_a_checkpoint_has_counts_as_if_it_had_been_noted() -> None:
+    selection = noted([0.9, 0.5, 0.4, 0.3])
+    again = Selection(selection.result, "best", 2)
+    for begin, since in ((0, 3), (1, 1), (2, 0)):
+        selection.result.history = [record(k, score) for k, score in enumerate([0.9, 0.5, 0.4, 0.3])]
+        again.recall(begin)
+        assert again.records == selection.result.history[begin + 1 if begin else 0 :]
+        assert again.since == since

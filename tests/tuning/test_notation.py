@@ -26,6 +26,6 @@ def test_what_says_what_is_trained_and_where_is_not_searched() -> None:
     assert {*declared()} - {*searchable()} == {
         *("dataset", "root", "split", "split_seed", "algorithm", "recipe", "seed", "device", "dtype", "threads"),
         "auto",
-        *("checkpoint", "checkpoint_every", "resume", "processes", "node_shards", "balance", "timeout", "trace"),
-        *("overwrite", "weight_attr"),
+        *("checkpoint", "checkpoint_every", "resume", "overwrite", "weight_attr"),
+        *("processes", "node_shards", "balance", "timeout", "trace"),
     }
