@@ -235,7 +235,7 @@ DISAGREEING: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 def disagreeing(rank: int, folder: str) -> None:
     """Ask for different things in two processes; note what each says, and whether they can train together then."""
-    wrong = {"wrong": ("", {}, {"select": "worst"}), "broken": ("", {}, {"model": None})}
+    wrong = {"wrong": ("", {}, {"select": "worst"}), "broken": ("", {}, {"grow": (1 // 0 for _ in "2")})}
     said: dict[str, Any] = {}
     torch.manual_seed(rank)
     for name, (_, *both) in {**DISAGREEING, **wrong}.items():

@@ -173,29 +173,32 @@ class Trainer(Algorithm):
         team = self._team(process_group, node_shards, balance, timeout, trace := Trace(record=trace_dir is not None))
         if balance is not None:
             explicit(balance, model.num_layers, team.num_parts)
+        with usual_device():
+            try:
+                return self._fitted(model, data, node_weight, options, team)
+            finally:
+                if trace_dir is not None:
+                    trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
+
+    def _fitted(self, model: GAMLP, data: Any, node_weight: Tensor | None, options: FitOptions, team: Team) -> Result:
         the_risk, like, whole = risk(self.loss), trained_like(model, team.device), list[NodeData]()
         widths, about = (model.config["in_channels"], model.config["out_channels"]), dict[str, Any]()
 
         def checked() -> NodeData:
             nodes = node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
             whole.append(replace(nodes, x=None))
-            if checkpoint_dir is not None:
+            if options.checkpoint_dir is not None:
                 about.update(rows=list(nodes.sizes), data=digests(data, nodes))
             return nodes
 
-        with usual_device():
-            nodes = distributed(checked, widths, like, team)
-            identity = identity_of(self, model, like, options, about)
-            try:
-                with opened(checkpoint_dir, identity, team, resume, overwrite) as checkpoint:
-                    result = self._run(model, nodes, the_risk, options, team, like, checkpoint)
-            finally:
-                if trace_dir is not None:
-                    trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
-            if gather != "none" or team.size == 1:
-                told = team.of_first(lambda: confirm(model, data, whole[0], the_risk, result, select))
-                result.best, result.last = told
-            return result
+        nodes = distributed(checked, widths, like, team)
+        identity = identity_of(self, model, like, options, about)
+        with opened(options.checkpoint_dir, identity, team, options.resume, options.overwrite) as checkpoint:
+            result = self._run(model, nodes, the_risk, options, team, like, checkpoint)
+        if options.gather != "none" or team.size == 1:
+            told = team.of_first(lambda: confirm(model, data, whole[0], the_risk, result, options.select))
+            result.best, result.last = told
+        return result
 
     def _check(self, model: GAMLP, process_group: Any) -> None:
         if model.network.residual and not self.residual:
