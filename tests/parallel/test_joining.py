@@ -83,10 +83,15 @@ def test_one_that_cannot_begin_ends_all(one, two, first, second, tmp_path):
     ("environments", "says"),
     [
         ([{}, {"WORLD_SIZE": "3"}], "differ in WORLD_SIZE"),
-        ([{}, {"RANK": "2"}], "RANK is '2' in the environment; allowed: an integer from 0 to 1"),
-        (
+        pytest.param(
+            [{}, {"RANK": "2"}],
+            "RANK is '2' in the environment; allowed: an integer from 0 to 1",
+            marks=pytest.mark.slow,  # the other one waits for it
+        ),
+        pytest.param(
             [{}, {"MASTER_PORT": "http"}],
             "MASTER_PORT is 'http' in the environment; allowed: an integer from 1 to 65535",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -40,7 +40,9 @@ def test_any_split_over_processes_gives_the_bits_of_one(serial, split, case):
             assert torch.equal(outcome["weights"][name], tensor)
 
 
-@pytest.mark.parametrize(("size", "node_shards", "hidden"), [(2, 2, 8), (4, 2, 8), (2, 2, 4)])
+@pytest.mark.parametrize(
+    ("size", "node_shards", "hidden"), [(2, 2, 8), pytest.param(4, 2, 8, marks=pytest.mark.slow), (2, 2, 4)]
+)
 def test_node_shards_equal_the_whole_to_rounding(tmp_path, size, node_shards, hidden):
     # Shards of 31 and 30 rows: with 4 neurons, layers of 30 rows alone would be aligned, and so stacked.
     weight = None if hidden == 8 else torch.arange(150).remainder(7).double()  # 0 to 6: 53 rows weigh anything
