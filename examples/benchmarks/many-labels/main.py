@@ -31,7 +31,6 @@ RUNS = (
     ("coauthor-cs", "pdadmm-g,logistic,adam", "0,1,2,3,4"),
     ("coauthor-physics", "pdadmm-g,adam", "0,1,2"),
     ("mnist-knn", "pdadmm-g,ridge,adam", "0,1,2"),
-    (SMALL, "adam-full", "0"),
 )
 """Data sets, methods and seeds: what takes a day on two cores is left out, and left to the command."""
 
