@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gamlp_admm.system.lazy import exports
 
 if TYPE_CHECKING:
+    from gamlp_admm.datasets.graphs import load_graph
     from gamlp_admm.datasets.info import DatasetInfo, Published, RawFiles, dataset_info, dataset_names
     from gamlp_admm.datasets.listing import DatasetRow, list_datasets
     from gamlp_admm.datasets.loading import LoadedDataset, load_dataset
@@ -26,6 +27,7 @@ __all__ = [
     "default_root",
     "list_datasets",
     "load_dataset",
+    "load_graph",
 ]
 
 __getattr__, __dir__ = exports(
@@ -35,5 +37,6 @@ __getattr__, __dir__ = exports(
         **dict.fromkeys(("DatasetRow", "list_datasets"), f"{__name__}.listing"),
         **dict.fromkeys(("LoadedDataset", "load_dataset"), f"{__name__}.loading"),
         "default_root": f"{__name__}.raw",
+        "load_graph": f"{__name__}.graphs",
     },
 )

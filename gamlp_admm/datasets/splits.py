@@ -44,7 +44,11 @@ from gamlp_admm.errors import InputError, InputWarning, unknown
 
 DEFAULT_SEED = 100
 USUAL = "usual"
-ALLOWED = f"{USUAL}, or per cents of training, validation and test nodes, positive integers whose sum is 100: 60/20/20"
+ALLOWED = (
+    f"{USUAL}; per cents of training, validation and test nodes, positive integers whose sum is 100: 60/20/20; "
+    "or training and validation nodes a class: per-class:20:30"
+)
+COUNTS = "per-class"
 WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -89,6 +93,8 @@ def told_split(rule: str, data: Data, seed: int | None = None, classes: int | No
     data.y = known_labels(data.y, classes)
     if "/" in rule:
         return by_shares(shares(rule), data, 0 if seed is None else seed)
+    if rule.startswith(f"{COUNTS}:"):
+        return by_counts(counts(rule), data, 0 if seed is None else seed)
     if rule not in RULES:
         raise unknown("split", rule, RULES)
     return RULES[rule](data, DEFAULT_SEED if seed is None else seed)
@@ -238,6 +244,47 @@ def by_shares(percents: tuple[int, int, int], data: Data, seed: int) -> Split:
     text = "{} % train, {} % validate, {} % test".format(*percents)
     masks = Masks(*(_mask(part, len(data.y)) for part in parts))
     return Split(masks, f"of the nodes with a label {text}, drawn with seed {seed}")
+
+
+def check_rule(text: str) -> None:
+    """Check a text that draws a split at random.
+
+    Raises:
+        InputError: It is neither shares nor numbers of nodes a class.
+    """
+    if text.startswith(f"{COUNTS}:"):
+        counts(text)
+    else:
+        shares(text)
+
+
+def counts(text: str) -> tuple[int, int]:
+    """Return the numbers of training and validation nodes a class that a text gives, as ``per-class:20:30``.
+
+    Raises:
+        InputError: It does not.
+    """
+    parts = text.split(":")[1:]
+    if len(parts) == 2 and all(part.isascii() and part.isdigit() for part in parts) and int(parts[0]) > 0:
+        return int(parts[0]), int(parts[1])
+    raise InputError(f"split {text!r}: allowed: {ALLOWED}")
+
+
+def by_counts(numbers: tuple[int, int], data: Data, seed: int) -> Split:
+    """Draw as many training, then validation nodes of each class; all others with a label test.
+
+    A class with fewer nodes gives half of what it has to training, and half of the rest to validation.
+    """
+    masks = Masks(*(torch.zeros(len(data.y), dtype=torch.bool) for _ in Masks._fields))
+    for label in _classes(data.y):
+        nodes = _permuted((data.y == label).nonzero().view(-1), seed)
+        train = min(numbers[0], (len(nodes) + 1) // 2)
+        val = min(numbers[1], (len(nodes) - train) // 2)
+        masks.train[nodes[:train]] = True
+        masks.val[nodes[train : train + val]] = True
+        masks.test[nodes[train + val :]] = True
+    text = f"up to {numbers[0]} training and {numbers[1]} validation nodes a class, the others test"
+    return Split(masks, f"{text}, drawn with seed {seed}")
 
 
 def _name(kept: Sequence[str]) -> str:
