@@ -46,7 +46,7 @@ ONLY_IN = {
     "safetensors": "training nn datasets",
     "sklearn": "datasets estimators bench",
     "threadpoolctl": "bench",
-    "pandas": "experiment",
+    "pandas": "experiment datasets",
     "optuna": "tuning",
     "pickle": "datasets",
     "pooch": "datasets",

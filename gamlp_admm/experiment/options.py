@@ -81,7 +81,7 @@ class Options:
         metavar="FILE",
     )
     split: str = option(
-        "usual, or shares of training, validation and test nodes in per cent, drawn at random: 60/20/20.",
+        "usual; or at random: shares in per cent, 60/20/20, or training and validation nodes a class, per-class:20:30.",
         DATA,
         "usual",
         names=("usual",),

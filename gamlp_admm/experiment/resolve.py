@@ -11,7 +11,7 @@ import torch
 
 from gamlp_admm.algorithms import registry
 from gamlp_admm.datasets.info import dataset_info
-from gamlp_admm.datasets.splits import USUAL, shares
+from gamlp_admm.datasets.splits import USUAL, check_rule
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY, FEATURES
@@ -106,7 +106,7 @@ def _resolve(experiment: Experiment) -> Resolved:
 
 def _check(given: Mapping[str, Any]) -> None:
     if given["split"] != USUAL:
-        shares(given["split"])
+        check_rule(given["split"])
     processes, shards = given["processes"], given["node_shards"]
     if processes > 1 and not registry.is_admm(given["algorithm"]):
         raise InputError(f"processes {processes}: {given['algorithm']} runs in one process")

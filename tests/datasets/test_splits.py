@@ -66,8 +66,17 @@ def test_shares_are_of_the_nodes_with_labels():
 
 @pytest.mark.parametrize("split", ["60/20", "60/20/10", "60/40/0", "0.6/0.2/0.2", "60/-20/60", "60/20/20/", "a/b/c"])
 def test_wrong_shares_are_one_line(split, data):
-    with pytest.raises(InputError, match=r"^split '.*': allowed: usual, or .* 60/20/20$"):
+    with pytest.raises(InputError, match=r"^split '.*': allowed: usual; .* 60/20/20; or .* per-class:20:30$"):
         draw_split(split, data)
+
+
+def test_nodes_a_class():
+    labels = torch.tensor([0] * 10 + [1] * 30 + [-1] * 5)
+    masks = draw_split("per-class:4:6", Data(y=labels), seed=1)
+    counts = [[int((mask & (labels == label)).sum()) for mask in masks] for label in (0, 1)]
+    assert counts == [[4, 3, 3], [4, 6, 20]]
+    assert torch.equal(torch.stack(masks).sum(0) == 1, labels >= 0)
+    assert not torch.equal(masks.train, draw_split("per-class:4:6", Data(y=labels), seed=2).train)
 
 
 def test_per_class_scales_down():

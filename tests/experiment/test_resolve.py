@@ -137,8 +137,8 @@ def test_growth(recipe, options, layers, grow):
         ({"operator": "sym", "alpha": 0.3}, "alpha does not apply to operator sym; it is for ppr"),
         ({"resume": True}, "need checkpoint"),
         ({"resume": True, "overwrite": True, "checkpoint": "there"}, "resume and overwrite exclude each other"),
-        ({"split": "60/20/30"}, "split '60/20/30': allowed: usual, or per cents"),
-        ({"split": "stratified"}, "split 'stratified': allowed: usual, or per cents"),
+        ({"split": "60/20/30"}, "split '60/20/30': allowed: usual; per cents"),
+        ({"split": "stratified"}, "split 'stratified': allowed: usual; per cents"),
         ({"split": 60}, "split must be a text"),
     ],
 )
