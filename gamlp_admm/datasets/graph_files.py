@@ -98,8 +98,8 @@ def from_torch(path: Path) -> Data:
     from torch_geometric.data.storage import EdgeStorage, GlobalStorage, NodeStorage
 
     known = [Data, DataEdgeAttr, DataTensorAttr, EdgeStorage, GlobalStorage, NodeStorage]
-    with torch.serialization.safe_globals(known):
-        found = torch.load(path, map_location="cpu", weights_only=True)
+    torch.serialization.add_safe_globals(known)  # as PyG does; safe_globals would take them from PyG when it ends
+    found = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(found, dict) and all(isinstance(name, str) for name in found):
         return Data(**found)
     if not isinstance(found, Data):
