@@ -28,7 +28,7 @@ SHARES = "60/20/20"
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 PROJECTED = 128
-MADE_FEATURES = ("degree", "identity", "random", f"random:{PROJECTED}")
+MADE_FEATURES = ("degree", "identity", "random")
 
 
 def load_graph(
@@ -70,11 +70,11 @@ def load_graph(
     Raises:
         InputError: Something is wrong or missing.
     """
-    data, name = _opened(source, Columns(_text(label), _text(features), id, weight))
+    data, name = _opened(source, Columns(label if isinstance(label, str) else None, _text(features), id, weight))
     data = copy.copy(data)
     if not isinstance(label, str | None):
         data.y = label
-    if isinstance(features, str) and features.partition(":")[0] in {f.partition(":")[0] for f in MADE_FEATURES}:
+    if _made(features):
         data.x = None
     elif not isinstance(features, str | None):
         data.x = features
@@ -94,9 +94,12 @@ def load_graph(
     return _divided(data, name, split, seed)
 
 
+def _made(features: Any) -> bool:
+    return isinstance(features, str) and features.partition(":")[0] in MADE_FEATURES
+
+
 def _text(given: Any) -> str | None:
-    made = isinstance(given, str) and given.partition(":")[0] in ("degree", "identity", "random")
-    return given if isinstance(given, str) and not made else None
+    return given if isinstance(given, str) and not _made(given) else None
 
 
 def _opened(source: Any, columns: Columns) -> tuple[Data, str]:

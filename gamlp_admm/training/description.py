@@ -34,19 +34,19 @@ def description(
     """
     weight = next(model.parameters())
     said: dict[str, Any] = {"algorithm": trainer.algorithm, **trainer.settings(), **model.config}
-    said |= {name: digest(value) for name, value in vars(trainer).items() if isinstance(value, Tensor)}
+    said |= {name: quick_digest(value) for name, value in vars(trainer).items() if isinstance(value, Tensor)}
     said |= {"dtype": weight.dtype} | {name: value for name, value in vars(options).items() if name != "callbacks"}
     said["checkpoint_dir"] = "none" if options.checkpoint_dir is None else "given"
     if options.seed is None and not options.resume and not weight.is_meta:
-        said["the model's weights"] = digest(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        said["the model's weights"] = quick_digest(torch.cat([p.detach().flatten() for p in model.parameters()]))
     if data is not None:
         found = {name: getattr(data, name, None) for name in ("x", "y", *(f"{split}_mask" for split in SPLITS))}
-        said |= {f"data.{name}": digest(value) for name, value in found.items() if isinstance(value, Tensor)}
-        said["node_weight"] = "none" if node_weight is None else digest(node_weight)
+        said |= {f"data.{name}": quick_digest(value) for name, value in found.items() if isinstance(value, Tensor)}
+        said["node_weight"] = "none" if node_weight is None else quick_digest(node_weight)
     return said
 
 
-def digest(tensor: Tensor) -> str:
+def quick_digest(tensor: Tensor) -> str:
     """Return the shape of a tensor, and a few letters that as good as surely differ where its values do.
 
     Large ones are not hashed but summed as integers, column by column, which takes as long as reading them; with some

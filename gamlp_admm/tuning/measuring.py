@@ -32,7 +32,6 @@ CACHE_BYTES = 2 * 2**30
 OWN = "pyg:own"
 """Name of a graph that is no data set: one without a recipe."""
 
-TEXTS = ("title", "kind", "loader", "split", "licence", "origin", "url")
 T = TypeVar("T")
 
 

@@ -10,7 +10,7 @@ import torch
 
 from gamlp_admm.errors import InputError, NeighbourError, ProcessInputError, Told
 from gamlp_admm.parallel.agreement import differences, own, settle
-from gamlp_admm.training.description import digest
+from gamlp_admm.training.description import quick_digest
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +70,12 @@ def test_the_first_one_says_what_several_find():
 def test_a_digest_differs_where_tensors_do(dtype, rows):
     x = torch.rand(rows, 4, generator=torch.Generator().manual_seed(0)) * 3
     x = x > 1 if dtype == torch.bool else x.to(dtype)
-    same = digest(x)
-    assert digest(x.clone()) == same
-    assert digest(x.T.contiguous().T) == same  # however it lies in memory
+    same = quick_digest(x)
+    assert quick_digest(x.clone()) == same
+    assert quick_digest(x.T.contiguous().T) == same  # however it lies in memory
     other = x.clone()
     other[rows // 3, 2] = 1 - other[rows // 3, 2].to(torch.uint8)
-    assert digest(other) != same
-    assert digest(x.flip(0)) != same
-    assert digest(x[:-1]) != same
-    assert digest(x.reshape(4, -1)) != same
+    assert quick_digest(other) != same
+    assert quick_digest(x.flip(0)) != same
+    assert quick_digest(x[:-1]) != same
+    assert quick_digest(x.reshape(4, -1)) != same
