@@ -112,6 +112,9 @@ def ranks(
     try:
         for process in processes:
             process.start()
+        for rank, process in enumerate(processes):  # where signals find them
+            while process.exitcode is None and not (folder / f"{rank}.err").exists():
+                time.sleep(0.01)
         yield Ranks(processes, folder)
     finally:
         for process in processes:

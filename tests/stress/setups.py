@@ -1,6 +1,6 @@
 """Start runs in random set-ups of processes: each ends in the bits of one process, or in one clear line.
 
-    python tests/stress/setups.py [--setups 300] [--seed 0] [--seconds S]
+    python tests/stress/setups.py [--setups 300] [--seed 0] [--seconds S] [--folder DIR]
 
 A set-up has 2 to 4 processes, started by hand or by ``--processes``, and one thing that is not as it should be, or
 nothing: an option that one of them has otherwise, or wrongly; one that never comes, dies or fails at a random moment;
@@ -123,7 +123,7 @@ class Setup:
     def _disturb(self, running: Ranks) -> None:
         if self.kind not in ("one is killed", "a signal to some"):
             return
-        time.sleep(self.choose.uniform(0.0, 4.0 if self.started else 1.5))
+        time.sleep(self.choose.uniform(0.1, 4.0 if self.started else 1.5))  # not before they hear it
         number = signal.SIGKILL if self.kind == "one is killed" else self.choose.choice(SIGNALS)
         if self.started:
             targets = workers(running.processes[0].pid) if number == signal.SIGKILL else [running.processes[0].pid]
