@@ -9,7 +9,6 @@ then there must be an error that names the files. Exit status 1 where not.
 
 from __future__ import annotations
 
-import argparse
 import random
 import shutil
 import sys
@@ -22,8 +21,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
-import torch
-from stress.small_runs import TRAINERS, about, ended, same, started, table, train
+from stress.small_runs import TRAINERS, about, asked, ended, same, started, table, train
 
 from gamlp_admm.errors import DamageWarning, InputError
 from gamlp_admm.training import generations
@@ -70,12 +68,7 @@ def verdict(name: str, folder: Path, how: str, choose: random.Random, whole: dic
 
 def main() -> int:
     """Damage as often as is asked for, or until Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--damages", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where to work, by default a temporary folder")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = asked(__doc__, "damages", 200)
     choose, counts, wrong = random.Random(options.seed), Counter[Any](), 0
     whole = {name: train(name, None) for name in TRAINERS}
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:

@@ -10,7 +10,6 @@ be lost. At the end nothing but two generations may be left. Exit status 1 where
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
@@ -26,7 +25,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 import torch
-from stress.small_runs import TRAINERS, about, ended, same, started, table, train
+from stress.small_runs import TRAINERS, about, asked, ended, same, started, table, train
 
 from gamlp_admm.training import generations
 
@@ -146,12 +145,7 @@ def ending(chain: Chain, counts: Counter[Any], whole: dict[str, Any]) -> None:
 
 def main() -> int:
     """Run chains until there were enough kills, or Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where to work, by default a temporary folder")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = asked(__doc__, "kills", 500)
     choose, counts, wrong = random.Random(options.seed), Counter[Any](), 0
     whole = {name: train(name, None) for name in TRAINERS}
     begin = time.monotonic()

@@ -5,6 +5,7 @@ All else is as anywhere: process groups over gloo, checkpoints in a folder, the 
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import signal
@@ -35,6 +36,16 @@ TRAINERS = {
     "anderson": Anderson(DlADMM(nu=0.1), 3),
     "mdlam": MDLAM(epsilon=0.1),
 }
+
+
+def asked(text: str, name: str, number: int) -> argparse.Namespace:
+    """Return what a script is asked for: how often, its seed, and where to work; and set torch to one thread."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument(f"--{name}", type=int, default=number)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work, by default a temporary folder")
+    torch.set_num_threads(1)
+    return parser.parse_args()
 
 
 def data() -> SimpleNamespace:
