@@ -42,6 +42,7 @@ def _run(arguments: Sequence[str], environment: dict[str, str], out: str, before
         os.dup2(file, descriptor)
         os.close(file)
     os.environ.update(environment)
+    os.chdir(Path(out).parent)  # where what has no other place is written
     torch.set_num_threads(1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
