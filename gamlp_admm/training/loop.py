@@ -190,7 +190,9 @@ class Loop:
             if diverged or not finite(newest):
                 newest = self.selection.finite
             weights = self.coordinates.leave(self.selection.chosen(newest))
-            held = finite(weights, self.model.linears[0].weight.dtype)
+            # Those of another depth are no use: a process may be lost while the network grows.
+            fit = [W.shape for W, _ in weights] == [self.shapes[layer] for layer in self.team.layers]
+            held = fit and finite(weights, self.model.linears[0].weight.dtype)
             if not alone:  # all or none
                 held = not self.team.maximum(float(not held))
             if held:

@@ -13,7 +13,8 @@ from problems import F64, blobs, forward
 from torch import Tensor
 
 from gamlp_admm import GAMLP, Backprop, PdADMM, PdADMMG, Result
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, NeighbourError
+from gamlp_admm.parallel.team import Team
 from gamlp_admm.training import generations
 from gamlp_admm.training.result import Progress
 from gamlp_admm.training.trainer import Trainer
@@ -168,6 +169,18 @@ def test_interruption_leaves_the_selected_weights(select: str, name: str) -> Non
 
 def broken_after(good: int) -> Callable[[Any, int], float]:
     return lambda records, elapsed: 1.0 if elapsed < good else float("nan")
+
+
+def test_what_goes_wrong_while_the_network_grows_is_what_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*args: Any) -> Any:
+        raise NeighbourError("lost another process")
+
+    monkeypatch.setattr(Team, "move", lost)  # when shapes are those of the next stage, and weights those of this
+    data, model = blobs(), network(4)
+    before = parameters(model)
+    with pytest.raises(NeighbourError, match="lost another process"):
+        PdADMMG().fit(model, data, 3, seed=0, grow=(2, 4))
+    assert same(parameters(model), before)
 
 
 @pytest.mark.parametrize("solver", ["linesearch", "backtracking", "exact"])
