@@ -224,6 +224,8 @@ def opened(
             return None, 0
         saved = generations.newest_whole(directory)
         identity.check(saved["identity"], directory)
+        # Two are kept, and newer ones that are damaged; a kill may have come before the third was removed.
+        generations.sweep(directory, there[: there.index(saved["number"]) + 2])
         if saved["shards"] != team.num_shards:
             _tell_of_shards(directory, saved, team.num_shards)
         return saved, there[0]

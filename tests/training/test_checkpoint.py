@@ -59,6 +59,20 @@ def test_round_trip(tmp_path: Path) -> None:
                 assert torch.equal(state[name].nan_to_num(7.0), t.nan_to_num(7.0))
 
 
+def test_a_third_generation_that_a_kill_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kept(tmp_path) as made:
+        for number in range(1, 5):
+            if number == 4:  # killed when it was there, before the one before the last was removed
+                monkeypatch.setattr(generations, "sweep", lambda *where: None)
+            made.write(TENSORS, ABOUT, Result([{"iteration": number}]))
+    assert generations.numbers(tmp_path) == [4, 3, 2]
+    monkeypatch.undo()
+    with kept(tmp_path, resume=True) as again:
+        assert again.saved["number"] == 4
+        assert generations.numbers(tmp_path) == [4, 3]
+    assert len([*tmp_path.glob("history-*")]) == 2
+
+
 def test_shared_memory_is_no_obstacle(tmp_path: Path) -> None:
     t = randn(5, seed=1)
     write(tmp_path, {"0.whole": t, "0.part": t[:2], "0.again": t})
