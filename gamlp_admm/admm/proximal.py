@@ -191,19 +191,25 @@ def W_l1_exact(
     H = (row_sum(torch.bmm(weighed(P, weight).mT, P)) if gram is None else gram) * nu
     step = 1 / torch.linalg.eigvalsh(H)[:, -1].clamp(min=torch.finfo(H.dtype).tiny)[:, None, None]
     X = Y = W
-    s = 1.0
-    rest = 8 * torch.finfo(W.dtype).eps
-    for _ in range(LASSO_STEPS):
+    s = W.new_ones(len(W), 1, 1)
+    rest, done = 8 * torch.finfo(W.dtype).eps, torch.zeros_like(s, dtype=torch.bool)
+    for _ in range(LASSO_STEPS):  # each layer by itself, whatever others are in the stack
         gradient = torch.baddbmm(G, Y - W, H)
         X_new = soft(torch.addcmul(Y, gradient, step, value=-1), mu * step)
         moved = X_new - X
-        change = torch.maximum(moved.abs().amax(), (X_new - Y).abs().amax())
-        if change <= rest * X_new.abs().amax():
+        change = torch.maximum(_largest(moved), _largest(X_new - Y))
+        done |= change <= rest * _largest(X_new)
+        if bool(done.all()):
             break
-        s_new = (1 + (1 + 4 * s * s) ** 0.5) / 2
-        uphill = float(((Y - X_new) * moved).sum()) > 0
-        X, Y, s = X_new, X_new if uphill else X_new + (s - 1) / s_new * moved, 1.0 if uphill else s_new
+        s_new = (1 + (1 + 4 * s * s).sqrt()) / 2
+        uphill = ((Y - X_new) * moved).sum((1, 2), keepdim=True) > 0
+        Y = torch.where(done, Y, torch.where(uphill, X_new, X_new + (s - 1) / s_new * moved))
+        X, s = torch.where(done, X, X_new), torch.where(uphill, 1, s_new)
     return X, products(P, X)
+
+
+def _largest(X: Tensor) -> Tensor:
+    return X.abs().amax((1, 2), keepdim=True)
 
 
 def l1_terms(W: Tensor, mu: float) -> Tensor:

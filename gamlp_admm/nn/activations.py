@@ -178,17 +178,18 @@ class Smooth(Activation):
         low = torch.where(inside, torch.maximum(low, z - step), low)
         high = torch.where(inside, torch.minimum(high, z + step), high)
 
-        start = z
+        # Each entry ends by itself, so that its bits do not depend on which others are solved beside it.
+        start, done = z, torch.zeros_like(z, dtype=torch.bool)
         for _ in range(self.steps):
             f, d1, d2 = self.derivatives(z)
             slope, curvature = _slope(z, c, q, a, f, d1), _curvature(q, a, f, d1, d2)
             low, high = torch.where(slope < 0, z, low), torch.where(slope < 0, high, z)
             newton = z - slope / curvature
             usable = (curvature > 0) & (newton >= low) & (newton <= high)
-            z_new = torch.where(usable, newton, (low + high) / 2)
-            moved = (z_new - z).abs().amax() if z.numel() else z.new_zeros(())
+            z_new = torch.where(done, z, torch.where(usable, newton, (low + high) / 2))
+            done |= (z_new - z).abs() <= 4 * torch.finfo(z.dtype).eps * (1 + z_new.abs())
             z = z_new
-            if moved <= 4 * torch.finfo(z.dtype).eps * (1 + z.abs().amax() if z.numel() else 1):
+            if bool(done.all()):
                 break
         return torch.where(value(z) <= best, z, start)
 

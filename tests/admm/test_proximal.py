@@ -54,6 +54,16 @@ def test_exact_weights_stop_in_single_precision() -> None:
     assert (lasso(P, new, M - r, 1.0, 0.5) <= lasso(P, W, M - r, 1.0, 0.5)).all()
 
 
+def test_a_layers_lasso_does_not_depend_on_those_beside_it() -> None:
+    P, W = randn(3, 20, 6, seed=1).float(), randn(3, 4, 6, seed=2).float()
+    P[1] *= 30  # takes longer than the others
+    G = randn(3, 4, 6, seed=3).float()
+    whole, _ = proximal.W_l1_exact(G, P, W, 1.0, 0.5)
+    for layer in range(3):
+        one = slice(layer, layer + 1)
+        assert torch.equal(proximal.W_l1_exact(G[one], P[one], W[one], 1.0, 0.5)[0], whole[one])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 9999), nu=st.floats(1e-3, 100), mu=st.floats(0, 10), scale=st.sampled_from([0.0, 1e-3, 1, 50])

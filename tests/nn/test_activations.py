@@ -79,6 +79,15 @@ def test_argmin_where_the_target_is_met_already(name: str) -> None:
     assert torch.allclose(f.argmin(c, f(c), 2.0), c, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", SMOOTH)
+def test_an_argmin_does_not_depend_on_what_is_solved_beside_it(name: str) -> None:
+    f = ACTIVATIONS[name]
+    c, q = (3 * randn(448, seed=seed).float() for seed in (1, 2))
+    whole = f.argmin(c, q, 0.1)
+    for part in (slice(0, 64), slice(64, 448)):  # whole vectors: torch may round the last few otherwise
+        assert torch.equal(f.argmin(c[part].clone(), q[part].clone(), 0.1), whole[part])
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_argmin_keeps_shapes_and_arguments(name: str) -> None:
     f = ACTIVATIONS[name]
