@@ -147,6 +147,7 @@ def test_ctrl_c_keeps_what_is_done(
     assert [job.seed for job, _ in runs] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow  # tune shares its pool, and is tried every time
 @pytest.mark.usefixtures("hears_ctrl_c")
 def test_processes_and_ctrl_c(tmp_path: Path) -> None:
     """Two workers give the same as this process; a Ctrl-C on the terminal ends them and leaves one line."""

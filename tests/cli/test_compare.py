@@ -47,6 +47,7 @@ def test_command_needs_no_options_beyond_the_data(capsys: pytest.CaptureFixture[
     assert [row["codec"] for row in csv.DictReader(io.StringIO(out))] == list(COMPARED)
 
 
+@pytest.mark.slow
 def test_command_in_processes(tmp_path: Path) -> None:
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     options = ["--codecs", "int2-delta,grid:auto:256", "--quiet", "--json"]

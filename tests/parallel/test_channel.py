@@ -8,7 +8,7 @@ import processes
 import pytest
 
 
-@pytest.mark.parametrize("how", ["dies", "raises", "hangs"])
+@pytest.mark.parametrize("how", ["dies", "raises", pytest.param("hangs", marks=pytest.mark.slow)])
 def test_the_others_stop_and_say_which_process_failed(tmp_path, how):
     processes.spawn(2, tmp_path, processes.failing, how, check=False)
     note = json.loads((tmp_path / "failing-0.json").read_text())

@@ -41,7 +41,8 @@ def test_any_split_over_processes_gives_the_bits_of_one(serial, split, case):
 
 
 @pytest.mark.parametrize(
-    ("size", "node_shards", "hidden"), [(2, 2, 8), pytest.param(4, 2, 8, marks=pytest.mark.slow), (2, 2, 4)]
+    ("size", "node_shards", "hidden"),
+    [(2, 2, 8), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((4, 2, 8), (2, 2, 4)))],
 )
 def test_node_shards_equal_the_whole_to_rounding(tmp_path, size, node_shards, hidden):
     # Shards of 31 and 30 rows: with 4 neurons, layers of 30 rows alone would be aligned, and so stacked.
