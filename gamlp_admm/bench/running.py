@@ -2,7 +2,8 @@
 
 Every job that is done is a JSON file, so that a benchmark goes on where it was left. A file is used again if it was
 made by the same version of this package, for the same job, with the same options: those of the experiment as resolved
-(without data root and threads), the settings that its method is tried with, and the seed that they are chosen on.
+(without data root and threads), the settings that its method is tried with, and the seed that they are chosen on. An
+option that its file does not name is younger than it, and was what it is by default now.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gamlp_admm.datasets import dataset_info, default_root
 from gamlp_admm.datasets.raw import ensure_raw
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import environment
+from gamlp_admm.experiment.options import declared
 from gamlp_admm.system.files import write_text
 from gamlp_admm.system.workers import workers as started
 
@@ -99,7 +101,7 @@ def run_jobs(
     pending = []
     for job in jobs:
         record = _read(out / job.file_name)
-        if record is None or any(record.get(key) != value for key, value in descriptions[job].items()):
+        if record is None or not _of(record, descriptions[job]):
             pending.append(job)
         else:
             chosen.setdefault(job, (record["result"]["settings"],))
@@ -171,6 +173,17 @@ def _outcome(job: Job, future: Future[Any], description: dict[str, Any]) -> Outc
         return Outcome(job, error=str(error), skipped=True)
     except Exception as error:
         return Outcome(job, error=f"{type(error).__name__}: {error}")
+
+
+def _of(record: dict[str, Any], description: dict[str, Any]) -> bool:
+    """Return whether a record is that of a job as it is described now."""
+    config = record.get("config")
+    if isinstance(config, dict) and isinstance(then := config.get("experiment"), dict):
+        younger = {name: row.option.default for name, row in declared().items() if name not in then}
+        now = description["config"].get("experiment", {})
+        known = {name: value for name, value in now.items() if name not in younger or value != younger[name]}
+        description = description | {"config": description["config"] | {"experiment": known}}
+    return all(record.get(key) == value for key, value in description.items())
 
 
 def _read(path: Path) -> dict[str, Any] | None:

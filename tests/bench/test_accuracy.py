@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,20 @@ def test_another_version_or_recipe_is_run_again(
     list(run_jobs(FEW, jobs, tmp_path, root="/elsewhere"))
     list(run_jobs(FEW, jobs, tmp_path))
     assert len(runs) == 3  # another root makes no difference
+
+
+def test_an_option_younger_than_a_result_was_what_it_is_by_default(tmp_path: Path, runs: list[Any]) -> None:
+    jobs = plan(["karate"], ["pdadmm-g"], [0])
+    [outcome] = run_jobs(FEW, jobs, tmp_path)
+    file, record = tmp_path / jobs[0].file_name, outcome.record
+    assert record is not None
+    for name, reruns in (("weight_attr", 0), ("seed", 0), ("nu", 1)):  # ν is not what it is by default
+        options = record["config"]["experiment"]
+        known = {other: value for other, value in options.items() if other != name}
+        file.write_text(json.dumps(record | {"config": record["config"] | {"experiment": known}}))
+        before = len(runs)
+        list(run_jobs(FEW, jobs, tmp_path))
+        assert len(runs) - before == reruns, name
 
 
 def test_settings_are_chosen_with_the_first_seed(tmp_path: Path, runs: list[Any]) -> None:
