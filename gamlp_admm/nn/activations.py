@@ -202,6 +202,25 @@ def _curvature(q: Tensor, a: float, f: Tensor, d1: Tensor, d2: Tensor) -> Tensor
     return 2 * a + 2 * d1.square() + 2 * (f - q) * d2
 
 
+# torch.sigmoid, F.silu, F.gelu and torch.atanh round the last few entries of a tensor otherwise than whole vectors, so
+# that what an entry becomes would depend on how many lie beside it: on the process that holds it, or the thread. Of exp,
+# ndtr, log1p and tanh every entry is rounded alike.
+def sigmoid(z: Tensor) -> Tensor:
+    """Return 1 / (1 + exp(−z)), each entry by itself."""
+    most = -math.log(torch.finfo(z.dtype).max) + 1  # whose exponential is finite, which its derivative needs
+    return torch.exp(-z.clamp(min=most)).add(1).reciprocal()
+
+
+def silu(z: Tensor) -> Tensor:
+    """Return z / (1 + exp(−z)), each entry by itself."""
+    return z * sigmoid(z)
+
+
+def gelu(z: Tensor) -> Tensor:
+    """Return z Φ(z), Φ the normal distribution function, each entry by itself."""
+    return z * torch.special.ndtr(z)
+
+
 def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     f = torch.tanh(z)
     d1 = 1 - f.square()
@@ -209,7 +228,7 @@ def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _sigmoid(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    f = torch.sigmoid(z)
+    f = sigmoid(z)
     d1 = f * (1 - f)
     return f, d1, d1 * (1 - 2 * f)
 
@@ -221,7 +240,7 @@ def _gelu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _silu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    s = torch.sigmoid(z)
+    s = sigmoid(z)
     d1 = s * (1 - s)
     return z * s, s + z * d1, d1 * (2 + z * (1 - 2 * s))
 
@@ -237,7 +256,8 @@ def _leaky_inverse(x: Tensor) -> Tensor:
 
 
 def _tanh_inverse(x: Tensor) -> Tensor:
-    return torch.atanh(_inside(x, -1, 1))
+    x = _inside(x, -1, 1)
+    return (torch.log1p(x) - torch.log1p(-x)) / 2
 
 
 def _sigmoid_inverse(x: Tensor) -> Tensor:
@@ -264,10 +284,10 @@ ACTIVATIONS: dict[str, Activation] = {
         ),
         Smooth("tanh", _tanh, torch.tanh, lipschitz=1.0, inverse=_tanh_inverse, limits=(-1.0, 1.0)),
         Smooth(
-            "sigmoid", _sigmoid, torch.sigmoid, lipschitz=0.25, bend=10.0, inverse=_sigmoid_inverse, limits=(0.0, 1.0)
+            "sigmoid", _sigmoid, sigmoid, lipschitz=0.25, bend=10.0, inverse=_sigmoid_inverse, limits=(0.0, 1.0)
         ),
-        Smooth("gelu", _gelu, F.gelu, lipschitz=1.13),
-        Smooth("silu", _silu, F.silu, lipschitz=1.1, bend=10.0),
+        Smooth("gelu", _gelu, gelu, lipschitz=1.13),
+        Smooth("silu", _silu, silu, lipschitz=1.1, bend=10.0),
     )
 }
 

@@ -150,3 +150,26 @@ def test_lookup() -> None:
     assert repr(f) == "activation('gelu')"
     with pytest.raises(InputError, match=r"unknown activation 'rellu': did you mean 'relu'\?"):
         activation("rellu")
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32], ids=str)
+@pytest.mark.parametrize("name", ALL)
+def test_an_entry_does_not_depend_on_those_beside_it(name: str, dtype: torch.dtype) -> None:
+    f, x = ACTIVATIONS[name], (3 * randn(300, seed=1)).to(dtype)
+    c, q = x.flip(0), (randn(300, seed=2) / 2).to(dtype)
+    wholes = f(x), f.argmin(c, q, 2.0), *(f.preimage(q, q + 0.1) if f.inverse else ())
+    for start, size in ((0, 1), (0, 7), (1, 18), (3, 33), (100, 61)):
+        part = slice(start, start + size)
+        low, high = q[part].clone(), q[part] + 0.1
+        parts = f(x[part].clone()), f.argmin(c[part].clone(), low, 2.0), *(f.preimage(low, high) if f.inverse else ())
+        for whole, alone in zip(wholes, parts, strict=True):
+            assert torch.equal(whole[part], alone)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_far_out_values_and_slopes_are_finite(name: str) -> None:
+    z = torch.tensor([-1e30, -1000.0, -90.0, 90.0, 1000.0, 1e30], requires_grad=True)
+    y = ACTIVATIONS[name](z)
+    y.sum().backward()
+    assert y.isfinite().all()
+    assert z.grad is not None and z.grad.isfinite().all()
