@@ -158,8 +158,10 @@ def W_l1_step(
         row_sum: Sum over the shards of the rows.
         weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    image = row_sum(squared_columns(products(P, G), weight))
-    step = _reciprocal(1.1 * rayleigh(0.0, nu, G.square().sum(-1), image))
+    # The curvature along the least subgradient. Along G it would be that of rounding where Z = P Wᵀ + 1bᵀ and G is 0.
+    S = torch.where(W == 0, soft(G, W.new_tensor(mu)), torch.add(G, W.sign(), alpha=mu))
+    image = row_sum(squared_columns(products(P, S), weight))
+    step = _reciprocal(1.1 * rayleigh(0.0, nu, S.square().sum(-1), image))
     D = soft(torch.addcmul(W, G, step, value=-1), mu * step) - W
     PDt = products(P, D)
     slope = (G * D + mu * ((W + D).abs() - W.abs())).sum(-1)

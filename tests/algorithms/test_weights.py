@@ -81,6 +81,7 @@ def test_layers_in_any_number(algorithm: str, solver: str, layers: int, columns:
         ("dladmm", {"anderson": 3, "iterations": 9}),
         ("dladmm", {"batch_size": 1000}),
         ("dladmm", {"regularizer": "l1"}),
+        ("dladmm", {"regularizer": "l1", "solver": "linesearch"}),
         ("dladmm", {"scale": "columns", "columns": 60}),
         ("mdlam", {"anderson": 3}),
         ("mdlam", {"regularizer": "l1", "solver": "exact"}),
