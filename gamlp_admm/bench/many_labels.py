@@ -29,7 +29,7 @@ METHODS = {
     "ridge": "Ridge regression",
     "logistic": "Logistic regression",
     "adam": "Adam",
-    "adam-full": "Adam, all rows at once",
+    "adam-full": "Adam, 20 steps of all rows",
     "gcn": "GCN",
 }
 """What can be trained, by name: pdADMM-G by the package's defaults, with ``:10`` with 10 layers; ridge and logistic
