@@ -98,6 +98,7 @@ class Accuracy(Benchmark):
             split_seed=job.split_seed,
             algorithm=algorithm,
             seed=job.seed,
+            device="cpu",  # as the methods that it is compared with
             threads=1,
             **options,
         )

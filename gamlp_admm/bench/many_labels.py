@@ -99,6 +99,7 @@ class ManyLabels(Benchmark):
             split=job.split,
             split_seed=job.split_seed,
             seed=job.seed,
+            device="cpu",  # as the methods that it is compared with
             threads=1,
             **options,
         )

@@ -38,6 +38,7 @@ RUN = ("run.json", "history.csv", "model.safetensors")
 )
 @option("--json", Path, metavar="FILE", help="Write the report; - for standard output.")
 @flag("--quiet", help="Print nothing but errors.")
+@flag("--verbose", help="Say how it was solved, too, and which side of the convergence theorem it is on.")
 def train(
     seeds: tuple[int, ...] | None,
     save: Path | None,
@@ -45,6 +46,7 @@ def train(
     log_dir: Path | None,
     json: Path | None,
     quiet: bool,
+    verbose: bool,
     **options: Any,
 ) -> None:
     """Augment, train, evaluate.
@@ -59,6 +61,8 @@ def train(
     from gamlp_admm.parallel.first import is_first
     from gamlp_admm.system import files, torchrun
 
+    if quiet and verbose:
+        raise InputError("quiet and verbose exclude each other; give one of them")
     quiet = running.start_quietly(options, quiet)
     seeds = _seeds(options, seeds)
     used = Experiment.of(options).resolve()
@@ -89,7 +93,7 @@ def train(
     if json is not None:
         running.write(json, running.dumps(report))
     if not quiet:
-        table = reports.run_table(report) if seeds is None else reports.seeds_table(report)
+        table = reports.run_table(report, verbose) if seeds is None else reports.seeds_table(report)
         Console(stderr=json == Path("-"), highlight=False).print(table)
 
 

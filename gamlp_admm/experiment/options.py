@@ -306,7 +306,14 @@ class Options:
     balance: tuple[int, ...] | None = option(
         "Number of layers of each process's part.", PROCESSES, text="by cost", tune=ASIDE, free=True, metavar="A,B,…"
     )
-    device: str = option("cpu or cuda.", PROCESSES, "cpu", names=("cpu", "cuda"), tune=ASIDE, free=True)
+    device: str = option(
+        "cpu, cuda, or auto: CUDA where each process has a device of its own, else the CPU.",
+        PROCESSES,
+        "auto",
+        names=("auto", "cpu", "cuda"),
+        tune=ASIDE,
+        free=True,
+    )
     threads: int | None = option(
         "Threads on the CPU.", PROCESSES, text="torch's choice", least=1, most=1024, tune=ASIDE, free=True, across=OWN
     )

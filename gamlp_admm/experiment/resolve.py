@@ -17,6 +17,7 @@ from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY, FEATURES
 from gamlp_admm.experiment.options import MOST_LAYERS, Options, declared, described, names_where, recipe_names
 from gamlp_admm.experiment.recipe import checked, read_recipe
+from gamlp_admm.system import torchrun
 from gamlp_admm.training.growth import depths
 from gamlp_admm.training.trainer import Trainer
 
@@ -98,6 +99,7 @@ def _resolve(experiment: Experiment) -> Resolved:
     values |= _depths(values, given)
     values |= features.resolved(values, given)
     values |= _settings(values)
+    values |= {"device": _device(given)}
     used = Resolved.of(values)
     # What is wrong with them is said now, before data are loaded; both serve the run.
     _ = used.trainer, used._features
@@ -115,7 +117,7 @@ def _check(given: Mapping[str, Any]) -> None:
     if not 0 < given["timeout"] <= MOST_SECONDS:
         raise InputError(f"timeout must be a positive number of seconds up to {MOST_SECONDS:g}, not {given['timeout']}")
     if given["device"] == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda': torch finds no CUDA device here; allowed: cpu")
+        raise InputError("device 'cuda': torch finds no CUDA device here; allowed: auto, cpu")
     if (given["resume"] or "checkpoint_every" in given) and "checkpoint" not in given:
         raise InputError("resume and checkpoint_every need checkpoint, a directory")
     if given["resume"] and given["overwrite"]:
@@ -182,6 +184,14 @@ def growth_depths(grow: str | tuple[int, ...]) -> tuple[int, ...]:
     except ValueError:
         raise InputError(f"grow {grow!r}: allowed: auto, none, or rising depths such as 2,5,10") from None
     return tuple(declared()["layers"].check(depth) if depth > MOST_LAYERS else depth for depth in listed)
+
+
+def _device(given: Mapping[str, Any]) -> str:
+    """Return the device; ``auto`` is CUDA where there is one for each of the run's processes on this machine."""
+    if given["device"] != "auto":
+        return str(given["device"])
+    here = torchrun.local_world_size() if torchrun.is_worker() else given["processes"]
+    return "cuda" if here is not None and torch.cuda.is_available() and here <= torch.cuda.device_count() else "cpu"
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:

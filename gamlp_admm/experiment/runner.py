@@ -21,6 +21,7 @@ from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
 from gamlp_admm.parallel.agreement import agreed
+from gamlp_admm.parallel.exchange import device_of
 from gamlp_admm.parallel.first import is_first, on_first, size
 from gamlp_admm.training.result import Callback
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
@@ -86,10 +87,13 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Pre
 
 
 def _resolved(experiment: Experiment | Resolved, process_group: Any) -> Resolved:
-    # A group has as many processes as it has, whatever the options say; and all of them run the same experiment.
+    # A group has as many processes as it has, whatever the options say, on what its backend is for; and all of them run
+    # the same experiment.
     def resolve() -> Resolved:
-        alone = process_group is None or experiment.processes == size(process_group)
-        return (experiment if alone else replace(experiment, processes=size(process_group))).resolve()
+        if process_group is None:
+            return experiment.resolve()
+        device = device_of(process_group) if experiment.device == "auto" else experiment.device
+        return replace(experiment, processes=size(process_group), device=device).resolve()
 
     return agreed(resolve, Resolved.common, process_group)
 

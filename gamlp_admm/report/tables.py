@@ -30,8 +30,13 @@ def size(count: float) -> str:
     return f"{count:.3g} {units[step]}"
 
 
-def run_table(report: dict[str, Any]) -> Group:
-    """Return the summary of one run: accuracies, cost, and which side of the convergence theorem it is on."""
+def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
+    """Return the summary of one run: accuracies and cost.
+
+    Args:
+        report: What ``train --json`` writes.
+        verbose: Whether to say, too, where it ran, how, and which side of the convergence theorem it is on.
+    """
     config, best, last = report["config"], report["best"], report["last"]
     table = Table(title=headline(config), title_justify="left", title_style="bold")
     for column in ("weights", "iteration", "train", "validation", "test"):
@@ -48,13 +53,24 @@ def run_table(report: dict[str, Any]) -> Group:
     lines = [
         f"{seconds['train']:.3g} s training ({each:.3g} ms an iteration), "
         f"{seconds['augment']:.3g} s augmentation, {seconds['total']:.3g} s in all",
-        f"{size(report['bytes_sent_total'])} sent between layers, {report['num_parameters']:,} parameters",
+        f"{report['num_parameters']:,} parameters, {traffic(report)}",
     ]
-    if report["theorem"] is not None:
-        lines.append(f"theorem: {report['theorem']}")
+    if verbose:
+        about = {"device": report["environment"]["device"]}
+        about |= {name: report[name] for name in ("units", "solver", "theorem") if report[name] is not None}
+        lines += [f"{name}: {text}" for name, text in about.items()]
     if len(report["processes"]) > 1:
         lines += [process_line(process) for process in report["processes"]]
     return Group(table, *map(Text, lines))
+
+
+def traffic(report: dict[str, Any]) -> str:
+    """Return what a run sent from layer to layer or, where one process had them all, would have sent, as text."""
+    total = size(report["bytes_sent_total"])
+    if len(report["processes"]) < 2:
+        return f"would send {total} between layers in processes of their own"
+    sent = sum(sum(process["wire_bytes"].values()) for process in report["processes"])
+    return f"sent {size(sent)} between processes ({total} with a process a layer)"
 
 
 def process_line(process: dict[str, Any]) -> str:

@@ -34,6 +34,15 @@ def _place() -> tuple[int, int]:
     return (rank, size) if 0 <= rank < size else (0, 1)
 
 
+def local_world_size() -> int | None:
+    """Return how many of the processes are on this machine; ``None`` where the environment does not number them."""
+    try:
+        size, _ = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
+    except (KeyError, ValueError):
+        return None
+    return size
+
+
 def check() -> None:
     """Check that the environment of a command that trains says plainly which of the processes it is.
 

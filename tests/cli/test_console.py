@@ -48,7 +48,7 @@ def warned(function):
         (["train", "--schedule", "stal"], "did you mean 'stall'?"),
         (["train", "--loss", "hinge"], "allowed: cross_entropy"),
         (["train", "--init", "kaming"], "did you mean 'kaiming'?"),
-        (["train", "--device", "gpu"], "allowed: cpu, cuda"),
+        (["train", "--device", "gpu"], "allowed: auto, cpu, cuda"),
         (["train", "--dtype", "half"], "allowed: float32, float64"),
         (["train", "--rho", "-1"], "rho must be positive"),
         (["train", "--nu", "0"], "must be positive"),

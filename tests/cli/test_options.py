@@ -37,7 +37,7 @@ def complete(*words: str) -> list[str]:
         ("--label-operator", OPERATORS),
         ("--activation", ACTIVATIONS),
         ("--loss", RISKS),
-        ("--device", ("cpu", "cuda")),
+        ("--device", ("auto", "cpu", "cuda")),
         ("--codec", ("int8", "int2-delta")),
         ("--solver", ("exact", "linesearch", "backtracking")),
     ],

@@ -40,7 +40,7 @@ def test_help_lists_every_name(option, names):
 
 
 def test_every_option_of_an_experiment_is_an_option_of_train():
-    given = {"seeds", "save", "plot", "log_dir", "json", "quiet", "config", "print_config"}
+    given = {"seeds", "save", "plot", "log_dir", "json", "quiet", "verbose", "config", "print_config"}
     assert train_options().keys() == {*declared(), *given}
 
 
@@ -130,7 +130,7 @@ def test_resume(gamlp, tmp_path):
 def test_cuda_that_is_not_there(gamlp):
     status, _, err = gamlp("train", "--device", "cuda")
     assert (status, err.count("\n")) == (2, 1)
-    assert "allowed: cpu" in err
+    assert "allowed: auto, cpu" in err
 
 
 def test_absent_data(gamlp, tmp_path):

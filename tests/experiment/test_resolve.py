@@ -158,3 +158,50 @@ def test_wrong_options(options, message):
 def test_bad_label_options(options, message):
     with pytest.raises(InputError, match=message):
         Experiment(dataset="karate", **options).resolve()
+
+
+# devices
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Return a function that lets torch find so many CUDA devices."""
+
+    def find(count):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: count > 0)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "device"),
+    [
+        (0, {}, "cpu"),
+        (1, {}, "cuda"),
+        (1, {"device": "cpu"}, "cpu"),
+        (1, {"processes": 2}, "cpu"),  # no device for each
+        (2, {"processes": 2}, "cuda"),
+    ],
+)
+def test_the_default_device_is_cuda_where_there_is_one_for_each_process(gpus, count, asked, device):
+    gpus(count)
+    used = dataclasses.replace(KARATE, **asked).resolve()
+    assert used.device == used.values()["device"] == device
+
+
+@pytest.mark.parametrize(
+    ("environment", "device"),
+    [
+        ({"LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}, "cuda"),  # two machines of two
+        ({"LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "1"}, "cpu"),
+        ({}, "cpu"),  # nothing says which device is whose
+    ],
+)
+def test_processes_that_torchrun_started_share_the_devices_of_their_machine(gpus, monkeypatch, environment, device):
+    gpus(2)
+    for name in ("LOCAL_WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4", **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert dataclasses.replace(KARATE, layers=4, grow="none", processes=4).resolve().device == device

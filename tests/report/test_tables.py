@@ -23,29 +23,39 @@ def test_size(count, expected):
     assert reports.size(count) == expected
 
 
-def test_the_summary_has_accuracies_cost_and_theorem(grown):
+def test_the_summary_has_accuracies_and_cost(grown):
     shown = text(reports.run_table(grown))
-    for part in (
-        "karate",
-        "best on validation",
-        "last",
-        f"{grown['num_parameters']:,} parameters",
-        "rho <= max",
-    ):
+    would = f"would send {reports.size(grown['bytes_sent_total'])} between layers"
+    for part in ("karate", "best on validation", "last", f"{grown['num_parameters']:,} parameters, {would}"):
         assert part in shown
     assert reports.percent(grown["last"]["test_accuracy"]) in shown
+    assert "theorem" not in shown
+
+
+def test_what_processes_sent_is_not_what_layers_would(grown):
+    each = grown["processes"][0]
+    several = [{**each, "rank": rank, "wire_bytes": {1: 600 * (1 - rank)}} for rank in range(2)]
+    shown = text(reports.run_table({**grown, "bytes_sent_total": 2000, "processes": several}))
+    assert "sent 600 B between processes (2 kB with a process a layer)" in shown
+    assert "would" not in shown
+
+
+def test_the_verbose_summary_says_where_and_how(grown):
+    shown = text(reports.run_table(grown, verbose=True), width=400)
+    for line in ("device: cpu", f"units: {grown['units']}", f"solver: {grown['solver']}", "rho <= max"):
+        assert line in shown
 
 
 @pytest.mark.parametrize(("rho", "relation"), [(1.0, "rho > max"), (0.01, "rho <= max")])
 def test_the_theorem_names_the_side(rho, relation):
     report = run(Experiment(dataset="karate", iterations=1, rho=rho, nu=0.01)).report
     assert report["converges"] is (rho == 1.0)
-    assert relation in text(reports.run_table(report))
+    assert relation in text(reports.run_table(report, verbose=True))
 
 
 def test_baselines_have_no_theorem():
     report = run(Experiment(dataset="karate", algorithm="adam", iterations=1)).report
-    assert "theorem" not in text(reports.run_table(report))
+    assert "theorem" not in text(reports.run_table(report, verbose=True))
 
 
 def test_the_table_of_seeds():
@@ -67,5 +77,5 @@ def test_the_table_of_seeds():
 )
 def test_each_algorithm_has_a_theorem_of_its_own(options, says, tmp_path):
     report = run(Experiment(dataset="karate", iterations=3, **options)).report
-    assert says in text(reports.run_table(report))
+    assert says in text(reports.run_table(report, verbose=True))
     reports.plot(report, tmp_path / "history.png")  # mDLAM has no dual residual
