@@ -25,6 +25,10 @@ NAMES = [
     "mnist",
     "mnist-knn",
     "ogbn-arxiv",
+    "ogbn-mag",
+    "ogbn-papers100M",
+    "ogbn-products",
+    "ogbn-proteins",
     "pubmed",
 ]
 

@@ -50,6 +50,7 @@ ONLY_IN = {
     "optuna": "tuning",
     "pickle": "datasets",
     "pooch": "datasets",
+    "ogb": "datasets",
 }
 
 

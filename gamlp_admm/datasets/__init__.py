@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gamlp_admm.datasets.info import DatasetInfo, Published, RawFiles, dataset_info, dataset_names
     from gamlp_admm.datasets.listing import DatasetRow, list_datasets
     from gamlp_admm.datasets.loading import LoadedDataset, load_dataset
+    from gamlp_admm.datasets.ogb_figures import ogb_evaluator, ogb_scores
+    from gamlp_admm.datasets.ogb_mag import load_hetero
     from gamlp_admm.datasets.raw import default_root
 
 __all__ = [
@@ -28,6 +30,9 @@ __all__ = [
     "list_datasets",
     "load_dataset",
     "load_graph",
+    "load_hetero",
+    "ogb_evaluator",
+    "ogb_scores",
 ]
 
 __getattr__, __dir__ = exports(
@@ -38,5 +43,7 @@ __getattr__, __dir__ = exports(
         **dict.fromkeys(("LoadedDataset", "load_dataset"), f"{__name__}.loading"),
         "default_root": f"{__name__}.raw",
         "load_graph": f"{__name__}.graphs",
+        "load_hetero": f"{__name__}.ogb_mag",
+        **dict.fromkeys(("ogb_evaluator", "ogb_scores"), f"{__name__}.ogb_figures"),
     },
 )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
-from gamlp_admm.datasets import ogb  # noqa: F401 (makes its reader known)
+from gamlp_admm.datasets import ogb, ogb_binary, ogb_mag  # noqa: F401 (makes their readers known)
 from gamlp_admm.datasets.info import DatasetInfo, dataset_info
 from gamlp_admm.datasets.pickles import arrays_only
 from gamlp_admm.datasets.pyg import PREFIX, load_pyg
 from gamlp_admm.datasets.raw import check_unpacked, default_root, described, ensure_raw, reading
 from gamlp_admm.datasets.readers import READERS
-from gamlp_admm.datasets.splits import USUAL, default_rule, known_labels, told_split, warn_of_empty
+from gamlp_admm.datasets.splits import USUAL, default_rule, has_many_labels, known_labels, told_split, warn_of_empty
 from gamlp_admm.errors import InputError, unknown
 
 
@@ -22,8 +22,9 @@ class LoadedDataset:
     """A data set in memory.
 
     Attributes:
-        data: ``x`` [N, F] float32, ``edge_index`` [2, E] int64, ``y`` [N] int64, -1 where the class is not known,
-            and the boolean masks ``train_mask``, ``val_mask`` and ``test_mask`` [N], disjoint.
+        data: ``x`` [N, F] float32, ``edge_index`` [2, E] int64, ``y`` [N] int64, -1 where the class is not known
+            (ogbn-proteins: [N, T] float32, 0 or 1 for each of T labels), and the boolean masks ``train_mask``,
+            ``val_mask`` and ``test_mask`` [N], disjoint.
         info: Its description.
         split: Where the masks come from: which came with the data, which were drawn, and from what nodes.
     """
@@ -88,7 +89,8 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
                 check_unpacked(path)
         with arrays_only(), described(info):
             data = READERS[info.loader](paths)
-        data.y = known_labels(data.y)
+        many = has_many_labels(data.y)
+        data.y = data.y if many else known_labels(data.y)
         data.validate()  # PyG raises a ValueError on edges between nodes that do not exist
     except ValueError as error:
         raise InputError(f"{info.name}: {error}") from error
@@ -97,7 +99,7 @@ def read_data(info: DatasetInfo, root: Path) -> Data:
         nodes=data.num_nodes,
         edges=data.num_edges,
         features=data.num_features,
-        classes=int(data.y.max()) + 1,
+        classes=data.y.shape[1] if many else int(data.y.max()) + 1,
     )
     _check(info, nodes=len(data.y))  # one label a node
     return data

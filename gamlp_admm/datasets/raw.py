@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -73,10 +74,18 @@ def ensure_raw(info: DatasetInfo, root: Path) -> list[Path]:
     folder = root / info.raw.folder
     if missing := missing_files(info.raw, root):
         with downloading(info.name, root, folder, missing) as staged:
+            _check_room(info, staged)
             _download(info.raw, missing, staged)
             if absent := [name for name in missing if not (staged / name).is_file()]:
                 raise FileNotFoundError(f"not in {info.raw.urls[0]}: {', '.join(absent)}")
     return [folder / name for name in info.raw.files]
+
+
+def _check_room(info: DatasetInfo, folder: Path) -> None:
+    """Check that there is room for an archive and what is in it, of which some is compressed once more."""
+    free, needed = shutil.disk_usage(folder).free, 2 * info.download_bytes
+    if free < needed:
+        raise OSError(f"it takes {needed / 1e9:,.1f} GB, of which {free / 1e9:,.1f} GB are free")
 
 
 @contextmanager

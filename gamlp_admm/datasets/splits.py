@@ -90,7 +90,7 @@ def draw_split(rule: str, data: Data, seed: int | None = None, classes: int | No
 def told_split(rule: str, data: Data, seed: int | None = None, classes: int | None = None) -> Split:
     """Divide the nodes, and say where each part comes from; as :func:`draw_split`."""
     data = copy.copy(data)
-    data.y = known_labels(data.y, classes)
+    data.y = known_rows(data.y) if has_many_labels(data.y) else known_labels(data.y, classes)
     if "/" in rule:
         return by_shares(shares(rule), data, 0 if seed is None else seed)
     if rule.startswith(f"{COUNTS}:"):
@@ -120,6 +120,16 @@ def warn_of_empty(data: Data, seed: int | None = None) -> None:
             count = int(mask.sum())
             why = f"has {count:,} nodes, of none of which the class is known" if count else "has no node"
             warnings.warn(f"{part}_mask {why}; it counts as absent", InputWarning, stacklevel=4)
+
+
+def has_many_labels(y: Tensor) -> bool:
+    """Return whether labels are several a node, each yes or no: ``[N, T]`` with T > 1."""
+    return y.dim() == 2 and y.shape[1] > 1
+
+
+def known_rows(y: Tensor) -> Tensor:
+    """Return what splits need of labels ``[N, T]``: ``[N]``, 0 where a node has any that is known, else -1."""
+    return (y >= 0).any(1).long() - 1
 
 
 def known_labels(y: Tensor, classes: int | None = None) -> Tensor:

@@ -203,8 +203,8 @@ def _curvature(q: Tensor, a: float, f: Tensor, d1: Tensor, d2: Tensor) -> Tensor
 
 
 # torch.sigmoid, F.silu, F.gelu and torch.atanh round the last few entries of a tensor otherwise than whole vectors, so
-# that what an entry becomes would depend on how many lie beside it: on the process that holds it, or the thread. Of exp,
-# ndtr, log1p and tanh every entry is rounded alike.
+# that what an entry becomes would depend on how many lie beside it: on the process that holds it, or the thread. Of
+# exp, ndtr, log1p and tanh every entry is rounded alike.
 def sigmoid(z: Tensor) -> Tensor:
     """Return 1 / (1 + exp(−z)), each entry by itself."""
     most = -math.log(torch.finfo(z.dtype).max) + 1  # whose exponential is finite, which its derivative needs
@@ -283,9 +283,7 @@ ACTIVATIONS: dict[str, Activation] = {
             limits=(-1.0, 1.0),
         ),
         Smooth("tanh", _tanh, torch.tanh, lipschitz=1.0, inverse=_tanh_inverse, limits=(-1.0, 1.0)),
-        Smooth(
-            "sigmoid", _sigmoid, sigmoid, lipschitz=0.25, bend=10.0, inverse=_sigmoid_inverse, limits=(0.0, 1.0)
-        ),
+        Smooth("sigmoid", _sigmoid, sigmoid, lipschitz=0.25, bend=10.0, inverse=_sigmoid_inverse, limits=(0.0, 1.0)),
         Smooth("gelu", _gelu, gelu, lipschitz=1.13),
         Smooth("silu", _silu, silu, lipschitz=1.1, bend=10.0),
     )

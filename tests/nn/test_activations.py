@@ -172,4 +172,5 @@ def test_far_out_values_and_slopes_are_finite(name: str) -> None:
     y = ACTIVATIONS[name](z)
     y.sum().backward()
     assert y.isfinite().all()
-    assert z.grad is not None and z.grad.isfinite().all()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
