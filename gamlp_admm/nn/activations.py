@@ -218,7 +218,8 @@ def silu(z: Tensor) -> Tensor:
 
 def gelu(z: Tensor) -> Tensor:
     """Return z Φ(z), Φ the normal distribution function, each entry by itself."""
-    return z * torch.special.ndtr(z)
+    normal: Tensor = torch.special.ndtr(z)
+    return z * normal
 
 
 def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
