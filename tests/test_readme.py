@@ -81,9 +81,10 @@ def elsewhere(tmp_path, monkeypatch):
 def need_data(code):
     """Skip a block whose data sets are absent."""
     present = {row.name: row.present for row in list_datasets()}
-    for name in re.findall(r'(?:--dataset |load_dataset\(")([\w-]+)', code):
-        if not present[name]:
-            pytest.skip(f"the raw files of {name} are absent, and tests download nothing")
+    for names in re.findall(r'(?:--datasets? |load_(?:dataset|hetero)\(")([\w,-]+)', code):
+        for name in names.split(","):
+            if not present[name]:
+                pytest.skip(f"the raw files of {name} are absent, and tests download nothing")
 
 
 def run(command):

@@ -15,9 +15,10 @@ import click
 
 from gamlp_admm.cli import running
 from gamlp_admm.cli.console import PROGRAM
-from gamlp_admm.cli.options import Decorator, Name, Numbers, SectionCommand, flag, option, root
+from gamlp_admm.cli.options import Decorator, Name, Numbers, SectionCommand, flag, option, root, shared
 from gamlp_admm.errors import InputError, Interrupted
 from gamlp_admm.experiment.declaration import DATA, PROCESSES, TRAINING
+from gamlp_admm.experiment.options import declared
 
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -36,7 +37,14 @@ def _datasets() -> list[str]:
     return dataset_names()
 
 
-def _shared(methods: str, datasets: str, seeds: str, out: str, jobs: tuple[str, str]) -> Decorator:
+def _shared(
+    methods: str,
+    datasets: str,
+    seeds: str,
+    out: str,
+    jobs: tuple[str, str],
+    defaults: tuple[str, str] = ("all", "0,1,2,3,4"),
+) -> Decorator:
     """Return the options that all benchmarks have.
 
     Args:
@@ -45,6 +53,7 @@ def _shared(methods: str, datasets: str, seeds: str, out: str, jobs: tuple[str, 
         seeds: What it says that a seed draws.
         out: Default folder.
         jobs: What it says of processes, and of their default number.
+        defaults: What it says are the default methods and seeds.
     """
     names = "A,B,C"
     made = [
@@ -56,8 +65,8 @@ def _shared(methods: str, datasets: str, seeds: str, out: str, jobs: tuple[str, 
             section=DATA,
             help="Data sets, with , between.",
         ),
-        option("--methods", Name(several=True), "all", metavar=names, section=TRAINING, help=methods),
-        option("--seeds", Numbers(), "0,1,2,3,4", metavar=names, section=TRAINING, help=seeds),
+        option("--methods", Name(several=True), defaults[0], metavar=names, section=TRAINING, help=methods),
+        option("--seeds", Numbers(), defaults[1], metavar=names, section=TRAINING, help=seeds),
         root,
         option("--out", Path, out, metavar="DIR", help="Folder of results; what is there is not run again."),
         option("--jobs", click.IntRange(1), jobs[1], metavar="N", section=PROCESSES, help=jobs[0]),
@@ -129,6 +138,34 @@ def many_labels(**given: Any) -> None:
     _benchmark(ManyLabels(), jobs, reports.many_labels_markdown, reports.many_labels_table, **given)
 
 
+@bench.command(cls=SectionCommand)
+@_shared(
+    "Of pdadmm-g, pdadmm-g:10, pdadmm-g-q, ridge, adam.",
+    "ogbn-arxiv",
+    "Train from each seed.",
+    "bench-ogb",
+    ("Processes.", "1"),
+    ("pdadmm-g", "0,1,…,9"),
+)
+@shared("device", Name(lambda: declared()["device"].option.allowed()))
+@shared("threads", click.IntRange(1), "cores, divided among processes")
+def ogb(device: str | None, threads: int | None, **given: Any) -> None:
+    """Run the protocol of OGB's leaderboards, and print what a submission asks for.
+
+    Ten seeds; mean and sample standard deviation by OGB's evaluator, parameters, hardware and tuned hyperparameters.
+    Ours are the data sets' recipes, else the package's defaults. Needs the package ogb.
+    """
+    from gamlp_admm import report as reports
+    from gamlp_admm.bench.ogb import DATASETS, SEEDS, Leaderboard, plan
+
+    datasets, methods, seeds = (given.pop(name) for name in ("datasets", "methods", "seeds"))
+    jobs = plan(datasets or DATASETS, methods or ("pdadmm-g",), seeds or SEEDS)
+    given["jobs"] = given["jobs"] or 1
+    given["out"] = given["out"] or Path("bench-ogb")
+    benchmark = Leaderboard(device, threads or max((os.cpu_count() or 1) // given["jobs"], 1))
+    _benchmark(benchmark, jobs, reports.ogb_markdown, reports.ogb_table, threads=benchmark.threads, **given)
+
+
 def _benchmark(
     benchmark: Any,
     plan: Sequence[Any],
@@ -141,6 +178,7 @@ def _benchmark(
     markdown: Path | None,
     json: Path | None,
     quiet: bool,
+    threads: int = 1,
 ) -> None:
     """Run a plan, and show and write what came of it."""
     from rich.console import Console
@@ -161,7 +199,7 @@ def _benchmark(
         "seeds": [*dict.fromkeys(job.seed for job in plan)],
         "jobs": done,
         "notes": [*skipped, *(f"{outcome.job}: {outcome.error}" for outcome in failed)],
-        "environment": environment("cpu") | {"processes": jobs, "threads": 1},
+        "environment": environment("cpu") | {"processes": jobs, "threads": threads},
         "command": shlex.join([PROGRAM, *click.get_current_context().find_root().obj]),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }

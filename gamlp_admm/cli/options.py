@@ -100,10 +100,20 @@ def of_experiment(each: Declared) -> SectionOption:
     return SectionOption([name], type=kind, metavar=row.metavar, **shared)
 
 
-def root(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that takes no other option of an experiment its ``--root``."""
-    row = declared()["root"].option
-    return option("--root", default=row.default_text(), metavar=row.metavar, section=row.group, help=row.help)(command)
+def shared(name: str, kind: Any = None, default: str | None = None) -> Decorator:
+    """Return an option of an experiment for a command that does not take all of them.
+
+    Args:
+        name: Its name.
+        kind: Type of its value on the command line.
+        default: What the help says of the default; ``None`` for what is declared.
+    """
+    row = declared()[name].option
+    said = row.default_text() if default is None else default
+    return option(f"--{name}", kind, said, metavar=row.metavar, section=row.group, help=row.help)
+
+
+root = shared("root")
 
 
 class SectionCommand(click.Command):

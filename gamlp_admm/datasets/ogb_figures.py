@@ -58,7 +58,7 @@ def ogb_scores(name: str, outputs: Tensor, data: Data) -> dict[str, Any]:
 
     Returns:
         ``metric``, ``"acc"`` or ``"rocauc"``; ``train``, ``valid`` and ``test``, the figures, ``None`` for a part
-        without nodes; and ``version``, that of ``ogb``.
+        that has none: no nodes, or no label that is 0 at some and 1 at others; and ``version``, that of ``ogb``.
 
     Raises:
         InputError: It is no data set of OGB, or ``ogb`` is not installed.
@@ -70,7 +70,8 @@ def ogb_scores(name: str, outputs: Tensor, data: Data) -> dict[str, Any]:
         nodes = data[f"{part}_mask"]
         y, z = data.y[nodes], outputs[nodes.to(outputs.device)]
         given = {"y_true": y if many else y.reshape(-1, 1), "y_pred": z if many else z.argmax(1, keepdim=True)}
-        scores[theirs] = float(evaluator.eval(given)[evaluator.eval_metric]) if len(y) else None
+        both = len(y) > 0 and (not many or bool(((y == 0).any(0) & (y == 1).any(0)).any()))
+        scores[theirs] = float(evaluator.eval(given)[evaluator.eval_metric]) if both else None
     return scores
 
 

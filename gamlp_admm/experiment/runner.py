@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from gamlp_admm.datasets import load_dataset
+from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
 from gamlp_admm.experiment.features import weighted
@@ -25,6 +26,9 @@ from gamlp_admm.parallel.exchange import device_of
 from gamlp_admm.parallel.first import is_first, on_first, size
 from gamlp_admm.training.result import Callback
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
+
+ROWS = 2**16
+"""Nodes that are evaluated at a time after training."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +156,14 @@ def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, proc
             trace_dir=used.trace,
         )
         smoothed = correct_and_smooth(model, prepared.data, used) if used.correct_and_smooth and first else {}
+        official = ogb_figures(model, prepared.data, used) if first else {}
         before = prepared.load_seconds + prepared.augment_seconds + prepared.choose_seconds
         seconds = {"augment": prepared.augment_seconds, "train": result.seconds}
         seconds |= {"choose": prepared.choose_seconds, "total": before + time.perf_counter() - start}
         chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
         chosen |= {"split": prepared.split} if prepared.split else {}
-        return Run(used, model, report(used, model, result, seconds, prepared.data) | chosen | smoothed, result.stopped)
+        told = report(used, model, result, seconds, prepared.data) | chosen | smoothed | official
+        return Run(used, model, told, result.stopped)
 
 
 def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
@@ -184,6 +190,15 @@ def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any
     accuracy = float((best.probabilities[test].argmax(1) == data.y[test]).double().mean()) if test.any() else None
     way = None if best.candidate is None else asdict(best.candidate)
     return {"correct_and_smooth": {"chosen": way, "val_accuracy": best.val_accuracy, "test_accuracy": accuracy}}
+
+
+@torch.no_grad()
+def ogb_figures(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any]:
+    """Return what reports say of OGB's data sets where ``ogb`` is installed: the figures of its evaluator."""
+    if used.dataset not in ogb_names() or not has_ogb():
+        return {}
+    outputs = torch.cat([model(rows.to(used.device)).cpu() for rows in data.x.split(ROWS)])
+    return {"ogb": ogb_scores(used.dataset, outputs, data)}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from gamlp_admm.report.accuracy import accuracy_markdown, accuracy_table
 from gamlp_admm.report.benchmark import BenchmarkProgress
 from gamlp_admm.report.many_labels import many_labels_markdown, many_labels_table
+from gamlp_admm.report.ogb import ogb_markdown, ogb_table
 from gamlp_admm.report.plots import check_plot, plot, plot_comparison
 from gamlp_admm.report.progress import DivisionLine, LiveProgress
 from gamlp_admm.report.search import SearchProgress, search_table
@@ -20,6 +21,8 @@ __all__ = [
     "datasets_table",
     "many_labels_markdown",
     "many_labels_table",
+    "ogb_markdown",
+    "ogb_table",
     "percent",
     "plot",
     "plot_comparison",

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from raw_ogb import make_products
 
 from gamlp_admm.bench.accuracy import METHODS, Accuracy, plan
 from gamlp_admm.bench.jobs import Job
 from gamlp_admm.bench.many_labels import METHODS as MANY_LABELS
+from gamlp_admm.bench.ogb import METHODS as OGB
 from gamlp_admm.bench.running import Runner, run_jobs
 from gamlp_admm.cli.main import commands, main
+from gamlp_admm.datasets import loading
 
 KARATE = ["bench", "accuracy", "--datasets", "karate", "--jobs", "1"]
 
@@ -57,18 +60,25 @@ def test_command_with_many_labels(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{logistic['mean']:.4f} ± {logistic['std']:.4f}" in err
 
 
-@pytest.mark.parametrize(("command", "methods"), [("accuracy", METHODS), ("many-labels", MANY_LABELS)])
+@pytest.mark.parametrize(("command", "methods"), [("accuracy", METHODS), ("many-labels", MANY_LABELS), ("ogb", OGB)])
 def test_command_names_every_method(command: str, methods: dict[str, str]) -> None:
     (found,) = (p for p in commands.commands["bench"].commands[command].params if p.name == "methods")
     assert found.help.startswith(f"Of {', '.join(methods)}.")
 
 
 @pytest.mark.parametrize(
-    "args", [["bench"], ["bench", "--help"], ["bench", "accuracy", "--help"], ["bench", "many-labels", "--help"]]
+    "args",
+    [
+        ["bench"],
+        ["bench", "--help"],
+        ["bench", "accuracy", "--help"],
+        ["bench", "many-labels", "--help"],
+        ["bench", "ogb", "--help"],
+    ],
 )
 def test_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 0
-    assert "accuracy" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("Usage: gamlp-admm bench")
 
 
 def test_help_does_not_import_torch() -> None:
@@ -179,3 +189,31 @@ def test_processes_and_ctrl_c(tmp_path: Path) -> None:
                 for each in (made["result"], *made["tried"]):
                     each.pop("seconds")
             assert outcome.record == theirs
+
+
+def test_command_with_ogb(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was stopped goes on, and what a submission asks for is printed."""
+    info = make_products(tmp_path / "ogb/ogbn_products")
+    monkeypatch.setattr(loading, "dataset_info", lambda name: info)
+    monkeypatch.setattr("gamlp_admm.datasets.ogb.cache_folder", lambda: tmp_path / "cache")
+    options = ["--datasets", "ogbn-products", "--methods", "ridge", "--root", str(tmp_path), "--threads", "1"]
+    files = ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "json")]
+    assert main(["bench", "ogb", *options, *files, "--seeds", "0,1", "--quiet"]) == 0
+    assert main(["bench", "ogb", *options, *files, "--seeds", "0,1,2"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    report = json.loads((tmp_path / "json").read_text())
+    assert report.keys() == {"rows", "seeds", "jobs", "notes", "environment", "command", "date"}
+    (row,) = report["rows"]
+    assert row["seeds"] == len(list((tmp_path / "out").iterdir())) == 3
+    for shown in (
+        "Dataset:                ogbn-products",
+        f"{row['test_mean']:.4f} ± {row['test_std']:.4f} (acc; 3 seeds: 0, 1, 2; unbiased standard deviation)",
+        f"Validation performance: {row['val_mean']:.4f} ± {row['val_std']:.4f}",
+        f"#Params:                {row['num_parameters']:,}",
+        "Hardware:  ",
+        "Tuned hyperparameters:  ",
+    ):
+        assert shown in out
+    assert main(["bench", "ogb", "--datasets", "cora"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

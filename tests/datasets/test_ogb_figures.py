@@ -49,8 +49,10 @@ def test_area_under_the_curve_is_that_of_scikit_learn():
 def test_a_part_without_nodes_has_no_figure():
     none = torch.zeros(4, dtype=torch.bool)
     data = Data(y=torch.zeros(4, dtype=torch.long), train_mask=~none, val_mask=none, test_mask=none)
-    scores = ogb_scores("ogbn-arxiv", torch.eye(4), data)
-    assert (scores["train"], scores["valid"], scores["test"]) == (0.25, None, None)
+    scores = ogb_scores("ogbn-arxiv", torch.tensor([[1.0, 0.0]] * 4), data)
+    assert (scores["train"], scores["valid"], scores["test"]) == (1.0, None, None)
+    data.y = torch.zeros(4, 112)
+    assert ogb_scores("ogbn-proteins", torch.rand(4, 112), data)["train"] is None  # every label is 0
 
 
 def test_names(monkeypatch):
