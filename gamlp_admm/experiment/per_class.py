@@ -47,7 +47,7 @@ def _confusion(model: GAMLP, data: Any, mask: Tensor, count: int) -> Tensor:
     """Return how many nodes of each class (rows) are taken for each (columns), ``[C, C]``."""
     x, like = features(data), next(model.parameters())
     nodes = mask.nonzero()[:, 0]
-    predicted = [model(x[part.to(x.device)].to(like)).argmax(-1).to(nodes.device) for part in nodes.split(CHUNK)]
+    predicted = [model(x[part.to(x.device)].to(like)).argmax(-1).to(nodes.device) for part in torch.split(nodes, CHUNK)]
     pairs = data.y[nodes] * count + torch.cat([nodes[:0], *predicted])
     return torch.bincount(pairs, minlength=count * count).reshape(count, count)
 
