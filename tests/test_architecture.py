@@ -43,6 +43,7 @@ ONLY_IN = {
     "click": "cli",
     "rich": "cli report",
     "matplotlib": "report",
+    "jinja2": "report",
     "safetensors": "training nn datasets",
     "sklearn": "datasets estimators bench",
     "threadpoolctl": "bench",

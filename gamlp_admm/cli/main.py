@@ -16,6 +16,7 @@ from gamlp_admm.cli.compare import compare
 from gamlp_admm.cli.console import Commands, execute
 from gamlp_admm.cli.datasets import datasets
 from gamlp_admm.cli.predict import predict
+from gamlp_admm.cli.report import report
 from gamlp_admm.cli.train import train
 from gamlp_admm.cli.tune import tune
 
@@ -47,5 +48,5 @@ def main(args: Sequence[str] | None = None) -> int:
     return execute(commands, args)
 
 
-for command in (train, tune, compare, predict, datasets, bench):
+for command in (train, tune, compare, predict, report, datasets, bench):
     commands.add_command(command)

@@ -14,6 +14,7 @@ from typing import IO, Any
 import torch
 
 from gamlp_admm.experiment.features import augmentation
+from gamlp_admm.experiment.per_class import per_class
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn import GAMLP
 from gamlp_admm.training.result import Result
@@ -82,6 +83,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "units": result.units,
         "processes": result.processes,
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
+        **({} if data is None else per_class(model, data)),
     }
 
 

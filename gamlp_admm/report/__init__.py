@@ -4,6 +4,7 @@ from gamlp_admm.report.accuracy import accuracy_markdown, accuracy_table
 from gamlp_admm.report.benchmark import BenchmarkProgress
 from gamlp_admm.report.many_labels import many_labels_markdown, many_labels_table
 from gamlp_admm.report.ogb import ogb_markdown, ogb_table
+from gamlp_admm.report.page import html_page
 from gamlp_admm.report.plots import check_plot, plot, plot_comparison
 from gamlp_admm.report.progress import DivisionLine, LiveProgress
 from gamlp_admm.report.search import SearchProgress, search_table
@@ -19,6 +20,7 @@ __all__ = [
     "check_plot",
     "comparison_table",
     "datasets_table",
+    "html_page",
     "many_labels_markdown",
     "many_labels_table",
     "ogb_markdown",

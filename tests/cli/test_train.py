@@ -63,6 +63,8 @@ def test_json_has_the_keys_of_the_contract(gamlp):
             "units",
             "split",
             "processes",
+            "per_class",
+            "confusion",
         ),
     }
     assert report["split"].startswith("public-train: train_mask as it came with the data; 10 validation nodes drawn")
