@@ -7,6 +7,7 @@ graph, a SciPy adjacency, and files (:mod:`gamlp_admm.datasets.graph_files`).
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import degree, is_undirected, sort_edge_index, to_undirected
 
-from gamlp_admm.datasets.graph_files import Columns, edges_of, read
+from gamlp_admm.datasets.classes import numbered
+from gamlp_admm.datasets.graph_files import edges_of, read, with_attributes
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
-from gamlp_admm.datasets.splits import USUAL, default_rule, known_labels, told_split
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.datasets.splits import CAME, USUAL, choose_split, default_rule, known_labels, told_split
+from gamlp_admm.datasets.tables import Columns
+from gamlp_admm.errors import InputError, InputWarning, unknown
 
 SHARES = "60/20/20"
 """How nodes are divided where neither the graph nor the caller says it."""
@@ -42,76 +45,92 @@ def load_graph(
     split: str | Mapping[str, Any] | None = None,
     split_index: int | None = None,
     seed: int | None = None,
+    classes: Sequence[str] | int | None = None,
 ) -> LoadedDataset:
     """Load a graph of one's own, checked, with masks set: what :func:`load_dataset` gives for a named one.
 
     Args:
         source: A file or folder (:mod:`gamlp_admm.datasets.graph_files`), a PyG ``Data``, a NetworkX graph, or a SciPy
             sparse adjacency ``[N, N]`` whose entry i, j is an edge from i to j.
-        label: Of tables the column, of NetworkX the attribute of the nodes, that has the class; else labels ``[N]``,
-            numbers or texts. Negative, NaN, ``None`` and empty: not known.
-        features: Of tables the columns (``"age,f*"``), of NetworkX the attribute; else an array ``[N, F]``. Or what is
-            made of the graph where nodes have none: ``"degree"``, ``"identity"``, or ``"random:64"``, a random
-            projection of the identity to 64 columns.
-        id: Of a table of nodes the column that edges refer to.
-        weight: Of a table of edges the column, of NetworkX the attribute, that has an edge's weight.
+        label: Name of what has the class of a node: of tables a column, of ``Data`` and arrays an attribute, of
+            NetworkX an attribute of the nodes; else labels ``[N]``, numbers or texts. Negative, NaN, ``None`` and
+            empty: not known.
+        features: Of tables the columns, ``"age,f*"`` or a list of names, of others the attribute; else an array
+            ``[N, F]``. Or what is made of the graph where nodes have none: ``"degree"``, ``"identity"``, or
+            ``"random:64"``, a random projection of the identity to 64 columns.
+        id: Of a table of nodes the column that edges refer to, of others the attribute that has the nodes' names.
+        weight: Of a table of edges the column, of ``Data``, arrays and NetworkX the attribute, that has an edge's
+            weight, as ``"edge_attr"``.
         directed: Whether edges are kept in the direction that they have. Default: of tables and undirected graphs no,
             of others yes.
         split: A rule, as for :func:`load_dataset`; ``"per-class:20:30"`` draws 20 nodes a class to train and 30 to
-            validate; or a mapping from ``"train"``, ``"val"`` (or ``"valid"``) and ``"test"`` to the numbers of nodes,
-            as OGB's ``get_idx_split`` gives. Default, ``"usual"``: the masks that come with the graph, what is missing
-            drawn (:mod:`gamlp_admm.datasets.splits`); where none come, 60/20/20 at random.
+            validate; ``"masks"`` or ``"column"``: the split must come with the graph, as masks or as a column of nodes
+            (``"column:fold"`` where it is not called split); or a mapping from ``"train"``, ``"val"`` (or ``"valid"``)
+            and ``"test"`` to the numbers of nodes, as OGB's ``get_idx_split`` gives. Default, ``"usual"``: what comes
+            with the graph, what is missing drawn (:mod:`gamlp_admm.datasets.splits`); where nothing comes, 60/20/20 at
+            random.
         split_index: Which of several splits ``[N, S]`` that come with the graph.
         seed: Seed of a random split.
+        classes: For predictions of a model that is there: the names of its classes, or their number. Labels get the
+            model's numbers, and need not be there; without ``split`` nothing is drawn, and what is missing is empty.
 
     Returns:
-        The data, with ``class_names`` where classes have names, ``node_ids`` where nodes have them, and a description.
+        The data, with ``class_names`` where classes have names, ``node_ids`` where nodes have them, ``feature_names``
+        where columns have them, and a description.
 
     Raises:
         InputError: Something is wrong or missing.
     """
-    data, name = _opened(source, Columns(label if isinstance(label, str) else None, _text(features), id, weight))
+    words = {"label": label, "features": _columns_of(features), "id": id, "weight": weight, "split": _column_of(split)}
+    named = {what: name for what, name in words.items() if isinstance(name, str) or what == "features"}
+    data, name, both_ways = _opened(source, Columns(**named))
     data = copy.copy(data)
     if not isinstance(label, str | None):
         data.y = label
     if _made(features):
         data.x = None
-    elif not isinstance(features, str | None):
+    elif _columns_of(features) is None and features is not None:
         data.x = features
-    _numbered_classes(data)
-    data.num_nodes = data.y.numel()
-    _edges(data, directed)
+    _labels(data, classes)
+    _edges(data, both_ways if directed is None else not directed)
     _features(data, features if isinstance(features, str) else None, seed)
-    if isinstance(split, Mapping):
-        _masks_of(data, split)
-        split = None
-    _masks_of(data, {part: data[f"{part}_idx"] for part in PARTS if f"{part}_idx" in data})
-    _choose_split(data, split_index)
+    _masks(data, split)
+    choose_split(data, split_index)
     try:
         data.validate()
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
-    return _divided(data, name, split, seed)
+    _warn_of_normalised(data)
+    given = None if isinstance(split, Mapping) else split
+    return _described(data, name, *_divided(data, given, seed, classes))
 
 
 def _made(features: Any) -> bool:
     return isinstance(features, str) and features.partition(":")[0] in MADE_FEATURES
 
 
-def _text(given: Any) -> str | None:
-    return given if isinstance(given, str) and not _made(given) else None
+def _columns_of(features: Any) -> Any:
+    several = isinstance(features, list | tuple) and features and all(isinstance(name, str) for name in features)
+    return features if several or (isinstance(features, str) and not _made(features)) else None
 
 
-def _opened(source: Any, columns: Columns) -> tuple[Data, str]:
+def _column_of(split: Any) -> str | None:
+    return split.removeprefix("column:") if isinstance(split, str) and split.startswith("column:") else None
+
+
+def _opened(source: Any, columns: Columns) -> tuple[Data, str, bool]:
+    """Return a graph, its name, and whether its edges are meant both ways."""
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
-        return read(path, columns), path.name
+        return read(path, columns), path.resolve().name, path.is_dir()
     if isinstance(source, Data):
-        return source, "data"
+        return with_attributes(source, columns), "data", False
     if hasattr(source, "tocoo") and hasattr(source, "shape"):
-        return Data(**edges_of(source), num_nodes=source.shape[0]), "adjacency"
+        if source.shape[0] != source.shape[1]:
+            raise InputError(f"an adjacency has as many rows as columns, not {source.shape[0]} and {source.shape[1]}")
+        return with_attributes(Data(**edges_of(source), num_nodes=source.shape[0]), columns), "adjacency", False
     if hasattr(source, "nodes") and hasattr(source, "edges"):
-        return _networkx(source, columns), "graph"
+        return _networkx(source, columns), "graph", not source.is_directed()
     raise InputError(
         f"a graph is a file, a folder, a PyG Data, a NetworkX graph or a SciPy adjacency, not {type(source).__name__}"
     )
@@ -124,11 +143,11 @@ def _networkx(graph: Any, columns: Columns) -> Data:
     ends = torch.tensor([[number[u] for u, *_ in found], [number[v] for _, v, *_ in found]], dtype=torch.long)
     data = Data(edge_index=ends, num_nodes=len(ids), node_ids=[str(node) for node in ids])
     if columns.weight is not None:
+        if found and not any(columns.weight in each[-1] for each in found):
+            raise unknown("attribute of edges", columns.weight, sorted({key for each in found for key in each[-1]}))
         data.edge_weight = torch.tensor([float(each[-1].get(columns.weight, 1.0)) for each in found])
-    if not graph.is_directed():
-        data.edge_index, data.edge_weight = _both_ways(data)
 
-    def attributes(name: str) -> list[Any]:
+    def attributes(name: Any) -> list[Any]:
         values = [graph.nodes[node].get(name) for node in ids]
         if all(value is None for value in values):
             raise unknown("attribute of nodes", name, sorted({key for node in ids for key in graph.nodes[node]}))
@@ -138,18 +157,33 @@ def _networkx(graph: Any, columns: Columns) -> Data:
         data.y = attributes(columns.label)
     if columns.features is not None:
         data.x = torch.tensor(np.asarray(attributes(columns.features), dtype=np.float32).reshape(len(ids), -1))
+    if columns.id is not None:
+        data.node_ids = [str(value) for value in attributes(columns.id)]
     return data
 
 
-def _both_ways(data: Data) -> tuple[Tensor, Tensor | None]:
-    weight = data.edge_weight
-    if weight is None:
-        return to_undirected(data.edge_index, num_nodes=data.num_nodes), None
-    index, weight = to_undirected(data.edge_index, weight, num_nodes=data.num_nodes, reduce="max")
-    return index, weight
+def _both_ways(data: Data) -> None:
+    names = [name for name in ("edge_weight", "edge_attr") if data.get(name) is not None]
+    given = [data[name] for name in names]
+    data.edge_index, found = to_undirected(data.edge_index, given, num_nodes=data.num_nodes, reduce="max")
+    data.update(dict(zip(names, found, strict=True)))
 
 
-def _edges(data: Data, directed: bool | None) -> None:
+def _labels(data: Data, classes: Sequence[str] | int | None) -> None:
+    # Labels as numbers from 0, -1 where not known; names beside them where they have some.
+    if data.y is None and classes is None:
+        raise InputError("the graph has no labels: name their column by label, or give one class a node")
+    if data.y is None:
+        data.y = torch.full((int(data.num_nodes or 0),), -1)
+    data.y, names = numbered(data.y, classes)
+    if names is not None:
+        data.class_names = names
+    data.num_nodes = data.y.numel()
+    if data.x is not None and len(data.x) != data.num_nodes:
+        raise InputError(f"the graph has {len(data.x):,} rows of features and {data.num_nodes:,} labels")
+
+
+def _edges(data: Data, both_ways: bool) -> None:
     # Edges as edge_index and edge_weight, whatever they came as.
     if data.edge_index is None and data.get("adj_t") is not None:
         if hasattr(data.adj_t, "coo"):  # torch_sparse
@@ -165,31 +199,8 @@ def _edges(data: Data, directed: bool | None) -> None:
         del data.adj_t
     if data.edge_index is None:
         raise InputError("the graph has no edges: allowed are edge_index, adj_t, or an adjacency")
-    from_tables = data.get("feature_names") is not None or data.get("node_ids") is not None
-    if directed is False or (directed is None and from_tables and not is_undirected(data.edge_index)):
-        data.edge_index, data.edge_weight = _both_ways(data)
-
-
-def _numbered_classes(data: Data) -> None:
-    # Labels as numbers from 0, -1 where not known; names beside them where they are no such numbers already.
-    y = data.y
-    if y is None:
-        raise InputError("the graph has no labels: name their column, or give label, one class a node")
-    if isinstance(y, Tensor) or (isinstance(y, np.ndarray) and y.dtype.kind in "iufb"):
-        data.y = torch.as_tensor(y)
-        return
-    known = [None if value is None or value != value or value == "" else value for value in y]
-    names = sorted({str(value) for value in known if value is not None}, key=_natural)
-    numbers = {name: i for i, name in enumerate(names)}
-    data.y = torch.tensor([-1 if value is None else numbers[str(value)] for value in known])
-    data.class_names = names
-
-
-def _natural(name: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(name), name)
-    except ValueError:
-        return (1, 0.0, name)
+    if both_ways and not is_undirected(data.edge_index, num_nodes=data.num_nodes):
+        _both_ways(data)
 
 
 def _features(data: Data, made: str | None, seed: int | None) -> None:
@@ -217,38 +228,71 @@ def _features(data: Data, made: str | None, seed: int | None) -> None:
         )
 
 
-def _masks_of(data: Data, split: Mapping[str, Any]) -> None:
-    for name, nodes in split.items():
+def _masks(data: Data, split: Any) -> None:
+    # Masks from numbers of nodes, wherever these are: given, as the data set's dictionary, or one by one.
+    given = split if isinstance(split, Mapping) else data.get("split_idx")
+    parts = {part: data[f"{part}_idx"] for part in PARTS if f"{part}_idx" in data}
+    for name, nodes in (given if isinstance(given, Mapping) else parts).items():
         if name not in PARTS:
             raise unknown("part of a split", name, list(PARTS))
-        mask = torch.zeros(int(data.num_nodes), dtype=torch.bool)
-        mask[torch.as_tensor(nodes)] = True
-        data[f"{PARTS[name]}_mask"] = mask
+        data[f"{PARTS[name]}_mask"] = _mask(name, nodes, int(data.num_nodes))
+    if isinstance(split, str) and split.partition(":")[0] in CAME and not any(f"{p}_mask" in data for p in PARTS):
+        what = "masks, nor numbers of nodes" if split == "masks" else "column that says train, val or test of a node"
+        raise InputError(f"split {split!r}: the graph comes with no {what}; allowed: such as {SHARES}")
 
 
-def _choose_split(data: Data, number: int | None) -> None:
-    if number is None:
+def _mask(name: str, nodes: Any, count: int) -> Tensor:
+    numbers = torch.as_tensor(nodes).reshape(-1)
+    if numbers.dtype == torch.bool and len(numbers) == count:
+        return numbers
+    if numbers.numel() and (numbers.is_floating_point() or numbers.min() < 0 or numbers.max() >= count):
+        raise InputError(f"the split's {name} must have numbers of nodes, from 0 to {count - 1}")
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[numbers.long()] = True
+    return mask
+
+
+def _warn_of_normalised(data: Data) -> None:
+    # D^-1/2 A D^-1/2, as T.GCNNorm leaves it in the weights, has sqrt(d) as an eigenvector of the value 1; d is the
+    # degree, 1 / the weight of each node's loop, or where there are no loops the number of edges of each node.
+    if (weight := data.get("edge_weight")) is None or not weight.numel() or bool((weight == 1).all()):
         return
-    for part in ("train", "val", "test"):
-        mask = data.get(f"{part}_mask")
-        if mask is not None and mask.dim() == 2:
-            if not 0 <= number < mask.size(1):
-                raise InputError(f"split_index {number}: the graph has the splits 0 to {mask.size(1) - 1}")
-            data[f"{part}_mask"] = mask[:, number]
+    (source, target), count, weight = data.edge_index, int(data.num_nodes), weight.double()
+    loops = torch.zeros(count, dtype=torch.double).index_put((target[source == target],), weight[source == target])
+    root = loops.rsqrt() if bool((loops > 0).all()) else degree(target, count, torch.double).sqrt()
+    summed = torch.zeros(count, dtype=torch.double).index_add(0, target, weight * root[source])
+    if bool((source != target).any()) and torch.allclose(summed, root, rtol=1e-4):
+        warnings.warn(
+            "the weights of the edges are normalised already (as by T.GCNNorm), and the operators normalise, too: give "
+            "the graph without that transform, or take the operator none",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
-def _divided(data: Data, name: str, split: str | None, seed: int | None) -> LoadedDataset:
+def _divided(data: Data, split: str | None, seed: int | None, classes: Any) -> tuple[str, str]:
+    """Set labels and masks by a rule; return its name, and where the masks come from."""
     names: Sequence[str] = data.get("class_names") or ()
-    classes = len(names) or None
+    count = classes if isinstance(classes, int) else len(names) or None
+    if classes is not None and split is None:
+        data.y = known_labels(data.y, count)
+        for part in ("train", "val", "test"):
+            data[f"{part}_mask"] = data.get(f"{part}_mask", torch.zeros(len(data.y), dtype=torch.bool))
+        return "none", "what came with the data"
     rule = split
-    if split is None or split == USUAL:
-        rule = default_rule(data, seed, classes)
+    if split is None or split == USUAL or split.partition(":")[0] in CAME:
+        rule = default_rule(data, seed, count)
         rule = SHARES if rule == "per-class" else rule
     assert rule is not None
-    masks, text = told_split(rule, data, seed, classes)
-    data.y = known_labels(data.y, classes)
+    masks, text = told_split(rule, data, seed, count)
+    data.y = known_labels(data.y, count)
     data.update({f"{part}_mask": mask for part, mask in masks._asdict().items()})
-    train, val, test = (int(mask.sum()) for mask in masks)
+    return rule, text
+
+
+def _described(data: Data, name: str, rule: str, text: str) -> LoadedDataset:
+    names: Sequence[str] = data.get("class_names") or ()
+    train, val, test = (int(data[f"{part}_mask"].sum()) for part in ("train", "val", "test"))
     info = DatasetInfo(
         name=name,
         title="a graph of one's own",
@@ -261,7 +305,7 @@ def _divided(data: Data, name: str, split: str | None, seed: int | None) -> Load
         nodes=int(data.num_nodes),
         edges=int(data.num_edges),
         features=int(data.num_features),
-        classes=classes or int(data.y.max()) + 1,
+        classes=len(names) or int(data.y.max()) + 1,
         train=train,
         val=val,
         test=test,

@@ -13,7 +13,15 @@ from gamlp_admm.datasets.pickles import arrays_only
 from gamlp_admm.datasets.pyg import PREFIX, load_pyg
 from gamlp_admm.datasets.raw import check_unpacked, default_root, described, ensure_raw, reading
 from gamlp_admm.datasets.readers import READERS
-from gamlp_admm.datasets.splits import USUAL, default_rule, has_many_labels, known_labels, told_split, warn_of_empty
+from gamlp_admm.datasets.splits import (
+    USUAL,
+    choose_split,
+    default_rule,
+    has_many_labels,
+    known_labels,
+    told_split,
+    warn_of_empty,
+)
 from gamlp_admm.errors import InputError, unknown
 
 
@@ -33,9 +41,29 @@ class LoadedDataset:
     info: DatasetInfo
     split: str = ""
 
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, where they are known."""
+        return self.data.get("class_names")  # type: ignore[no-any-return]
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the columns of ``x``, where they are known."""
+        return self.data.get("feature_names")  # type: ignore[no-any-return]
+
+    @property
+    def node_ids(self) -> list[str] | None:
+        """Names of the nodes, where they have some."""
+        return self.data.get("node_ids")  # type: ignore[no-any-return]
+
 
 def load_dataset(
-    name: str, root: str | Path | None = None, *, split: str | None = None, seed: int | None = None
+    name: str,
+    root: str | Path | None = None,
+    *,
+    split: str | None = None,
+    seed: int | None = None,
+    split_index: int | None = None,
 ) -> LoadedDataset:
     """Load a data set, downloading it first if its raw files are absent.
 
@@ -53,6 +81,7 @@ def load_dataset(
         seed: Seed of a random split. Where several splits come with the data it chooses one of them; where
             one does, it is not used. Default: 100, with which ``"per-class"`` draws as the papers' released
             code; of shares 0.
+        split_index: Which of several splits ``[N, S]`` that come with the data, as those of ``pyg:WikiCS``.
 
     Returns:
         The data, with masks set, and their description.
@@ -71,6 +100,7 @@ def load_dataset(
     else:
         info = dataset_info(name)
         data = read_data(info, folder)
+    choose_split(data, split_index)
     return LoadedDataset(*_divided(data, info, split, seed))
 
 

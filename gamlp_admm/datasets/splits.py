@@ -49,6 +49,8 @@ ALLOWED = (
     "or training and validation nodes a class: per-class:20:30"
 )
 COUNTS = "per-class"
+CAME = ("masks", "column")
+"""What says that the split of a graph of one's own comes with it; ``column:fold`` also which column has it."""
 WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -98,6 +100,27 @@ def told_split(rule: str, data: Data, seed: int | None = None, classes: int | No
     if rule not in RULES:
         raise unknown("split", rule, RULES)
     return RULES[rule](data, DEFAULT_SEED if seed is None else seed)
+
+
+def choose_split(data: Data, index: int | None) -> None:
+    """Leave one of several splits ``[N, S]`` that came with the data in its masks.
+
+    Args:
+        data: The data, whose masks are set.
+        index: Which one; ``None`` leaves them all.
+
+    Raises:
+        InputError: There is none of this number.
+    """
+    if index is None:
+        return
+    masks = {part: mask for part in Masks._fields if isinstance(mask := data.get(f"{part}_mask"), Tensor)}
+    several = {mask.size(1) for mask in masks.values() if mask.dim() == 2}
+    if not several:
+        raise InputError(f"split_index {index}: the data come with {'one split' if masks else 'no split'}, not several")
+    if not 0 <= index < min(several):
+        raise InputError(f"split_index {index}: the graph has the splits 0 to {min(several) - 1}")
+    data.update({f"{part}_mask": mask[:, index] for part, mask in masks.items() if mask.dim() == 2})
 
 
 def default_rule(data: Data, seed: int | None = None, classes: int | None = None) -> str:
