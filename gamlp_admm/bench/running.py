@@ -23,7 +23,7 @@ from gamlp_admm.datasets import dataset_info, default_root
 from gamlp_admm.datasets.raw import ensure_raw
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import environment
-from gamlp_admm.experiment.options import declared
+from gamlp_admm.experiment.options import declared, renamed
 from gamlp_admm.system.files import write_text
 from gamlp_admm.system.workers import workers as started
 
@@ -178,7 +178,9 @@ def _outcome(job: Job, future: Future[Any], description: dict[str, Any]) -> Outc
 def _of(record: dict[str, Any], description: dict[str, Any]) -> bool:
     """Return whether a record is that of a job as it is described now."""
     config = record.get("config")
-    if isinstance(config, dict) and isinstance(then := config.get("experiment"), dict):
+    if isinstance(config, dict) and isinstance(config.get("experiment"), dict):
+        then = renamed(config["experiment"])
+        record = record | {"config": config | {"experiment": then}}
         younger = {name: row.option.default for name, row in declared().items() if name not in then}
         now = description["config"].get("experiment", {})
         known = {name: value for name, value in now.items() if name not in younger or value != younger[name]}

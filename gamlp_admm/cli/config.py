@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment.declaration import OUTPUT, WORDS
-from gamlp_admm.experiment.options import declared
+from gamlp_admm.experiment.options import declared, renamed
 from gamlp_admm.experiment.recipe import read_table
 
 FILE, PRINT = "config", "print_config"
@@ -58,7 +58,7 @@ def read(path: Path, command: click.Command, ctx: click.Context) -> dict[str, An
     given = _report(path, allowed) if path.suffix == ".json" else read_table(path, "config")
     found: dict[str, Any] = {}
     for key, value in given.items():
-        name = key.replace("-", "_")
+        ((name, _),) = renamed({key.replace("-", "_"): value}).items()
         if name not in allowed:
             raise unknown(f"option in {path}:", key, allowed)
         try:

@@ -85,19 +85,24 @@ def _with_default(help: str, default: str | None) -> str:
 
 def of_experiment(each: Declared) -> SectionOption:
     """Return the option of the command line that a declaration makes."""
+    names, more = _made_of(each)
+    return SectionOption(names, **more)
+
+
+def _made_of(each: Declared) -> tuple[list[str], dict[str, Any]]:
     row, name = each.option, "--" + each.name.replace("_", "-")
     help = f"{row.help} {', '.join(row.allowed())}." if row.listed else row.help
     help = _with_default(help, row.default_text())
     shared: dict[str, Any] = {"help": help, "section": row.group, "declared": each, "default": None}
     if bool in each.kinds:
-        names = [f"{name}/{row.off}"] if row.off else [name]
-        return SectionOption(names, is_flag=True, **shared)
+        return [f"{name}/{row.off}"] if row.off else [name], {**shared, "is_flag": True}
     kind: Any = Name(row.allowed) if row.names else str
     if tuple in each.kinds and str not in each.kinds:
         kind = Numbers(single=int in each.kinds)
     elif each.kinds <= {int, float}:
         kind = float if float in each.kinds else int
-    return SectionOption([name], type=kind, metavar=row.metavar, **shared)
+    names = [each.name, name, *(["--" + row.former.replace("_", "-")] if row.former else [])]
+    return names, {**shared, "type": kind, "metavar": row.metavar}
 
 
 def shared(name: str, kind: Any = None, default: str | None = None) -> Decorator:
@@ -105,12 +110,23 @@ def shared(name: str, kind: Any = None, default: str | None = None) -> Decorator
 
     Args:
         name: Its name.
-        kind: Type of its value on the command line.
+        kind: Type of its value on the command line, where it is another there.
         default: What the help says of the default; ``None`` for what is declared.
     """
-    row = declared()[name].option
-    said = row.default_text() if default is None else default
-    return option(f"--{name}", kind, said, metavar=row.metavar, section=row.group, help=row.help)
+    each = declared()[name]
+    names, more = _made_of(each)
+    if kind is not None:
+        more |= {"type": kind, "declared": None}
+    if default is not None:
+        more["help"] = _with_default(each.option.help, default)
+    return click.option(*names, cls=SectionOption, **more)
+
+
+def own_graph(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--data`` and the options of what is in it."""
+    for name in reversed(("data", "label", "features", "id", "weight", "split_index")):
+        command = shared(name)(command)
+    return command
 
 
 root = shared("root")

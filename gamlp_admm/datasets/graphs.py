@@ -22,7 +22,7 @@ from gamlp_admm.datasets.classes import numbered
 from gamlp_admm.datasets.graph_files import edges_of, read, with_attributes
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
-from gamlp_admm.datasets.splits import CAME, USUAL, choose_split, default_rule, known_labels, told_split
+from gamlp_admm.datasets.splits import CAME, USUAL, choose_split, default_rule, known_labels, told_split, warn_of_empty
 from gamlp_admm.datasets.tables import Columns
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
@@ -281,6 +281,7 @@ def _divided(data: Data, split: str | None, seed: int | None, classes: Any) -> t
         return "none", "what came with the data"
     rule = split
     if split is None or split == USUAL or split.partition(":")[0] in CAME:
+        warn_of_empty(data, seed)
         rule = default_rule(data, seed, count)
         rule = SHARES if rule == "per-class" else rule
     assert rule is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 from gamlp_admm.algorithms import registry
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.options import declared, names_where
+from gamlp_admm.experiment.options import declared, names_where, renamed
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.parallel.first import on_first
 from gamlp_admm.system.durable import sync
@@ -42,7 +42,7 @@ def _check(used: Resolved, directory: Path) -> None:
     if used.overwrite:
         return
     if has_checkpoint(directory) and (directory / NOTE).exists():
-        noted = _noted(directory / NOTE)
+        noted = renamed(_noted(directory / NOTE))
         for name, value in _config(used).items():
             before = noted.get(name, _default(name, used))
             if before != value:

@@ -19,6 +19,7 @@ from gamlp_admm.experiment.outcome import Run, summary
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.experiment.runner import prepare, run
 from gamlp_admm.experiment.seeds import seeded
+from gamlp_admm.experiment.source import handed
 from gamlp_admm.training.result import Callback
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def compare(
     codecs: Sequence[str] = COMPARED,
     seeds: Sequence[int] = (0,),
     callbacks: Sequence[Callback] = (),
+    *,
+    data: Any = None,
 ) -> pd.DataFrame:
     """Train the same network under several codecs.
 
@@ -129,6 +132,8 @@ def compare(
         codecs: Codecs, by name (:mod:`gamlp_admm.codecs`).
         seeds: Seeds of the weights; each codec is trained from each.
         callbacks: Called after each evaluated iteration.
+        data: A graph of one's own in place of the data set: a path, what :func:`gamlp_admm.datasets.load_graph` takes,
+            or what it returned.
 
     Returns:
         A data frame with a row a codec and the columns of :meth:`Comparison.rows`. ``attrs["report"]`` holds the
@@ -137,8 +142,9 @@ def compare(
     Raises:
         InputError: An option or the data set is wrong.
     """
+    experiment, graph = handed(experiment, data)
     runs = plan(experiment, codecs, seeds)
-    comparison, prepared = Comparison(), prepare(runs[0][1])
+    comparison, prepared = Comparison(), prepare(runs[0][1], data=graph)
     for codec, each in runs:
         comparison.add(codec, run(each, callbacks, prepared))
     table = comparison.table()

@@ -52,6 +52,7 @@ class Option:
             one, as of a directory on its machine (:data:`GIVEN`), or any (:data:`OWN`).
         metavar: What help calls the value.
         off: The opposite of a flag, as ``"--plain"``.
+        former: A name that it had before, which files and command lines may still have.
     """
 
     help: str
@@ -70,6 +71,7 @@ class Option:
     across: str = SAME
     metavar: str | None = None
     off: str | None = None
+    former: str | None = None
 
     def default_text(self) -> str | None:
         """Return what help says of the default, ``None`` where there is none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -14,7 +13,6 @@ from gamlp_admm.experiment.declaration import FEATURES
 from gamlp_admm.experiment.options import Options, names_where
 from gamlp_admm.propagation import OPERATORS
 from gamlp_admm.transforms import AugmentFeatures, AugmentLabels, CombineFeatures, ScaleComponents
-from gamlp_admm.transforms.propagating import edges_of
 
 Transform: TypeAlias = Callable[[Any], Any]
 OF_OPERATOR = ("hops", "alpha", "t")
@@ -90,23 +88,6 @@ def transform(used: Options, dtype: torch.dtype) -> Transform:
     first, then = propagation(used, dtype), scaling(used)
     composed: Transform = first if then is None else Compose([first, then])
     return composed
-
-
-def weighted(data: Any, used: Options) -> Any:
-    """Return a graph whose ``edge_weight`` is what the options say, which all that is made of its edges then takes.
-
-    Args:
-        data: PyG ``Data``.
-        used: Options, resolved.
-
-    Raises:
-        InputError: It has no such attribute, or not of one weight an edge.
-    """
-    if used.weight_attr is None:
-        return data
-    data = copy.copy(data)
-    data.edge_weight = edges_of(data, used.weight_attr)[1]
-    return data
 
 
 def width(used: Options, num_features: int, num_classes: int) -> int:

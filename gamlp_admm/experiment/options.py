@@ -45,6 +45,12 @@ from gamlp_admm.experiment.declaration import (
 MOST_LAYERS = 10_000
 """More take minutes to make, and a number may come from a file that is wrong."""
 
+IN_MEMORY = "<memory>"
+"""What the option ``data`` says of a graph that lies in no file."""
+
+OF_GRAPHS = ("label", "features", "id", "weight", "split", "split_seed", "split_index")
+"""Options that say how a graph of one's own is read."""
+
 Hops: TypeAlias = int | tuple[int, ...]
 Self = TypeVar("Self", bound="Options")
 
@@ -61,6 +67,42 @@ class Options:
         tune=FIXED,
         open=True,
         names="datasets.info:dataset_names",
+    )
+    data: str | None = option(
+        "A graph of one's own instead: a .pt or .npz file, or a folder with nodes.csv and edges.csv.",
+        DATA,
+        tune=ASIDE,
+        free=True,
+        metavar="PATH",
+    )
+    label: str | None = option(
+        "Of --data: column of nodes (or attribute) that has the class.",
+        DATA,
+        text="label, y, class or target",
+        tune=FIXED,
+        metavar="NAME",
+    )
+    features: str | None = option(
+        "Of --data: columns of features, age,f* (or attribute); or made of the graph: degree, identity, random:64.",
+        DATA,
+        text="all other columns of numbers",
+        tune=FIXED,
+        metavar="NAMES",
+    )
+    id: str | None = option(
+        "Of --data: column of nodes that edges refer to.",
+        DATA,
+        text="id, node or node_id; else the number of the row, from 0",
+        tune=FIXED,
+        metavar="NAME",
+    )
+    weight: str | None = option(
+        "Column of edges, or attribute of the data such as edge_attr, that has the weights of the edges.",
+        DATA,
+        text="weight, edge_weight, where there is one",
+        tune=FIXED,
+        former="weight_attr",
+        metavar="NAME",
     )
     root: str | None = option(
         "Data root.",
@@ -81,10 +123,11 @@ class Options:
         metavar="FILE",
     )
     split: str = option(
-        "usual; or at random: shares in per cent, 60/20/20, or training and validation nodes a class, per-class:20:30.",
+        "usual; at random: shares in per cent, 60/20/20, or training and validation nodes a class, per-class:20:30; "
+        "of --data, only what comes with it: masks, column, or column:NAME.",
         DATA,
         "usual",
-        names=("usual",),
+        names=("usual", "masks", "column"),
         open=True,
         tune=FIXED,
         metavar="A/B/C",
@@ -92,12 +135,8 @@ class Options:
     split_seed: int | None = option(
         "Seed of a random split.", DATA, text="the usual split; of shares 0", least=0, tune=FIXED
     )
-    weight_attr: str | None = option(
-        "Attribute of the data that holds the weights of the edges, such as edge_attr.",
-        DATA,
-        text="edge_weight, where there is one",
-        tune=FIXED,
-        metavar="NAME",
+    split_index: int | None = option(
+        "Which of several splits that come with the data.", DATA, text="the first", least=0, tune=FIXED, metavar="K"
     )
 
     # What the network sees
@@ -349,6 +388,7 @@ class Options:
         Raises:
             InputError: There is no such option.
         """
+        values = renamed(values)
         for name in values.keys() - declared().keys():
             raise unknown("option", name, declared())
         given = {name: value for name, value in values.items() if value is not None}
@@ -407,6 +447,12 @@ def _own() -> dict[str, Declared]:
     hints = get_type_hints(Options)
     rows = {f.name: f.metadata["option"] for f in fields(Options) if "option" in f.metadata}
     return {name: Declared(name, kinds_of(hints[name]), row) for name, row in rows.items()}
+
+
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of options by the names that these have now."""
+    now = {each.option.former: name for name, each in declared().items() if each.option.former}
+    return {now.get(name, name): value for name, value in values.items()}
 
 
 def names_where(**attributes: Any) -> tuple[str, ...]:

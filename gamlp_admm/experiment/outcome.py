@@ -14,6 +14,7 @@ from typing import IO, Any
 import torch
 
 from gamlp_admm.experiment.features import augmentation
+from gamlp_admm.experiment.options import OF_GRAPHS
 from gamlp_admm.experiment.per_class import per_class
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn import GAMLP
@@ -39,9 +40,12 @@ class Run:
 
     def save(self, path: str | Path | IO[bytes]) -> None:
         """Write the model, with what :func:`gamlp_admm.experiment.predict` needs to know of its features."""
+        used = {name: getattr(self.experiment, name) for name in saved_options()}
+        if self.experiment.data is not None:  # no data set that could be loaded by its name
+            del used["dataset"]
         self.model.save(
             path,
-            experiment={name: getattr(self.experiment, name) for name in saved_options()},
+            experiment=used,
             classes=self.model.config["out_channels"],
             test_accuracy=self.report["best"]["test_accuracy"],
             correct_and_smooth=self.report.get("correct_and_smooth", {}).get("chosen"),
@@ -50,7 +54,7 @@ class Run:
 
 def saved_options() -> tuple[str, ...]:
     """Return the names of the options that are saved with a model: what a prediction depends on."""
-    return ("dataset", "split", "split_seed", "weight_attr", *augmentation(), "loss")
+    return ("dataset", *OF_GRAPHS, *augmentation(), "loss")
 
 
 def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, float], data: Any) -> dict[str, Any]:
@@ -82,6 +86,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "solver": result.solver,
         "units": result.units,
         "processes": result.processes,
+        **({"classes": data.class_names} if "class_names" in (data or ()) else {}),
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
         **({} if data is None else per_class(model, data)),
     }

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from gamlp_admm.datasets import load_dataset
 from gamlp_admm.errors import InputError, unknown
-from gamlp_admm.experiment.features import weighted, width
+from gamlp_admm.experiment import source
+from gamlp_admm.experiment.features import width
+from gamlp_admm.experiment.options import renamed
 from gamlp_admm.experiment.outcome import saved_options
 from gamlp_admm.experiment.recipe import checked
 from gamlp_admm.experiment.resolve import Experiment
@@ -64,11 +65,11 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
     if "dataset" not in options:
         raise InputError(f"{path} does not say what data set it was trained on; dataset must be given")
     used, smooth = Experiment.of(options).resolve(), _correct_and_smooth(path, metadata)
-    loaded = load_dataset(used.dataset, used.root, split=used.split, seed=used.split_seed)  # nosec B615  # ours
+    loaded = source.load(used)
     makes, takes = width(used, loaded.data.num_features, loaded.info.classes), model.config["in_channels"]
     if makes != takes:
         raise InputError(f"{used.dataset} has {makes} features a node after augmentation; {path} takes {takes}")
-    data = used.transform(loaded.info.classes)(weighted(loaded.data, used))
+    data = used.transform(loaded.info.classes)(loaded.data)
     z = model(data.x)
     classes, probabilities = z.argmax(-1), risk(used.loss).probabilities(z)
     if smooth is not None:
@@ -90,9 +91,10 @@ def _options(path: str | Path, saved: Any) -> dict[str, Any]:
     """
     if not isinstance(saved, dict):
         raise InputError(f"{path}: its options are no table, but {saved!r}")
-    for name in saved.keys() - {*saved_options()}:
+    given = {name: value for name, value in renamed(saved).items() if value is not None}
+    for name in given.keys() - {*saved_options()}:
         raise unknown(f"option in {path}:", name, sorted(saved_options()))
-    return checked({name: value for name, value in saved.items() if value is not None}, str(path))
+    return checked(given, str(path))
 
 
 def _correct_and_smooth(path: str | Path, metadata: Mapping[str, Any]) -> CorrectAndSmooth | None:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from gamlp_admm.algorithms import registry
 from gamlp_admm.datasets.info import dataset_info
-from gamlp_admm.datasets.splits import USUAL, check_rule
+from gamlp_admm.datasets.splits import CAME, USUAL, check_rule
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY, FEATURES
-from gamlp_admm.experiment.options import MOST_LAYERS, Options, declared, described, names_where, recipe_names
+from gamlp_admm.experiment.options import (
+    IN_MEMORY,
+    MOST_LAYERS,
+    Options,
+    declared,
+    described,
+    names_where,
+    recipe_names,
+)
 from gamlp_admm.experiment.recipe import checked, read_recipe
 from gamlp_admm.system import torchrun
 from gamlp_admm.training.growth import depths
@@ -92,7 +102,8 @@ def _resolve(experiment: Experiment) -> Resolved:
     values = {name: plain.get(name) if value is None else value for name, value in experiment.values().items()}
     given = {name: declared()[name].check(value) for name, value in values.items() if value is not None}
     _check(given)
-    recipe = {} if given["split"] != "usual" and "recipe" not in given else _recipe(given)
+    given |= _named(given)
+    recipe = _recipe(given)
     defaults = {name: each.option.default for name, each in declared().items()}
     values = {**defaults, **recipe, **given}
     values |= _left_open(values, given, recipe)
@@ -107,8 +118,10 @@ def _resolve(experiment: Experiment) -> Resolved:
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    if given["split"] != USUAL:
+    if given["split"] != USUAL and given["split"].partition(":")[0] not in CAME:
         check_rule(given["split"])
+        if "split_index" in given:
+            raise InputError(f"split_index does not apply to the split {given['split']}, which is drawn")
     processes, shards = given["processes"], given["node_shards"]
     if processes > 1 and not registry.is_admm(given["algorithm"]):
         raise InputError(f"processes {processes}: {given['algorithm']} runs in one process")
@@ -122,6 +135,22 @@ def _check(given: Mapping[str, Any]) -> None:
         raise InputError("resume and checkpoint_every need checkpoint, a directory")
     if given["resume"] and given["overwrite"]:
         raise InputError("resume and overwrite exclude each other; give one of them")
+
+
+def _named(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a graph of one's own is called: as its file."""
+    path, dataset, usual = given.get("data"), given["dataset"], declared()["dataset"].option.default
+    if path is None:
+        for name in ("label", "features", "id"):
+            if name in given:
+                raise InputError(f"{name} {given[name]!r} is of a graph of one's own, and needs data, a file or folder")
+        if given["split"].partition(":")[0] in CAME:
+            raise InputError(f"split {given['split']!r} is for a graph of one's own; allowed: usual, 60/20/20 and such")
+        return {}
+    name = dataset if path == IN_MEMORY else Path(os.path.abspath(os.path.expanduser(path))).name
+    if dataset not in (usual, name):
+        raise InputError(f"dataset {dataset!r} and data {path!r} exclude each other; give one of them")
+    return {"dataset": name}
 
 
 def _left_open(values: Mapping[str, Any], given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,8 +168,10 @@ def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     dataset = given["dataset"]
     if "recipe" in given:
         recipe = read_recipe(given["recipe"])
+    elif "data" in given or given["split"] != USUAL or dataset.startswith("pyg:"):
+        recipe = {}
     else:
-        recipe = {} if dataset.startswith("pyg:") else checked(dataset_info(dataset).recipe, f"recipe of {dataset}")
+        recipe = checked(dataset_info(dataset).recipe, f"recipe of {dataset}")
     allowed = recipe_names() if given["algorithm"] in TUNED_FOR else recipe_names(ANY)
     dropped: set[str] = set()
     if given.get("operator", recipe.get("operator")) != recipe.get("operator"):

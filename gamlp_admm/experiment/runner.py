@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 
-from gamlp_admm.datasets import load_dataset
 from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
+from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
-from gamlp_admm.experiment.features import weighted
 from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
@@ -58,36 +57,41 @@ class Prepared:
     split: str = ""
 
 
-def prepare(experiment: Experiment | Resolved, process_group: Any = None) -> Prepared:
+def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: Any = None) -> Prepared:
     """Load and augment an experiment's data set, in the first process of ``process_group``.
+
+    Args:
+        experiment: The options.
+        process_group: The processes that all prepare this experiment together.
+        data: A graph of one's own in place of the data set: a path, what :func:`gamlp_admm.datasets.load_graph` takes,
+            or what it returned.
 
     Raises:
         InputError: An option is wrong, or the data set cannot be loaded.
     """
+    experiment, given = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
-    data: Any = None
+    augmented: Any = None
 
     def load() -> dict[str, Any]:
-        nonlocal data
+        nonlocal augmented
         start = time.perf_counter()
-        seed = used.split_seed
-        loaded = load_dataset(used.dataset, used.root, split=used.split, seed=seed)  # nosec B615  # ours
+        loaded = given or source.load(used)
         middle = time.perf_counter()
         known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split}
         known |= {"load_seconds": middle - start}
-        graph = weighted(loaded.data, used)
         if used.auto == "all":
-            made = choose(used, graph, loaded.info.classes)
-            data, seconds = made.data, time.perf_counter() - middle
+            made = choose(used, loaded.data, loaded.info.classes)
+            augmented, seconds = made.data, time.perf_counter() - middle
             known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
         else:
-            data = used.transform(loaded.info.classes)(graph)
+            augmented = used.transform(loaded.info.classes)(loaded.data)
             known |= {"augment_seconds": time.perf_counter() - middle}
-        return known | {"num_features": data.num_features}
+        return known | {"num_features": augmented.num_features}
 
     with _threads(used.threads):
         known = on_first(load, process_group)
-        return Prepared(data, **known)
+        return Prepared(augmented, **known)
 
 
 def _resolved(experiment: Experiment | Resolved, process_group: Any) -> Resolved:
@@ -107,6 +111,7 @@ def run(
     callbacks: Sequence[Callback] = (),
     prepared: Prepared | None = None,
     process_group: Any = None,
+    data: Any = None,
 ) -> Run:
     """Run an experiment from end to end.
 
@@ -116,6 +121,7 @@ def run(
         prepared: The data set, from :func:`prepare`; loaded and augmented here if ``None``.
         process_group: The processes that all run this experiment together, whoever started them; their number stands
             for ``experiment.processes``. The first of them loads the data.
+        data: A graph of one's own in place of the data set, as :func:`prepare` takes it.
 
     Returns:
         The trained model and the report; with ``process_group``, the model is whole in the first process only.
@@ -124,9 +130,10 @@ def run(
         InputError: An option or the data set is wrong.
         FloatingPointError: The iterates are no longer finite.
     """
+    experiment, graph = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
     with claimed(used, process_group) as place:
-        return _run(used, callbacks, prepared or prepare(used, process_group), process_group, place)
+        return _run(used, callbacks, prepared or prepare(used, process_group, graph), process_group, place)
 
 
 def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, process_group: Any, checkpoint: Any) -> Run:
@@ -195,7 +202,7 @@ def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any
 @torch.no_grad()
 def ogb_figures(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any]:
     """Return what reports say of OGB's data sets where ``ogb`` is installed: the figures of its evaluator."""
-    if used.dataset not in ogb_names() or not has_ogb():
+    if used.data is not None or used.dataset not in ogb_names() or not has_ogb():
         return {}
     outputs = torch.cat([model(rows.to(used.device)).cpu() for rows in data.x.split(ROWS)])
     return {"ogb": ogb_scores(used.dataset, outputs, data)}

@@ -93,7 +93,7 @@ def edges_of(data: Any, weight_attr: str | None = None, quiet: bool = False) -> 
         warnings.warn(
             "data.edge_attr has one column, but is not used as weights: every edge has weight 1; set data.edge_weight "
             "to it, or give AugmentFeatures and AugmentLabels weight_attr='edge_attr' ('edge_weight' for weights of 1);"
-            " train has --weight-attr",
+            " train has --weight",
             InputWarning,
             stacklevel=5,
         )

@@ -23,14 +23,11 @@ import torch
 
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.experiment import Experiment, Prepared, Resolved, prepare, run
-from gamlp_admm.experiment.features import augmentation, weighted
+from gamlp_admm.experiment.features import augmentation
 from gamlp_admm.system.workers import Workers, workers
 
 CACHE_BYTES = 2 * 2**30
 """Features kept for later runs, by all processes together; those in use may be larger."""
-
-OWN = "pyg:own"
-"""Name of a graph that is no data set: one without a recipe."""
 
 T = TypeVar("T")
 
@@ -59,7 +56,7 @@ class Measurer:
     """Runs experiments and keeps augmented features for the next ones, the latest used, as memory allows.
 
     Args:
-        data: A graph to train on in place of the experiments' data set.
+        data: A graph to train on in place of the experiments' data set, loaded.
         limit: Bytes of features to keep.
         stop: Says whether to end a run.
         resplit: Whether each seed also trains on nodes of its own, as :func:`resplit` draws them; its accuracies are
@@ -106,7 +103,7 @@ class Measurer:
         used = experiment.resolve()
         key = tuple(getattr(used, name) for name in augmentation())
         if key not in self.kept:
-            made = prepare(used) if self.data is None else self._own(used)
+            made = prepare(used, data=self.data)
             data = copy.copy(made.data)
             data.test_mask = torch.zeros(len(data.x), dtype=torch.bool)
             self.kept[key] = replace(made, data=data)
@@ -114,11 +111,6 @@ class Measurer:
         while len(self.kept) > 1 and sum(each.data.x.nbytes for each in self.kept.values()) > self.limit:
             self.kept.popitem(last=False)
         return self.kept[key]
-
-    def _own(self, used: Resolved) -> Prepared:
-        classes = int(self.data.y.max()) + 1
-        data = used.transform(classes)(weighted(self.data, used))
-        return Prepared(data, data.num_features, classes, load_seconds=0.0)
 
 
 def resplit(data: Any, seed: int) -> Any:

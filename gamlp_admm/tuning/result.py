@@ -8,9 +8,8 @@ from typing import Any
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Resolved
-from gamlp_admm.experiment.options import recipe_names
+from gamlp_admm.experiment.options import IN_MEMORY, recipe_names
 from gamlp_admm.experiment.resolve import TUNED_FOR
-from gamlp_admm.tuning.measuring import OWN
 from gamlp_admm.tuning.notation import searchable
 from gamlp_admm.tuning.space import Space
 
@@ -108,7 +107,7 @@ def check_recipe(experiment: Experiment, space: Space | None = None) -> None:
 def settings(used: Resolved, names: Collection[str] = ()) -> dict[str, Any]:
     """Return the options that make a resolved experiment: of its shape, those named, and what is not the default."""
     shape = {name: value for name in SHAPE if (value := getattr(used, name)) is not None}
-    plain = Experiment(dataset=OWN, algorithm=used.algorithm, dtype=used.dtype, **shape).resolve()
+    plain = Experiment(data=IN_MEMORY, algorithm=used.algorithm, dtype=used.dtype, **shape).resolve()
     values = {name: getattr(used, name) for name in searchable()}
     return {
         name: value

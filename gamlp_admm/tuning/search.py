@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment
 from gamlp_admm.experiment.seeds import checked_seeds
-from gamlp_admm.tuning.measuring import OWN, measure_all, measurers
+from gamlp_admm.experiment.source import held
+from gamlp_admm.tuning.measuring import measure_all, measurers
 from gamlp_admm.tuning.result import StepCallback, Tuning
 from gamlp_admm.tuning.space import Space
 from gamlp_admm.tuning.study import Search, Task
@@ -55,7 +55,8 @@ def tune(
             each class as before, and validates on the rest; the mean of both counts. What is best for one small split
             is partly luck; this takes some of it away, and looks at no other labels.
         jobs: Processes that run trials at the same time, each with one thread unless ``experiment`` says otherwise.
-        data: A graph of one's own (PyG ``Data`` with ``train_mask`` and ``val_mask``) in place of the data set.
+        data: A graph of one's own in place of the data set: a path, what :func:`gamlp_admm.datasets.load_graph` takes,
+            or what it returned.
         callbacks: Called with a :class:`Step`.
 
     Raises:
@@ -67,16 +68,15 @@ def tune(
     _check_counts(trials, seeds, finalists, final_seeds, jobs)
     if timeout is not None and not timeout > 0:
         raise InputError(f"timeout must be a positive number of seconds, not {timeout}")
-    if data is not None:
-        experiment = replace(experiment, dataset=OWN)
+    experiment, graph = held(experiment, data)
     used = experiment.resolve()
     if resplit and used.label_operator not in (None, "none"):
         raise InputError("resplit: labels as features belong to the split that they were made for")
     if space is not None:
         space = space if isinstance(space, Space) else Space(space)
         space.check(experiment)
-    with _quiet_optuna(), measurers(jobs, data, resplit) as pool:
-        search = Search(experiment, space, seeds, sampler_seed, storage, resplit)
+    with _quiet_optuna(), measurers(jobs, graph, resplit) as pool:
+        search = Search(experiment, space, seeds, sampler_seed, storage, resplit, graph and graph.data)
         result = Tuning(used.dataset, used.algorithm, search.space.texts, list(seeds), list(final_seeds))
         phases = (search.standing(), search.proposed(trials, timeout), search.finals(finalists, final_seeds))
         try:

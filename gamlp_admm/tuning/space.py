@@ -75,7 +75,7 @@ class Space:
     def default(cls, experiment: Experiment) -> Space:
         """Return what is searched by default: of the following what applies and is not set."""
         used = experiment.resolve()
-        joined = used.dataset.startswith("pyg:") or dataset_info(used.dataset).kind == "graph"
+        joined = used.data is not None or used.dataset.startswith("pyg:") or dataset_info(used.dataset).kind == "graph"
         deep = experiment.grow is None and trainer_class(used.algorithm).depth is None
         now = features_text(used)
         usual = ("ppr/10/0.05", "ppr/10/0.1", "ppr/10/0.2", "sym/2", "sym/4", "sym/1-2", "row/1-2", "heat/10/3")

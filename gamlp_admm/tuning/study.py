@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.declaration import FIXED
-from gamlp_admm.experiment.options import names_where
+from gamlp_admm.experiment.options import names_where, renamed
+from gamlp_admm.training.identity import digest
 from gamlp_admm.tuning import journal
 from gamlp_admm.tuning.measuring import Measured
 from gamlp_admm.tuning.notation import Choice, searchable
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import optuna
 
 STUDY = "gamlp-admm tune"
+
+PARTS = ("x", "edge_index", "edge_weight", "y", "train_mask", "val_mask")
+"""Of a graph of one's own what a search depends on."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Search:
         sampler_seed: int,
         storage: str | Path | None,
         resplit: bool = False,
+        graph: Any = None,
     ) -> None:
         from optuna import distributions
 
@@ -66,14 +71,18 @@ class Search:
         self.study = _study(storage)
         self.space = space or Space.default(experiment)
         given = {name: getattr(experiment, name, None) for name in (*names_where(tune=FIXED), *searchable())}
-        mine = _plain({**given, "seeds": seeds, "resplit": resplit, "search": self.space.texts})
+        about = {part: digest(graph.get(part)) for part in PARTS} if graph is not None else None
+        mine = _plain({**given, "seeds": seeds, "resplit": resplit, "search": self.space.texts, "graph": about})
         defaults = {f.name: f.default for f in fields(Experiment)}  # of options that there were not yet
-        before = {**_plain(defaults), **self.study.user_attrs.get("search", mine)}
+        before = {**_plain(defaults), **renamed(self.study.user_attrs.get("search", mine))}
         if space is None:  # its default depends on the recipe, which may have been written since
             mine["search"] = before["search"]
             self.space = Space(before["search"])
         for name, value in mine.items():
             if before.get(name) != value:
+                if name == "graph" and value and before.get(name):
+                    differ = " and ".join(part for part in PARTS if value[part] != before[name][part])
+                    raise InputError(f"storage {storage} belongs to a search with other values in {differ}")
                 raise InputError(f"storage {storage} belongs to a search with {name}={before.get(name)}, not {value}")
         self.space.check(experiment)
         if "search" not in self.study.user_attrs:

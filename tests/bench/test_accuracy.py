@@ -53,7 +53,7 @@ def test_an_option_younger_than_a_result_was_what_it_is_by_default(tmp_path: Pat
     [outcome] = run_jobs(FEW, jobs, tmp_path)
     file, record = tmp_path / jobs[0].file_name, outcome.record
     assert record is not None
-    for name, reruns in (("weight_attr", 0), ("seed", 0), ("nu", 1)):  # ν is not what it is by default
+    for name, reruns in (("weight", 0), ("seed", 0), ("nu", 1)):  # ν is not what it is by default
         options = record["config"]["experiment"]
         known = {other: value for other, value in options.items() if other != name}
         file.write_text(json.dumps(record | {"config": record["config"] | {"experiment": known}}))

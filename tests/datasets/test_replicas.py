@@ -48,7 +48,7 @@ def test_recipes_learn_data_of_the_same_shape(name: str, layers: int | None, mon
     def load_dataset(*args: Any, **options: Any) -> Any:
         return loaded
 
-    monkeypatch.setattr("gamlp_admm.experiment.runner.load_dataset", load_dataset)
+    monkeypatch.setattr("gamlp_admm.experiment.source.load_dataset", load_dataset)
     wide = {"hidden": 64} if layers else {}  # ten layers of 256 take a while
     done = run(Experiment(dataset=name, layers=layers, iterations=8, **wide))
     config, history = done.report["config"], done.report["history"]

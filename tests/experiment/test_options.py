@@ -63,7 +63,7 @@ def test_what_a_recipe_may_set() -> None:
 
 def test_what_may_change_between_runs_that_share_a_checkpoint() -> None:
     assert {*names_where(free=True)} == {
-        *("recipe", "root", "iterations", "patience", "device", "threads"),
+        *("recipe", "data", "root", "iterations", "patience", "device", "threads"),
         *("checkpoint", "checkpoint_every", "resume", "overwrite", "timeout", "trace"),
         *("processes", "node_shards", "balance"),
     }
@@ -74,7 +74,7 @@ def test_what_makes_another_search() -> None:
         "dataset",
         "split",
         "split_seed",
-        "weight_attr",
+        *("label", "features", "id", "weight", "split_index"),
         "algorithm",
         "recipe",
         "dtype",

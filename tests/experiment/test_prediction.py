@@ -128,16 +128,15 @@ def test_weights_of_edges_are_those_that_the_option_names(tmp_path, monkeypatch)
         loaded.data.edge_attr = 1 + torch.arange(E).remainder(5).float()[:, None]
         return loaded
 
-    for module in ("runner", "prediction"):
-        monkeypatch.setattr(f"gamlp_admm.experiment.{module}.load_dataset", weighted_karate)
-    named = dataclasses.replace(KARATE, weight_attr="edge_attr")
+    monkeypatch.setattr("gamlp_admm.experiment.source.load_dataset", weighted_karate)
+    named = dataclasses.replace(KARATE, weight="edge_attr")
     data = weighted_karate().data
     expected = AugmentFeatures(2, weight_attr="edge_attr")(data).x
     assert torch.equal(prepare(named).data.x, expected)
-    with pytest.warns(InputWarning, match="train has --weight-attr"):
+    with pytest.warns(InputWarning, match="train has --weight"):
         assert not torch.equal(prepare(KARATE).data.x, expected)
     trained = run(named)
     trained.save(tmp_path / "model")
     assert torch.equal(predict(tmp_path / "model").classes, trained.model(expected).argmax(1))
     with pytest.raises(InputError, match=r"data\.weights is missing, which weight_attr names"):
-        prepare(dataclasses.replace(KARATE, weight_attr="weights"))
+        prepare(dataclasses.replace(KARATE, weight="weights"))

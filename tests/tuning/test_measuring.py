@@ -35,7 +35,7 @@ def test_features_are_kept_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> 
     made = []
     prepare = measuring.prepare
 
-    def counted(experiment: Experiment) -> Any:
+    def counted(experiment: Experiment, data: Any) -> Any:
         made.append(experiment.hops)
         return prepare(experiment)
 
@@ -47,10 +47,10 @@ def test_features_are_kept_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_data_without_validation_nodes() -> None:
-    data = load_dataset("karate").data
-    data.val_mask = torch.zeros_like(data.val_mask)
+    loaded = load_dataset("karate")
+    loaded.data.val_mask = torch.zeros_like(loaded.data.val_mask)
     with pytest.raises(InputError, match="no validation nodes"):
-        tune(KARATE, NU_AND_MU, 3, data=data)
+        tune(KARATE, NU_AND_MU, 3, data=loaded)
 
 
 def test_resplits_draw_from_training_and_validation_nodes() -> None:

@@ -26,6 +26,7 @@ def test_what_says_what_is_trained_and_where_is_not_searched() -> None:
     assert {*declared()} - {*searchable()} == {
         *("dataset", "root", "split", "split_seed", "algorithm", "recipe", "seed", "device", "dtype", "threads"),
         "auto",
-        *("checkpoint", "checkpoint_every", "resume", "overwrite", "weight_attr"),
+        *("checkpoint", "checkpoint_every", "resume", "overwrite"),
+        *("data", "label", "features", "id", "weight", "split_index"),
         *("processes", "node_shards", "balance", "timeout", "trace"),
     }
