@@ -62,7 +62,7 @@ def compare(
         finally:  # an interrupted comparison keeps what it has
             if done.reports and is_first(group):
                 if plot is not None:
-                    report.plot_comparison(list(done.histories()), plot)
+                    report.plot_comparison(done.report(), plot)
                 if csv is not None:
                     running.write(csv, files.csv_text(done.rows()))
                 if json is not None:

@@ -85,7 +85,7 @@ def train(
     if save is not None:
         chosen.save(save)
     if plot is not None:
-        reports.plot(chosen.report, plot)
+        reports.plot(report, plot)
     if log_dir is not None:
         files.write_text(log_dir / RUN[0], running.dumps(report))
         files.write_history(log_dir / RUN[1], [run.report for run in runs])

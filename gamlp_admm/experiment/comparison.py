@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,13 +104,6 @@ class Comparison:
         import pandas as pd
 
         return pd.DataFrame(self.rows()).set_index("codec")
-
-    def histories(self) -> Iterator[dict[str, Any]]:
-        """Yield the history records of all runs, each with its codec and seed."""
-        for codec, reports in self.reports.items():
-            for report in reports:
-                for record in report["history"]:
-                    yield {"codec": codec, "seed": report["seed"], **record}
 
     def report(self) -> dict[str, Any]:
         """Return what ``compare --json`` writes: the rows, and all reports."""

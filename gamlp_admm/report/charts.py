@@ -130,13 +130,11 @@ def chart(
         note: What must be known to read it.
     """
     drawn = [of.positive(each, of_x=True) if in_bytes else each for each in curves]
-    known = [of.positive(each) for each in drawn]
-    log = not shares and any(map(len, known)) and min(map(min, (c.mean for c in drawn if len(c)))) >= 0
-    log = log and of.is_wide(*of.span(known))
-    drawn = known if log else drawn
+    wide = None if shares else of.logarithmic(drawn)
+    drawn = drawn if wide is None else wide
     if not any(map(len, drawn)):
         return None
-    y = _log_axis(*of.span(drawn)) if log else Axis(*of.window(drawn, least=0.01 if shares else 1e-12))
+    y = _log_axis(*of.span(drawn)) if wide else Axis(*of.window(drawn, least=0.01 if shares else 1e-12))
     ends = [x for each in drawn for x in each.x]
     x = Axis(min(ends), max(ends), log=in_bytes, in_bytes=in_bytes)
     thin = [of.thinned(each) for each in drawn]

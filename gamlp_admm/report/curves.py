@@ -130,9 +130,13 @@ def span(curves: Sequence[MeanCurve]) -> tuple[float, float]:
     return min(min(each.low) for each in known), max(max(each.high) for each in known)
 
 
-def is_wide(low: float, high: float) -> bool:
-    """Return whether an axis is better logarithmic: positive, and over more than half a decade."""
-    return low > 0 and high / low > 3
+def logarithmic(curves: Sequence[MeanCurve]) -> list[MeanCurve] | None:
+    """Return curves as a logarithmic axis shows them, or ``None`` where a linear one is better: negative, or near."""
+    kept = [positive(each) for each in curves]
+    if not any(map(len, kept)) or min(min(each.mean, default=0.0) for each in curves) < 0:
+        return None
+    low, high = span(kept)
+    return kept if high / low > 3 else None
 
 
 def linear_ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -144,11 +148,14 @@ def linear_ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Return powers of ten in a positive interval, not too many; 2 and 5 times them where they are few."""
+    """Return powers of ten in a positive interval, not too many; others between them where they are few."""
     exponents = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
     if len(exponents) >= 3:
         step = math.ceil(len(exponents) / most)
         return [10.0**e for e in exponents if e % step == 0]
     around = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [f * 10.0**e for e in around for f in (1, 2, 5) if low <= f * 10.0**e <= high]
-    return ticks if len(ticks) >= 2 else linear_ticks(low, high)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [f * 10.0**e for e in around for f in factors if low <= f * 10.0**e <= high]
+        if 2 <= len(ticks) <= most:
+            return ticks
+    return linear_ticks(low, high)

@@ -1,15 +1,24 @@
-"""Plots of runs."""
+"""Plots of runs, as one would print them: seeds as mean and range, axes that show what differs, legends beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.report.tables import SPLITS, headline
+from gamlp_admm.report.charts import power
+from gamlp_admm.report.curves import MeanCurve, curve, log_ticks, logarithmic, positive, span, starts_of_stages, window
+from gamlp_admm.report.reading import run_sets
+from gamlp_admm.report.runs import RunSet
+from gamlp_admm.report.tables import headline, size
 from gamlp_admm.system.files import replacing
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7F7F7F")
+"""Told apart by the colour-blind, too (Okabe and Ito)."""
+
+STYLES = ("-", "--", ":", "-.")
 
 
 def check_plot(path: Path) -> None:
@@ -28,10 +37,10 @@ def check_plot(path: Path) -> None:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Plot objective, residuals and accuracies of a run against iterations.
+    """Plot accuracies, objective and residuals of a run against iterations; of several seeds means and ranges.
 
     Args:
-        report: What :class:`gamlp_admm.experiment.Run` reports.
+        report: What ``train --json`` writes.
         path: The file; its ending decides the format.
 
     Raises:
@@ -40,47 +49,35 @@ def plot(report: dict[str, Any], path: Path) -> None:
     check_plot(path)
     from matplotlib.figure import Figure
 
-    history, best = report["history"], report["best"]
-    iterations = [record["iteration"] for record in history]
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    cost, accuracy = figure.subplots(2, sharex=True)
-    for key, colour in (
-        ("objective", "C0"),
-        ("primal_residual", "C1"),
-        ("dual_residual", "C2"),
-        ("train_loss", "C7"),
-    ):
-        values = [float("nan") if record[key] is None or record[key] <= 0 else record[key] for record in history]
-        if any(value == value for value in values):
-            cost.plot(iterations, values, color=colour, label=key.replace("_", " "))
-    for split, colour in zip(SPLITS, ("C7", "C0", "C3"), strict=True):
-        values = [record[f"{split}_accuracy"] for record in history]
-        if None not in values:
-            accuracy.plot(iterations, values, color=colour, label={"val": "validation"}.get(split, split))
-    if best["test_accuracy"] is not None:
-        label = f"best on validation: test {best['test_accuracy']:.4f}"
-        accuracy.plot(best["iteration"], best["test_accuracy"], "o", color="C3", label=label)
-    starts = [b for a, b in pairwise(history) if a["layers"] != b["layers"]]
-    for stage in starts:
-        for axes in (cost, accuracy):
-            axes.axvline(stage["iteration"] - 0.5, color="0.6", linestyle="--", linewidth=1)
-    for stage in [history[0], *starts] if starts else []:
-        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, -11), "textcoords": "offset points"}
-        cost.annotate(f"{stage['layers']} layers", (stage["iteration"], 1), **place, color="0.4", fontsize=8)
-    cost.set(yscale="log", ylabel="objective, residuals, loss", title=headline(report["config"]))
-    accuracy.set(xlabel="iteration", ylabel="accuracy")
-    for axes in (cost, accuracy):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=9)
-    with replacing(path) as part:
-        figure.savefig(part, format=path.suffix.removeprefix(".").lower(), dpi=150)
+    (each,) = _sets(report)
+    metric = each.first.metrics[0]
+    parts = {"test": "test", "validation": "val", "training": "train"}
+    panels = {
+        metric.replace("_", " "): {name: f"{part}_{metric}" for name, part in parts.items()},
+        "objective, loss": {"objective": "objective", "training loss": "train_loss"},
+        "norm of residuals": {"primal residual": "primal_residual", "dual residual": "dual_residual"},
+    }
+    curves = {label: [curve(each, key, name) for name, key in keys.items()] for label, keys in panels.items()}
+    drawn = [label for label, found in curves.items() if any(map(len, found))]
+    figure = Figure(figsize=(3.7 * len(drawn), 3.6), layout="constrained")
+    for axes, label in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+        shares = label == metric.replace("_", " ")
+        _draw(axes, curves[label], shares)
+        _mark_stages(axes, starts_of_stages(each.first))
+        if shares and len(each.runs) == 1:
+            _dots(axes, each, panels[label].values())
+        axes.set(xlabel="iteration", ylabel=label)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8, frameon=False, columnspacing=1)
+    title = headline(each.first.config | {"dataset": each.first.dataset})
+    figure.suptitle("\n".join([title, *_selected(each, metric)]), fontsize=10)
+    _save(figure, path)
 
 
-def plot_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """Plot test accuracy of several codecs against bytes and iterations: means over seeds, and their range.
+def plot_comparison(report: dict[str, Any], path: Path) -> None:
+    """Plot the test accuracy of several codecs against bytes and iterations: means over seeds, and their range.
 
     Args:
-        records: What :meth:`gamlp_admm.experiment.comparison.Comparison.histories` yields.
+        report: What ``compare --json`` writes.
         path: The file; its ending decides the format.
 
     Raises:
@@ -89,25 +86,87 @@ def plot_comparison(records: Sequence[dict[str, Any]], path: Path) -> None:
     check_plot(path)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    by_bytes, by_iterations = figure.subplots(1, 2, sharey=True)
-    for codec in dict.fromkeys(record["codec"] for record in records):
-        points: dict[int, list[dict[str, Any]]] = {}
-        for record in records:
-            if record["codec"] == codec and record["test_accuracy"] is not None:
-                points.setdefault(record["iteration"], []).append(record)
-        accuracies = [[record["test_accuracy"] for record in at] for at in points.values()]
-        means = [sum(values) / len(values) for values in accuracies]
-        sent = [sum(record["bytes_sent"] for record in at) / len(at) for at in points.values()]
-        for axes, x in ((by_bytes, sent), (by_iterations, list(points))):
-            (line,) = axes.plot(x, means, label=codec, linewidth=1.2)
-            axes.fill_between(x, [*map(min, accuracies)], [*map(max, accuracies)], color=line.get_color(), alpha=0.15)
-    if any(record["bytes_sent"] > 0 and record["test_accuracy"] is not None for record in records):
-        by_bytes.set_xscale("log")
-    by_bytes.set(xlabel="bytes sent between layers", ylabel="test accuracy")
-    by_iterations.set(xlabel="iteration")
-    by_iterations.legend(fontsize=9)
-    for axes in (by_bytes, by_iterations):
-        axes.grid(alpha=0.3)
-    with replacing(path) as part:
-        figure.savefig(part, format=path.suffix.removeprefix(".").lower(), dpi=150)
+    sets = _sets(report)
+    key = f"test_{sets[0].first.metrics[0]}"
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, x in zip(panels, ("bytes_sent", "iteration"), strict=True):
+        curves = [curve(each, key, each.label, x) for each in sets]
+        curves = [positive(found, of_x=True) for found in curves] if x == "bytes_sent" else curves
+        _draw(axes, curves, shares=True)
+        if x == "bytes_sent" and any(map(len, curves)):
+            ends = [at for found in curves for at in found.x]
+            _logarithmic(axes.xaxis, min(ends), max(ends), size)
+    panels[0].set(xlabel="bytes sent between layers", ylabel=key.replace("_", " "))
+    panels[1].set(xlabel="iteration")
+    figure.suptitle(headline(sets[0].first.config | {"algorithm": "codecs", "codec": None}), fontsize=10)
+    handles, labels = panels[1].get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def _sets(report: dict[str, Any]) -> list[RunSet]:
+    return run_sets(json.loads(json.dumps(report)), "the report")  # as a file of it would be
+
+
+def _selected(each: RunSet, metric: str) -> list[str]:
+    """Return what the selected weights are worth, as a line of a title."""
+    pair = each.mean("best", f"test_{metric}")
+    if pair is None:
+        return []
+    over = f" ± {pair[1]:.4f} over {len(each.runs)} seeds, whose range is shaded" if len(each.runs) > 1 else ""
+    return [f"selected on validation: test {metric.replace('_', ' ')} {pair[0]:.4f}{over}"]
+
+
+def _draw(axes: Any, curves: Sequence[MeanCurve], shares: bool) -> None:
+    """Draw means and ranges; accuracies and the like in the window that tells them apart, others all of them."""
+    wide = None if shares else logarithmic(curves)
+    curves = curves if wide is None else wide
+    for i, each in enumerate(curves):
+        if len(each):
+            colour, style = COLOURS[i % len(COLOURS)], STYLES[i % len(STYLES)]
+            axes.plot(each.x, each.mean, color=colour, linestyle=style, linewidth=1.4, label=each.name)
+            if each.runs > 1:
+                axes.fill_between(each.x, each.low, each.high, color=colour, alpha=0.18, linewidth=0)
+    if wide:
+        _logarithmic(axes.yaxis, *span(curves), power)
+    elif any(map(len, curves)):
+        axes.set_ylim(*window(curves, least=0.01 if shares else 1e-12))
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+
+
+def _logarithmic(axis: Any, low: float, high: float, text: Any) -> None:
+    """Make an axis logarithmic, with ticks at round numbers."""
+    from matplotlib.ticker import NullLocator
+
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    ticks = log_ticks(low, high)
+    axis.set_ticks(ticks, labels=map(text, ticks))
+    axis.set_minor_locator(NullLocator())
+
+
+def _mark_stages(axes: Any, stages: Sequence[tuple[int, int]]) -> None:
+    """Say, above the axes, where the network grows."""
+    for i, (k, layers) in enumerate(stages):
+        if i:
+            axes.axvline(k, color="0.6", linestyle=":", linewidth=1)
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (0, 3), "textcoords": "offset points"}
+        axes.annotate(f"{layers}" if i else f"{layers} layers", (k, 1), **place, color="0.4", fontsize=8)
+
+
+def _dots(axes: Any, each: RunSet, keys: Iterable[str]) -> None:
+    """Mark the selected weights of a run."""
+    for key, colour in zip(keys, COLOURS, strict=False):
+        value = each.first.at_best(key)
+        if value is not None:
+            axes.plot(each.first.best["iteration"], value, "o", color=colour, markersize=5, clip_on=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    from matplotlib import rc_context
+
+    with replacing(path) as part, rc_context({"pdf.fonttype": 42}):  # letters, which journals ask for, not their shapes
+        figure.savefig(part, format=path.suffix.removeprefix(".").lower(), dpi=200)

@@ -14,6 +14,7 @@ from gamlp_admm.report.curves import (
     curve,
     linear_ticks,
     log_ticks,
+    logarithmic,
     positive,
     starts_of_stages,
     thinned,
@@ -68,6 +69,15 @@ def test_a_logarithmic_axis_has_no_place_for_zero() -> None:
     assert positive(line(0, 1, 2), of_x=True).x == [1, 2]
     band = positive(MeanCurve("it", [0.0], [1.0], [-1.0], [3.0], 2))
     assert (band.low, band.high) == ([1.0], [3.0])
+
+
+def test_an_axis_is_logarithmic_where_values_are_positive_and_far_apart() -> None:
+    assert logarithmic([line(1, 1.5), line(2, 2.5)]) is None
+    assert logarithmic([line(-1, 100)]) is None
+    assert logarithmic([line()]) is None
+    kept = logarithmic([line(0, 1, 100), line()])
+    assert kept is not None
+    assert [each.mean for each in kept] == [[1, 100], []]
 
 
 def test_thinning_keeps_ends_and_peaks() -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import codecs, made, seeds
 
 from gamlp_admm import report as reports
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, run
+from gamlp_admm.report import plots
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")])
@@ -43,6 +45,62 @@ def test_a_plot_needs_matplotlib(tmp_path, monkeypatch):
 
 
 def test_plot_of_runs_without_test_nodes(tmp_path: Path) -> None:
-    record: dict[str, Any] = {"codec": "int4", "seed": 0, "iteration": 1, "bytes_sent": 5, "test_accuracy": None}
-    reports.plot_comparison([record], tmp_path / "empty.pdf")
+    report = made()
+    for record in (*report["history"], report["best"], report["last"]):
+        record["test_accuracy"] = None
+    reports.plot(report, tmp_path / "run.pdf")
+    reports.plot_comparison(codecs(int4=[report]), tmp_path / "empty.pdf")
     assert (tmp_path / "empty.pdf").stat().st_size > 0
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, draw: Any, report: dict[str, Any]) -> Any:
+    """Return the figure of a plot, laid out."""
+    figures: list[Any] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    draw(report, Path("x.png"))
+    figures[0].draw_without_rendering()
+    return figures[0]
+
+
+def test_seeds_are_a_mean_and_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = made(0), made(1, gain=0.04)
+    accuracy = drawn(monkeypatch, reports.plot, seeds(one, two)).axes[0]
+    line = {line.get_label(): line for line in accuracy.lines}["test"]
+    mean = [(a["test_accuracy"] + b["test_accuracy"]) / 2 for a, b in zip(one["history"], two["history"], strict=True)]
+    assert list(line.get_ydata()) == pytest.approx(mean)
+    assert len(accuracy.collections) == 3
+    edge = accuracy.collections[0].get_paths()[0].vertices[:, 1]
+    assert edge.min() == pytest.approx(one["history"][0]["test_accuracy"])
+    assert edge.max() == pytest.approx(two["history"][-1]["test_accuracy"])
+    assert not drawn(monkeypatch, reports.plot, one).axes[0].collections
+
+
+def test_both_residuals_are_norms(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = made()
+    axes = drawn(monkeypatch, reports.plot, report).axes[2]
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    records = report["history"][1:]  # the start has none
+    assert lines["primal residual"] == pytest.approx([record["primal_residual"] ** 0.5 for record in records])
+    assert lines["dual residual"] == pytest.approx([record["dual_residual"] for record in records])
+    assert axes.get_yscale() == "log"
+
+
+def test_legends_and_depths_cover_no_curve(monkeypatch: pytest.MonkeyPatch, grown: dict[str, Any]) -> None:
+    comparison = codecs(fp32=[made(0), made(1)], int2=[made(0), made(1)])
+    for draw, report in ((reports.plot, grown), (reports.plot_comparison, comparison)):
+        figure = drawn(monkeypatch, draw, report)
+        boxes = [axes.bbox for axes in figure.axes]
+        words = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+        words += [text for axes in figure.axes for text in axes.texts]
+        assert words
+        for each in words:
+            extent = each.get_window_extent()
+            assert not any(extent.overlaps(box) for box in boxes), each
+            assert figure.bbox.padded(1).count_contains([extent.min, extent.max]) == 2
+
+
+def test_bytes_are_drawn_without_the_start_that_sends_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_bytes, by_iterations = drawn(monkeypatch, reports.plot_comparison, codecs(fp32=[made()])).axes
+    assert by_bytes.get_xscale() == "log"
+    assert (len(by_bytes.lines[0].get_xdata()), len(by_iterations.lines[0].get_xdata())) == (20, 21)
+    assert [tick.get_text() for tick in by_bytes.get_xticklabels()] == ["1 kB", "2 kB", "5 kB", "10 kB", "20 kB"]
