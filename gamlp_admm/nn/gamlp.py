@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from gamlp_admm.errors import InputError, positive_integer, unknown
 from gamlp_admm.nn import activations
 from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.metadata import packed, unpacked
 from gamlp_admm.nn.network import Network, Weights
 from gamlp_admm.system.files import replacing
 
@@ -159,18 +160,39 @@ class GAMLP(nn.Module):
         layer.weight.copy_(W)
         layer.bias.copy_(b)
 
-    def save(self, path: str | Path | IO[bytes], **metadata: Any) -> None:
+    def save(
+        self,
+        path: str | Path | IO[bytes],
+        *,
+        features: Any = None,
+        class_names: Sequence[str] | None = None,
+        **metadata: Any,
+    ) -> None:
         """Write the model to one safetensors file (no pickle), which replaces as a whole what was there.
+
+        With ``features``, :func:`gamlp_admm.load_predictor` makes of the file what predicts on any graph.
 
         Args:
             path: The file, or an open one, such as ``io.BytesIO``, to write to.
-            metadata: What else to keep with it, JSON values, e.g. the augmentation that the model expects.
+            features: The transform that made the model's features, or a
+                :class:`torch_geometric.transforms.Compose` of several; of those that take something from the graph
+                (:func:`gamlp_admm.transforms.fit_features` tells) as fitted.
+            class_names: A name for each output.
+            metadata: What else to keep with it, JSON values and tensors. A predictor reads ``loss``, a name of
+                :data:`gamlp_admm.nn.RISKS` if the model was not trained by cross-entropy; ``weight_attr``, the
+                attribute of the graph that holds the weights of edges; ``feature_names``; and ``correct_and_smooth``,
+                the options of :class:`~gamlp_admm.transforms.CorrectAndSmooth`.
 
         Raises:
-            InputError: The file cannot be written.
+            InputError: The file cannot be written, or something given cannot be kept.
         """
-        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
-        header = {"gamlp": json.dumps(self.config), "metadata": json.dumps(metadata)}
+        known = {"features": features, "class_names": None if class_names is None else [*map(str, class_names)]}
+        metadata |= {name: value for name, value in known.items() if value is not None}
+        if class_names is not None and len(class_names) != self.config["out_channels"]:
+            raise InputError(f"{len(class_names)} class_names for a model of {self.config['out_channels']} outputs")
+        text, tensors = packed(metadata)
+        tensors |= {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
+        header = {"gamlp": json.dumps(self.config), "metadata": text}
         if not isinstance(path, str | os.PathLike):
             path.write(save(tensors, header))
             return
@@ -185,7 +207,7 @@ class GAMLP(nn.Module):
             path: The file, or an open one to read from.
 
         Returns:
-            The model, and the metadata that was saved with it.
+            The model, and the metadata that was saved with it, transforms as their recipes.
 
         Raises:
             InputError: The file is missing or is not such a model.
@@ -193,9 +215,10 @@ class GAMLP(nn.Module):
         try:
             with _regular(path) as name, safe_open(name, framework="pt") as file:
                 header = file.metadata() or {}
-                config, metadata = json.loads(header["gamlp"]), dict(json.loads(header["metadata"]))
+                config = json.loads(header["gamlp"])
+                metadata, others = unpacked(header["metadata"], file)
                 # What the header says of sizes is compared with the tensors before there is memory taken for it.
-                found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (no mapping)
+                found = {key: file.get_slice(key).get_shape() for key in {*file.keys()} - others}
                 if len(found) != 2 * positive_integer("num_layers", config["num_layers"]):
                     raise ValueError(f"{len(found)} tensors for {config['num_layers']} layers")
                 with torch.device("meta"):

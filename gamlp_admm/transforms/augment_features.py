@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm import propagation
@@ -109,6 +110,12 @@ class AugmentFeatures(PropagatingTransform):
         Raises:
             InputError: The features or the edges are missing or not allowed.
         """
+        return super().forward(data)
+
+    def columns(self, num_features: int) -> int:
+        return len(self.states) * num_features
+
+    def _transform(self, data: Data) -> dict[str, Tensor]:
         self._check_graph(data)
         original = data.x
         features, dtype = propagation.dense_features(original, self.dtype)
@@ -119,4 +126,4 @@ class AugmentFeatures(PropagatingTransform):
         data.feature_blocks = (features.shape[1],) * len(self.states)
         if self.keep_original:
             data.x_original = original
-        return data
+        return {}

@@ -103,6 +103,21 @@ class AugmentLabels(PropagatingTransform):
         Raises:
             InputError: The features, the edges, the labels or the mask are missing or not allowed.
         """
+        return super().forward(data)
+
+    def columns(self, num_features: int) -> int:
+        if self.num_classes is None:
+            raise InputError("AugmentLabels makes columns for as many classes as the graph has: num_classes is not given")
+        return num_features + len(self.states) * self.num_classes
+
+    def _keep(self, found: dict[str, Tensor]) -> None:
+        self.num_classes = int(found["num_classes"])
+
+    def recipe(self) -> dict[str, Any]:
+        self.columns(0)
+        return super().recipe()
+
+    def _transform(self, data: Data) -> dict[str, Tensor]:
         self._check_graph(data)
         features, dtype = propagation.dense_features(data.x)
         train = _training_nodes(data, len(features)).to(features.device)
@@ -119,7 +134,7 @@ class AugmentLabels(PropagatingTransform):
                 labels[nodes] = self._scheme.propagate(matrix, Y.index_fill(0, nodes, 0))[nodes]
         data.feature_blocks = (*blocks_of(data), *(Y.shape[1],) * len(self.states))
         data.x = torch.cat([features, labels.mul_(self.scale)], dim=1).to(dtype)
-        return data
+        return {"num_classes": torch.tensor(Y.shape[1])}
 
     def _leaving_one_out(self, matrix: Tensor, Y: Tensor, train: Tensor) -> Tensor:
         """Return ``Σ_{j≠i} (T_k)_ij Y_j`` of the training nodes i, ``[n, len(states)·C]``.

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.propagation import MOST_STEPS, OPERATORS
 from gamlp_admm.transforms.augment_features import AugmentFeatures
+from gamlp_admm.transforms.feature_transform import FeatureTransform
 
 NOTATION = "sym/HOPS, row/HOPS, ppr/HOPS/ALPHA or heat/HOPS/T; HOPS as 4, 0-4 or 0+2+4; then /normalized or nothing"
 
 
-class CombineFeatures(BaseTransform):  # type: ignore[misc]
+class CombineFeatures(FeatureTransform):
     """Replace ``data.x`` by what several transforms make of it, side by side and on an equal footing.
 
     Each block of columns is divided by the spread of its rows, the root of their mean squared distance from their mean,
-    so that no operator outweighs another because its features are larger.
+    so that no operator outweighs another because its features are larger; after :meth:`fit` by that of the graph there.
 
     Args:
         parts: The transforms, at least one.
@@ -54,16 +55,30 @@ class CombineFeatures(BaseTransform):  # type: ignore[misc]
         Returns:
             ``data``, whose ``x`` holds the blocks of the parts, in their order.
         """
-        blocks, widths = [], []
-        for part in self.parts:
+        return super().forward(data)
+
+    def columns(self, num_features: int) -> int:
+        return sum(part.columns(num_features) for part in self.parts)
+
+    def fitted_shapes(self, num_features: int) -> dict[str, tuple[int | None, ...]]:
+        return {"spread": (len(self.parts),)}
+
+    def _transform(self, data: Data) -> dict[str, Tensor]:
+        blocks, widths, spreads = [], [], []
+        for i, part in enumerate(self.parts):
             made = part(data)
             x = made.x
             widths += made.feature_blocks
-            spread = (x.var(0, correction=0).sum()).sqrt()
+            known = None if self.fitted is None else self.fitted["spread"][i].to(x)
+            spread = (x.var(0, correction=0).sum()).sqrt() if known is None else known
+            spreads.append(spread)
             blocks.append(x.div_(torch.where(spread > 0, spread, 1)))
         data.x = torch.cat(blocks, 1) if len(blocks) > 1 else blocks[0]
         data.feature_blocks = tuple(widths)
-        return data
+        return {"spread": torch.stack([spread.to(data.x) for spread in spreads])}
+
+    def _options(self) -> Iterator[tuple[str, Any]]:
+        yield "parts", list(self.parts)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self.parts))}])"

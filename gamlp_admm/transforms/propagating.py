@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.propagation import Scheme, constructor_call, is_sparse
+from gamlp_admm.transforms.feature_transform import FeatureTransform
 
 
-class PropagatingTransform(BaseTransform):  # type: ignore[misc]
-    """A transform that propagates; it has an attribute for each parameter of its constructor.
+class PropagatingTransform(FeatureTransform):
+    """A transform that propagates.
 
     Args:
         scheme: How to propagate. A constructor makes it itself, so that warnings name the line that calls it.

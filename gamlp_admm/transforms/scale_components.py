@@ -7,16 +7,16 @@ import math
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from gamlp_admm.errors import InputError, positive_integer
 from gamlp_admm.propagation import constructor_call, dense_features
+from gamlp_admm.transforms.feature_transform import FeatureTransform
 
 _OVERSAMPLING = 10
 _BUDGET = 2**25  # numbers of the rows in work: 128 MiB in float32
 
 
-class ScaleComponents(BaseTransform):  # type: ignore[misc]
+class ScaleComponents(FeatureTransform):
     r"""Scale each principal component of ``data.x`` by a power of its singular value.
 
     With X the features ``[N, F]`` less their mean over all nodes, and :math:`X = U Σ V^T`, the output is
@@ -32,7 +32,8 @@ class ScaleComponents(BaseTransform):  # type: ignore[misc]
     - **power < 0** trusts small differences; with -1, whitening, all that are kept count alike.
     - **power = 0** leaves the spectrum as it is.
 
-    No labels are read. All nodes count alike, as in propagation, those without a label included.
+    No labels are read. All nodes count alike, as in propagation, those without a label included. Mean and components
+    are those of the graph at hand, or after :meth:`fit` those of the graph there.
 
     Args:
         power: Exponent of the singular values.
@@ -71,21 +72,33 @@ class ScaleComponents(BaseTransform):  # type: ignore[misc]
         Raises:
             InputError: The features are missing or not allowed.
         """
+        return super().forward(data)
+
+    def columns(self, num_features: int) -> int:
+        return num_features
+
+    def fitted_shapes(self, num_features: int) -> dict[str, tuple[int | None, ...]]:
+        scaling = {"components": (num_features, None), "factors": (None,)} if self.power else {}
+        return {"centre": (num_features,), **scaling}
+
+    def _transform(self, data: Data) -> dict[str, Tensor]:
         features, dtype = dense_features(data.x)
-        x = features - features.mean(0)
+        found = {name: tensor.to(features) for name, tensor in (self.fitted or {}).items()}
+        if self.fitted is None:
+            found["centre"] = features.mean(0)
+        x = features - found["centre"]
         if self.unit_rows:
             norm = x.norm(dim=1, keepdim=True)
             x.div_(torch.where(norm > 0, norm, 1))
         if self.power and x.numel():
-            self._scale(x)
+            if self.fitted is None:
+                found["components"], found["factors"] = self._components(x)
+            V, factors = found["components"], found["factors"]
+            # In place, a part of the rows at a time: two matrices [N, F] are there, not three.
+            for rows in torch.split(x, max(1, _BUDGET // x.shape[1])):
+                rows.copy_((rows @ V * factors) @ V.T)
         data.x = x.to(dtype)
-        return data
-
-    def _scale(self, x: Tensor) -> None:
-        # In place, a part of the rows at a time: two matrices [N, F] are there, not three.
-        V, factor = self._components(x)
-        for rows in torch.split(x, max(1, _BUDGET // x.shape[1])):
-            rows.copy_((rows @ V * factor) @ V.T)
+        return found
 
     def _components(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the right singular vectors that are kept ``[F, K]``, and their factors ``[K]``."""
