@@ -2,16 +2,16 @@
 
 A codec is chosen by name:
 
-=====================  =========================================================================================
-``full``               values as they are (the default)
+=======================  ========================================================================================
+``full``                 values as they are (the default)
 ``fp64 fp32 fp16 bf16``  floating-point formats
-``int8 int4 int2``     integers times a scale a row; ``int4:64``: a scale a block of 64 entries
-``int4-delta`` …       the same, of differences to what was sent before, so that errors feed back and vanish
-``grid:LOW:HIGH:M``    pdADMM-G-Q: the variable itself lives on M ≤ 65,536 points, and their numbers are sent
-``grid:V;V;V``         the same, on any points
-``grid:auto:M``        the same, with bounds from the first forward pass of each layer
-``grid:paper``         {−1, 0, …, 20}, as in the paper; ``grid:released``: its code's 1,000 points in [−1, 2]
-=====================  =========================================================================================
+``int8 int4 int2``       integers times a scale a row; ``int4:64``: a scale a block of 64 entries
+``int4-delta`` …         the same, of differences to what was sent before, so that errors feed back and vanish
+``grid:LOW:HIGH:M``      pdADMM-G-Q: the variable itself lives on M ≤ 65,536 points, and their numbers are sent
+``grid:V;V;V``           the same, on any points
+``grid:auto:M``          the same, with bounds from the first forward pass of each layer
+``grid:paper``           {−1, 0, …, 20}, as in the paper; ``grid:released``: its code's 1,000 points in [−1, 2]
+=======================  ========================================================================================
 
 What all of them promise: ``decode(encode(x))`` is ``project(x)``, bit for bit; the payload has the length that ``size``
 says beforehand, without a header; NaN and infinity are errors. Codecs know neither networks nor layers;

@@ -34,7 +34,7 @@ class AugmentFeatures(PropagatingTransform):
     ============  ==========================================  =================  =================
 
     ``hops`` may also be a set of steps, such as ``(0, 2, 4)`` or ``range(2, 5)``: the states after those
-    numbers of steps side by side, for every operator. State 0 is H. :attr:`states` holds the resolved steps;
+    numbers of steps side by side, for every operator. State 0 is H. ``states`` holds the resolved steps;
     the output has ``len(states)·F`` columns.
 
     **The graph.** A is made from ``data.edge_index`` and, where present, ``data.edge_weight``, or else from the
