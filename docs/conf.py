@@ -13,9 +13,9 @@ import gamlp_admm
 from gamlp_admm.training.session import Algorithm
 
 project = "gamlp-admm"
-author = "the authors of gamlp-admm"
+author = "the gamlp_admm authors"
 release = version = gamlp_admm.__version__
-copyright = "MIT licence"
+copyright = f"2026 {author}, MIT licence"
 
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "examples/**.md", "examples/notebooks/*.ipynb", "datasets/README.md", "CHANGELOG.md"]
@@ -38,7 +38,10 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 # Types stand in annotations: what is before a colon in the first line of an attribute is no type.
-GoogleDocstring._consume_inline_attribute = lambda self: ("", self.__class__(self._consume_to_end(), self._config).lines())
+GoogleDocstring._consume_inline_attribute = lambda self: (
+    "",
+    self.__class__(self._consume_to_end(), self._config).lines(),
+)
 napoleon_use_ivar = True
 nitpick_ignore_regex = [
     # what other packages define: their inventories are in the network

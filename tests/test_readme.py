@@ -72,6 +72,16 @@ def commands():
     return pytest.mark.parametrize("lines", chosen)
 
 
+LINKED = [
+    *PAGES,
+    *(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "datasets/README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "examples").rglob("*.md")))
+    ),
+]
+"""The pages whose links are followed; the build of the site follows those with an anchor, too."""
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     """Work in a folder of its own."""
@@ -174,7 +184,7 @@ def test_example_is_short():
     assert len([line for line in first.code.splitlines() if line.strip()]) <= 12
 
 
-@pytest.mark.parametrize("page", [*PAGES, "examples/README.md", "examples/benchmarks/cora/README.md"])
+@pytest.mark.parametrize("page", LINKED)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
@@ -182,5 +192,10 @@ def test_links_lead_somewhere(page):
 
 
 def test_data_sets_are_all_named():
+    text = (ROOT / "datasets/README.md").read_text(encoding="utf-8")
     for row in list_datasets():
-        assert f"`{row.name}`" in TEXT
+        assert f"`{row.name}`" in text
+
+
+def test_the_first_page_is_one_page():
+    assert len(TEXT.split()) < 1000

@@ -35,7 +35,7 @@ class Pages:
 
     folder: Path
     tables: Callable[[Results], dict[str, str]]
-    others: Sequence[str] = ("README.md",)
+    others: Sequence[str] = ("docs/results.md",)
     indent: int | None = None
 
     def fill(self, text: str, results: Results) -> str:

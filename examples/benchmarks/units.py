@@ -1,4 +1,4 @@
-"""The table of docs/features.md on units: columns of different units, as they come and standardised."""
+"""The table of docs/components.md on units: columns of different units, as they come and standardised."""
 
 from __future__ import annotations
 

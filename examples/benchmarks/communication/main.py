@@ -336,7 +336,7 @@ def tables(results: Results) -> dict[str, str]:
     return made
 
 
-PAGES = Pages(HERE, tables, ("docs/communication.md", "README.md"))
+PAGES = Pages(HERE, tables, ("docs/communication-results.md",))
 
 
 def plot(rows: list[dict], hidden: int, path: Path) -> None:

@@ -132,7 +132,7 @@ def tables(results: Results) -> dict[str, str]:
     }
 
 
-PAGES = Pages(HERE, tables, ("docs/features.md",), indent=1)
+PAGES = Pages(HERE, tables, ("docs/components.md",), indent=1)
 
 
 def main() -> None:

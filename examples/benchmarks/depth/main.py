@@ -554,7 +554,7 @@ def tables(results: Results) -> dict[str, str]:
     return made
 
 
-PAGES = Pages(HERE, tables, ("docs/depth.md", "README.md"))
+PAGES = Pages(HERE, tables, ("docs/depth.md",))
 
 
 def main() -> None:

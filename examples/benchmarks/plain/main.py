@@ -332,7 +332,7 @@ def tables(results: Results) -> dict[str, str]:
     return made
 
 
-PAGES = Pages(HERE, tables, ("docs/algorithms.md", "README.md"))
+PAGES = Pages(HERE, tables, ("docs/algorithms.md",))
 
 
 def main() -> None:
