@@ -7,6 +7,8 @@ who reads the files. Nothing is looked up in the network.
 import pkgutil
 from importlib import import_module
 
+from docutils import nodes
+from latex2mathml.converter import convert
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 import gamlp_admm
@@ -24,12 +26,12 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
 ]
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+html_math_renderer = "mathml"
 nb_execution_mode = "off"  # the tests execute the notebooks
 suppress_warnings = ["myst.header"]  # the changelog starts each version with the same headings
 
@@ -98,7 +100,25 @@ def skip(app, what, name, thing, skipped, options):
     return True if what == "class" and name in hooks - {"converges"} and "hooks" not in options else None
 
 
+def show_formula(visitor, node):
+    """Write a formula as MathML, which browsers show by themselves: MathJax would come from the network."""
+    formula = node.astext()
+    if "&" in formula:
+        formula = rf"\begin{{align*}}{formula}\end{{align*}}"
+    block = isinstance(node, nodes.math_block)
+    shown = convert(formula, display="block" if block else "inline")
+    visitor.body.append(f'<div class="formula">{shown}</div>' if block else shown)
+    raise nodes.SkipNode
+
+
+def keep_together(app, docname, source):
+    """Keep a mean and its deviation on one line."""
+    source[0] = source[0].replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+
+
 def setup(app):
     """Register what is above."""
+    app.add_html_math_renderer("mathml", (show_formula, None), (show_formula, None))
+    app.connect("source-read", keep_together)
     app.connect("missing-reference", find)
     app.connect("autodoc-skip-member", skip)
