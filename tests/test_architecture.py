@@ -52,6 +52,9 @@ ONLY_IN = {
     "pickle": "datasets",
     "pooch": "datasets",
     "ogb": "datasets",
+    "torch.utils.tensorboard": "report",
+    "wandb": "report",
+    "mlflow": "report",
 }
 
 

@@ -25,6 +25,7 @@ from gamlp_admm.experiment.options import declared
 @option("--plot", Path, metavar="FILE", help="Plot accuracy against bytes and iterations (png, pdf, svg).")
 @option("--csv", Path, metavar="FILE", help="Write the table as CSV; - for standard output.")
 @option("--json", Path, metavar="FILE", help="Write the table and every run's report; - for standard output.")
+@running.LOGGER
 @flag("--quiet", help="Print nothing but errors.")
 def compare(
     codecs: tuple[str, ...] | None,
@@ -32,6 +33,7 @@ def compare(
     plot: Path | None,
     csv: Path | None,
     json: Path | None,
+    logger: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -51,13 +53,16 @@ def compare(
     experiment = Experiment.of(options)
     plan = comparisons.plan(experiment, codecs or comparisons.COMPARED, seeds or (0,))
     running.check_files({"csv": csv, "json": json}, plot)
+    logged = running.logs(logger)
     if running.handed_over(plan[0][1]):
         return
     done = comparisons.Comparison()
     titled = [(f"{name}, seed {each.seed} ({i} of {len(plan)})", each) for i, (name, each) in enumerate(plan, 1)]
     with running.processes([each for _, each in plan]) as group:
         try:
-            for (name, _), run in zip(plan, running.train_all(titled, quiet, group), strict=True):
+            for (name, _), run in zip(plan, running.train_all(titled, quiet, group, logged), strict=False):
+                if run.stopped is not None:
+                    raise running.interrupted(run)
                 done.add(name, run)
         finally:  # an interrupted comparison keeps what it has
             if done.reports and is_first(group):

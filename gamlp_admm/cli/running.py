@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gamlp_admm.cli.options import Name, option
 from gamlp_admm.errors import InputError, InputWarning, Interrupted
 from gamlp_admm.system import signals, streams, torchrun
 
 if TYPE_CHECKING:
     from gamlp_admm.experiment import Resolved, Run
+    from gamlp_admm.report.loggers import Logging
     from gamlp_admm.training.result import Progress
 
 
@@ -78,22 +80,28 @@ def _common(plan: Sequence[Resolved]) -> dict[str, Any]:
     return {"runs": runs} | {name: v[0] if v == v[:1] * runs else v for name, v in values.items()}
 
 
-def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = None) -> Iterator[Run]:
+def train_all(
+    plan: Sequence[tuple[str, Resolved]],
+    quiet: bool,
+    group: Any = None,
+    logged: Callable[[Resolved], Logging] | None = None,
+) -> Iterator[Run]:
     """Run experiments on one data set, one after the other, with progress on a terminal.
 
     Args:
         plan: Title and options of each.
         quiet: Whether to show nothing.
         group: The processes that run them together.
+        logged: Makes the log of a run.
 
-    Raises:
-        Interrupted: After a signal to stop, which ends a run in order; that run is not handed out.
+    Yields:
+        Each run; a signal to stop ends one in order, and that is the last (:attr:`Run.stopped`).
     """
     from rich.console import Console
 
     from gamlp_admm.experiment.claim import check
     from gamlp_admm.experiment.runner import prepare, run
-    from gamlp_admm.parallel.first import on_first
+    from gamlp_admm.parallel.first import is_first, on_first
     from gamlp_admm.report import DivisionLine, LiveProgress
 
     console = Console(stderr=True, highlight=False)
@@ -106,15 +114,72 @@ def train_all(plan: Sequence[tuple[str, Resolved]], quiet: bool, group: Any = No
         prepared = prepare(plan[0][1], group)
     for title, each in plan:
         with ExitStack() as stack:
-            stop = stack.enter_context(OrderlyStop())
-            live: list[Any] = [stack.enter_context(LiveProgress(console, title))] if visible else []
+            callbacks: list[Any] = [stack.enter_context(OrderlyStop())]
             if group is not None and not quiet:
-                live.insert(0, whose)
-            done = run(each, [stop, *live], prepared, group)
-        if done.stopped is not None:
-            where = f"--resume goes on from {each.checkpoint}" if each.checkpoint else "no --checkpoint to keep it"
-            raise Interrupted(f"interrupted at iteration {done.stopped}: {where}")
+                callbacks.append(whose)
+            if visible:
+                callbacks.append(stack.enter_context(LiveProgress(console, title)))
+            logs: list[Logging] = []
+            if logged is not None and is_first(group):
+                logs.append(stack.enter_context(logged(each.changed(prepared.changes))))
+            done = run(each, [*callbacks, *logs], prepared, group)
+            for log in logs:
+                log.finish(done.report)
         yield done
+        if done.stopped is not None:
+            return
+
+
+def interrupted(run: Run, kept: str | None = None) -> Interrupted:
+    """Return the error that says that a run was stopped, and what is left of it.
+
+    Args:
+        run: The run.
+        kept: What is kept beside its checkpoint.
+    """
+    place = run.experiment.checkpoint
+    left = [kept] if kept else []
+    left += [f"--resume goes on from {place}"] if place else []
+    nothing = "nothing of it is kept without --save, --log-dir or --checkpoint"
+    return Interrupted(f"interrupted at iteration {run.stopped}: {'; '.join(left) or nothing}")
+
+
+LOGGER = option(
+    "--logger",
+    Name(lambda: [*_loggers()]),
+    help="Log each run, while it trains, to tensorboard, wandb or mlflow.",
+    metavar="NAME",
+)
+
+
+def _loggers() -> Mapping[str, Any]:
+    from gamlp_admm.report import loggers
+
+    return loggers.LOGGERS
+
+
+def logs(name: str | None, log_dir: Path | None = None, several: bool = False) -> Callable[[Resolved], Logging] | None:
+    """Return what makes the log of a run, ``None`` where there is no logger; checked in the first process.
+
+    Args:
+        name: The logger.
+        log_dir: Where it writes files, if it does; ``None`` for the place that it chooses.
+        several: Whether there are runs of several seeds, which then have a folder each.
+
+    Raises:
+        InputError: There is no such logger, or its package is absent.
+    """
+    from gamlp_admm.report.loggers import Logging, check_logger
+
+    if name is None or torchrun.rank() > 0:
+        return None
+    check_logger(name)
+
+    def logged(used: Resolved) -> Logging:
+        folder = log_dir / f"seed-{used.seed}" if several and log_dir is not None else log_dir
+        return Logging(name, used.values(), folder)
+
+    return logged
 
 
 class OrderlyStop:

@@ -85,6 +85,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "start": result.start,
         "solver": result.solver,
         "units": result.units,
+        "stopped": result.stopped,
         "processes": result.processes,
         **({"classes": data.class_names} if "class_names" in (data or ()) else {}),
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
@@ -110,10 +111,12 @@ def environment(device: str, processes: int = 1) -> dict[str, Any]:
 def summarize(runs: Sequence[Run]) -> dict[str, Any]:
     """Return ``runs``, their reports, and ``summary``: means and sample standard deviations over the runs.
 
-    ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last.
+    ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last. A run that
+    was stopped counts only where none came to its end.
     """
     reports = [run.report for run in runs]
-    return {"runs": reports, "summary": summary(reports)}
+    finished = [report for report in reports if report["stopped"] is None]
+    return {"runs": reports, "summary": summary(finished or reports)}
 
 
 def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
@@ -121,7 +124,7 @@ def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     result: dict[str, float | None] = {}
     for selected, prefix in (("best", ""), ("last", "last_")):
         for key in ("test_accuracy", "val_accuracy"):
-            values = [report[selected][key] for report in reports]
+            values = [report[selected].get(key) for report in reports]
             known = None not in values
             deviation = statistics.stdev(values) if known and len(values) > 1 else 0.0
             result[f"{prefix}{key}_mean"] = statistics.fmean(values) if known else None

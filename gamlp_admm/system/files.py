@@ -155,9 +155,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Return rows with the same keys as CSV."""
+    """Return rows with the same keys as CSV, nothing of none."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

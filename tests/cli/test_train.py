@@ -40,7 +40,7 @@ def test_help_lists_every_name(option, names):
 
 
 def test_every_option_of_an_experiment_is_an_option_of_train():
-    given = {"seeds", "save", "plot", "log_dir", "json", "quiet", "verbose", "config", "print_config"}
+    given = {"seeds", "save", "plot", "log_dir", "logger", "json", "quiet", "verbose", "config", "print_config"}
     assert train_options().keys() == {*declared(), *given}
 
 
@@ -62,6 +62,7 @@ def test_json_has_the_keys_of_the_contract(gamlp):
             "solver",
             "units",
             "split",
+            "stopped",
             "processes",
             "per_class",
             "confusion",

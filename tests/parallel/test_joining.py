@@ -126,7 +126,7 @@ def test_an_error_of_one_process_is_what_all_say(tmp_path):
 def test_a_signal_to_any_of_them_stops_all_in_order(number, to, tmp_path):
     folder = tmp_path / "kept"
     kept = [*TRAIN, "--checkpoint", folder, "--checkpoint-every", 50, "--evaluate-every", 10**6]
-    long = [*kept, "--iterations", 10**6]
+    long = [*kept, "--iterations", 10**6, "--save", "model"]
     with ranks(tmp_path, long, long) as run:
         wait_for(lambda: folder.is_dir() and len(list(folder.glob("*"))) > 2)
         run.signal(number, *to)
@@ -134,6 +134,8 @@ def test_a_signal_to_any_of_them_stops_all_in_order(number, to, tmp_path):
     assert [each.status for each in ended] == [1, 1]
     (line,) = ended[0].lines
     assert line.startswith("gamlp-admm: interrupted at iteration ")
+    assert "model has the best weights so far (iteration 0, validation 0." in line
+    assert (tmp_path / "model").exists()
     assert line.endswith(f"--resume goes on from {folder}")
     assert not ended[1].lines
     done = int(line.split()[4].rstrip(":"))
