@@ -2,7 +2,8 @@
 
 Four steps, one module each, none of which knows PyTorch Geometric:
 
-1. :mod:`~gamlp_admm.propagation.operators` turns edges into a sparse matrix Ã (SciPy CSR, float64);
+1. :mod:`~gamlp_admm.propagation.operators` turns edges into a sparse matrix Ã (SciPy CSR, float64), and
+   :mod:`~gamlp_admm.propagation.relations` those between nodes of two types;
 2. :mod:`~gamlp_admm.propagation.product` multiplies it with dense features: where the time is spent;
 3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and writes the states that are wanted;
 4. :mod:`~gamlp_admm.propagation.scheme` chooses among all this by the options that transforms take.
@@ -23,6 +24,7 @@ from gamlp_admm.propagation.operators import (
     sym,
 )
 from gamlp_admm.propagation.product import product, to_torch
+from gamlp_admm.propagation.relations import bipartite, mean
 from gamlp_admm.propagation.scheme import MOST_STEPS, Operator, Scheme, constructor_call, dense_features
 
 __all__ = [
@@ -35,11 +37,13 @@ __all__ = [
     "add_self_loops",
     "adjacency",
     "as_operator",
+    "bipartite",
     "constructor_call",
     "dense_features",
     "heat",
     "heat_remainder",
     "is_sparse",
+    "mean",
     "normalized",
     "pagerank",
     "powers",

@@ -55,17 +55,17 @@ def adjacency(
     """
     if direction not in DIRECTIONS:
         raise unknown("direction", direction, DIRECTIONS)
-    source, target = _checked_edges(edge_index, num_nodes)
+    source, target = checked_edges(edge_index, num_nodes, num_nodes)
     if edge_weight is None:
         weight = np.ones(len(source))
     else:
-        weight = _checked_weight(edge_weight, len(source))
+        weight = checked_weight(edge_weight, len(source))
         if not sum_loops:
             counted = _last_loops(source, target)
             source, target, weight = source[counted], target[counted], weight[counted]
     A = sparse.coo_array((weight, (target, source)), shape=(num_nodes, num_nodes)).tocsr()
     if edge_weight is None and not sum_loops:
-        A.data[_rows(A) == A.indices] = 1.0
+        A.data[entry_rows(A) == A.indices] = 1.0
     if direction == "against":
         return A.T.tocsr()
     return _larger(A) if direction == "both" else A
@@ -101,7 +101,7 @@ def normalized(A: sparse.csr_array) -> sparse.csr_array:
     S = A.copy()
     root = np.sqrt(S.sum(axis=1))
     root[root == 0] = 1.0
-    S.data /= root[_rows(S)] * root[S.indices]
+    S.data /= root[entry_rows(S)] * root[S.indices]
     return S
 
 
@@ -139,7 +139,7 @@ def row(A: sparse.csr_array) -> sparse.csr_array:
         ``[N, N]``, every row sums to 1; where D + I is 0, as in :func:`sym`, to 0.
     """
     P = add_self_loops(A)
-    P.data /= P.sum(axis=1)[_rows(P)]
+    P.data /= P.sum(axis=1)[entry_rows(P)]
     return P
 
 
@@ -225,14 +225,14 @@ def is_sparse(matrix: object) -> bool:
     return bool(sparse.issparse(matrix))
 
 
-def _rows(A: sparse.csr_array) -> np.ndarray:
+def entry_rows(A: sparse.csr_array) -> np.ndarray:
     """Return the row index of every stored entry, in the order of ``A.data``."""
     return np.repeat(np.arange(A.shape[0]), np.diff(A.indptr))
 
 
 def _loops(A: sparse.csr_array) -> np.ndarray:
     """Return the nodes whose self-loop is stored, whatever its weight."""
-    nodes: np.ndarray = A.indices[_rows(A) == A.indices]
+    nodes: np.ndarray = A.indices[entry_rows(A) == A.indices]
     return nodes
 
 
@@ -258,24 +258,35 @@ def _larger(A: sparse.csr_array) -> sparse.csr_array:
     return sparse.coo_array((data, places), shape=A.shape).tocsr()
 
 
-def _checked_edges(edge_index: Tensor, num_nodes: int) -> np.ndarray:
+def checked_edges(edge_index: Tensor, num_sources: int, num_targets: int) -> np.ndarray:
+    """Return edges ``[2, E]`` as an array.
+
+    Raises:
+        InputError: They are no such tensor, or of nodes that do not exist.
+    """
     if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.size(0) != 2:
         given = list(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index).__name__
         raise InputError(f"edge_index must be a tensor of shape [2, E], got {given}")
     if edge_index.dtype not in (torch.int64, torch.int32):
         raise InputError(f"edge_index must hold integers (torch.int64), got {edge_index.dtype}")
     edges: np.ndarray = edge_index.detach().cpu().numpy()
-    outside = (edges < 0) | (edges >= num_nodes)
+    counts = np.array([[num_sources], [num_targets]])
+    outside = (edges < 0) | (edges >= counts)
     if outside.any():
         line, column = np.argwhere(outside)[0]
         raise InputError(
             f"edge_index[{line}, {column}] is {edges[line, column]}: "
-            f"a graph of {num_nodes} nodes allows 0 to {num_nodes - 1}"
+            f"a graph of {counts[line, 0]} nodes allows 0 to {counts[line, 0] - 1}"
         )
     return edges
 
 
-def _checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
+def checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
+    """Return the weights of edges ``[E]`` as an array.
+
+    Raises:
+        InputError: They are no such tensor, negative, NaN or infinite.
+    """
     if not isinstance(edge_weight, Tensor) or edge_weight.shape != (num_edges,) or edge_weight.is_complex():
         given = list(edge_weight.shape) if isinstance(edge_weight, Tensor) else type(edge_weight).__name__
         raise InputError(f"edge_weight must be a real tensor of shape [{num_edges}], one weight an edge, got {given}")

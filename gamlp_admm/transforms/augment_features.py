@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError
+from gamlp_admm.transforms import metapaths as along
 from gamlp_admm.transforms.propagating import PropagatingTransform
 
 OPERATORS = propagation.OPERATORS
@@ -48,6 +51,19 @@ class AugmentFeatures(PropagatingTransform):
     ``sym`` and ``row`` of :mod:`gamlp_admm.propagation` are such callables. **A matrix** is used as it is,
     and ``data`` then needs no edges.
 
+    **A heterogeneous graph**, a :class:`torch_geometric.data.HeteroData`, needs ``metapaths``, and becomes a ``Data``
+    of the nodes of one type: their ``x`` is ``[H, P_1 H, …, P_1^K H, P_2 H, …]`` with a P for each metapath, and all
+    else that they have, labels and masks too, stays. A metapath is
+
+    - a list of edge types, such as ``[("paper", "rev_writes", "author"), ("author", "writes", "paper")]``: each a mean
+      over the nodes from which its edges lead, 0 where none do, the first applied first. One that begins at another
+      type is applied to the features there, once, whatever ``hops`` is;
+    - or a set of edge types: the mean over all neighbours in the graph of these relations, both ways, as in NARS. Types
+      without features start from 0.
+
+    ``rev_writes`` is the reverse of ``writes`` where the graph has none, as PyG's ``ToUndirected`` would add it. No
+    self-loops are added; ``operator`` does not apply.
+
     Args:
         hops: K, or the increasing steps to keep; ``None`` for the default of the operator (see the table).
         operator: ``"sym"``, ``"row"``, ``"ppr"``, ``"heat"``, a callable, or a SciPy or torch sparse matrix.
@@ -65,11 +81,16 @@ class AugmentFeatures(PropagatingTransform):
             ``"edge_attr"``; ``None`` for ``edge_weight`` where there is one. An ``edge_attr`` of one column that is
             not named then is not used, with a warning; ``"edge_weight"`` says that this is meant.
 
+        metapaths: Of a heterogeneous graph the metapaths.
+        node_type: The type of the nodes that it makes features for, to which all metapaths lead; ``None`` for the one
+            that has ``y``.
+
     Raises:
         InputError: An option is not allowed.
 
     Source:
-        GA-MLP, arXiv 2010.15116; SIGN, arXiv 2004.11198; APPNP, arXiv 1810.05997; GDC, arXiv 1911.05485.
+        GA-MLP, arXiv 2010.15116; SIGN, arXiv 2004.11198; APPNP, arXiv 1810.05997; GDC, arXiv 1911.05485; NARS, arXiv
+        2011.09679.
 
     Example:
         >>> data = AugmentFeatures(hops=4, operator="sym")(data)
@@ -88,6 +109,8 @@ class AugmentFeatures(PropagatingTransform):
         keep_original: bool = False,
         dtype: torch.dtype | None = None,
         weight_attr: str | None = None,
+        metapaths: Any = None,
+        node_type: str | None = None,
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
             raise InputError(f"dtype is {dtype}: it must be a floating-point type")
@@ -95,13 +118,21 @@ class AugmentFeatures(PropagatingTransform):
         self.normalize_features = normalize_features
         self.keep_original = keep_original
         self.dtype = dtype
+        self.metapaths = None if metapaths is None else along.checked(metapaths)
+        self.node_type = node_type
+        if metapaths is None and node_type is not None:
+            raise InputError("node_type is for a HeteroData, and does not apply without metapaths")
+        if metapaths is not None and (operator not in ("sym", "row") or direction != "both"):
+            raise InputError(
+                "operator and direction do not apply to metapaths: every relation is a mean along its edges"
+            )
 
-    def forward(self, data: Data) -> Data:
+    def forward(self, data: Data | HeteroData) -> Data:
         """Augment ``data.x`` in place; calling the transform itself works on a shallow copy.
 
         Args:
             data: A graph with ``x`` ``[N, F]``, dense or sparse, and ``edge_index`` ``[2, E]``
-                or ``adj_t`` ``[N, N]``.
+                or ``adj_t`` ``[N, N]``. With ``metapaths`` a heterogeneous graph.
 
         Returns:
             ``data``, whose ``x`` is a new dense tensor ``[N, len(states)·F]`` on the device of the old one, and whose
@@ -110,20 +141,64 @@ class AugmentFeatures(PropagatingTransform):
         Raises:
             InputError: The features or the edges are missing or not allowed.
         """
-        return super().forward(data)
+        return self._along_metapaths(data) if isinstance(data, HeteroData) else super().forward(data)
+
+    def fit(self, data: Data | HeteroData) -> tuple[AugmentFeatures, Data]:
+        return (copy.copy(self), self(data)) if isinstance(data, HeteroData) else super().fit(data)
+
+    def recipe(self) -> dict[str, Any]:
+        if self.metapaths is not None:
+            raise InputError(
+                "a model's file cannot keep metapaths: save the model without them, and make features first"
+            )
+        return super().recipe()
 
     def columns(self, num_features: int) -> int:
         return len(self.states) * num_features
 
     def _transform(self, data: Data) -> dict[str, Tensor]:
         self._check_graph(data)
+        if self.metapaths is not None:
+            raise InputError("metapaths are for a HeteroData, and the graph is a Data")
         original = data.x
-        features, dtype = propagation.dense_features(original, self.dtype)
-        if self.normalize_features:
-            features = F.normalize(features, p=1.0, dim=1, eps=torch.finfo(features.dtype).tiny)
+        features, dtype = self._features(original, self.dtype)
         matrix = self._matrix(data, features)
         data.x = self._scheme.propagate(matrix, features).to(dtype)
         data.feature_blocks = (features.shape[1],) * len(self.states)
         if self.keep_original:
             data.x_original = original
         return {}
+
+    def _features(self, x: Any, dtype: torch.dtype | None) -> tuple[Tensor, torch.dtype]:
+        features, dtype = propagation.dense_features(x, dtype)
+        if self.normalize_features:
+            features = F.normalize(features, p=1.0, dim=1, eps=torch.finfo(features.dtype).tiny)
+        return features, dtype
+
+    def _along_metapaths(self, data: HeteroData) -> Data:
+        """Return the nodes of one type, with features along the metapaths."""
+        if self.metapaths is None:
+            raise InputError(f"a HeteroData needs metapaths, {along.ALLOWED}; {along.types_of(data)}")
+        target = along.target_type(data, self.metapaths, self.node_type)
+        having = [kind for kind in (target, *data.node_types) if data[kind].get("x") is not None]
+        if not having:
+            raise InputError(f"no node type has x; {along.types_of(data)}")
+        known = {having[0]: (made := self._features(data[having[0]].x, self.dtype))[0]}
+
+        def features(kind: str) -> Tensor | None:
+            if kind in having and kind not in known:
+                known[kind] = self._features(data[kind].x, known[having[0]].dtype)[0]
+            return known.get(kind)
+
+        relations, steps = along.Relations(data, features, self.weight_attr), [step for step in self.states if step]
+        blocks = [known[target]] if 0 in self.states and target in having else []
+        for path in self.metapaths if steps else ():
+            blocks += relations.states(path, target, steps)
+        if not blocks:
+            raise InputError(f"hops is {self.hops}: {target} has no x, so that there is no state 0")
+        nodes = Data(**{name: value for name, value in data[target].items() if name != "x"})
+        nodes.x = torch.cat(blocks, 1).to(made[1])
+        nodes.feature_blocks = tuple(block.shape[1] for block in blocks)
+        if self.keep_original and target in having:
+            nodes.x_original = data[target].x
+        return nodes

@@ -330,7 +330,7 @@ def with_features(x: Any) -> Data:
             Data(x=torch.ones(3, 1)),
             "data.edge_index is missing: propagation needs edges, or a matrix as operator",
         ),
-        (HeteroData(), "AugmentFeatures takes a torch_geometric.data.Data, got a HeteroData"),
+        (HeteroData(), "a HeteroData needs metapaths, a list of metapaths"),
         (
             with_features(torch.tensor([[1.0, 1.0], [1.0, math.nan], [math.inf, 1.0]])),
             "data.x has 2 NaN or infinite values (as torch.float32), the first at row 1, column 1: features",
