@@ -35,7 +35,7 @@ def numbered(y: Any, classes: Sequence[str] | int | None = None) -> tuple[Tensor
     given = [text for text in texts if text is not None]
     if whole := all(WHOLE.fullmatch(text) for text in given):
         texts = [_whole(text) for text in texts]
-    elif classes is None and all(_is_number(text) for text in given):
+    elif classes is None and all(_is_number(text) for text in given) and any(float(text) % 1 for text in given):
         return torch.tensor([float("nan") if text is None else float(text) for text in texts]), None
     found = {text for text in texts if text is not None}
     if isinstance(classes, int):

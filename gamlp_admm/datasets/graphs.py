@@ -22,7 +22,16 @@ from gamlp_admm.datasets.classes import numbered
 from gamlp_admm.datasets.graph_files import edges_of, read, with_attributes
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
-from gamlp_admm.datasets.splits import CAME, USUAL, choose_split, default_rule, known_labels, told_split, warn_of_empty
+from gamlp_admm.datasets.splits import (
+    CAME,
+    USUAL,
+    choose_split,
+    default_rule,
+    has_many_labels,
+    known_labels,
+    told_split,
+    warn_of_empty,
+)
 from gamlp_admm.datasets.tables import Columns
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
@@ -102,7 +111,7 @@ def load_graph(
         raise InputError(f"{name}: {error}") from error
     _warn_of_normalised(data)
     given = None if isinstance(split, Mapping) else split
-    return _described(data, name, *_divided(data, given, seed, classes))
+    return _described(data, name, _count(data, classes), *_divided(data, given, seed, classes))
 
 
 def _made(features: Any) -> bool:
@@ -178,7 +187,7 @@ def _labels(data: Data, classes: Sequence[str] | int | None) -> None:
     data.y, names = numbered(data.y, classes)
     if names is not None:
         data.class_names = names
-    data.num_nodes = data.y.numel()
+    data.num_nodes = len(data.y) if has_many_labels(data.y) else data.y.numel()
     if data.x is not None and len(data.x) != data.num_nodes:
         raise InputError(f"the graph has {len(data.x):,} rows of features and {data.num_nodes:,} labels")
 
@@ -272,10 +281,9 @@ def _warn_of_normalised(data: Data) -> None:
 
 def _divided(data: Data, split: str | None, seed: int | None, classes: Any) -> tuple[str, str]:
     """Set labels and masks by a rule; return its name, and where the masks come from."""
-    names: Sequence[str] = data.get("class_names") or ()
-    count = classes if isinstance(classes, int) else len(names) or None
+    count = _count(data, classes)
     if classes is not None and split is None:
-        data.y = known_labels(data.y, count)
+        data.y = data.y if has_many_labels(data.y) else known_labels(data.y, count)
         for part in ("train", "val", "test"):
             data[f"{part}_mask"] = data.get(f"{part}_mask", torch.zeros(len(data.y), dtype=torch.bool))
         return "none", "what came with the data"
@@ -286,13 +294,19 @@ def _divided(data: Data, split: str | None, seed: int | None, classes: Any) -> t
         rule = SHARES if rule == "per-class" else rule
     assert rule is not None
     masks, text = told_split(rule, data, seed, count)
-    data.y = known_labels(data.y, count)
+    data.y = data.y if has_many_labels(data.y) else known_labels(data.y, count)
     data.update({f"{part}_mask": mask for part, mask in masks._asdict().items()})
     return rule, text
 
 
-def _described(data: Data, name: str, rule: str, text: str) -> LoadedDataset:
+def _count(data: Data, classes: Any) -> int | None:
     names: Sequence[str] = data.get("class_names") or ()
+    if has_many_labels(data.y):
+        return int(data.y.shape[1])
+    return classes if isinstance(classes, int) else len(names) or None
+
+
+def _described(data: Data, name: str, classes: int | None, rule: str, text: str) -> LoadedDataset:
     train, val, test = (int(data[f"{part}_mask"].sum()) for part in ("train", "val", "test"))
     info = DatasetInfo(
         name=name,
@@ -306,7 +320,7 @@ def _described(data: Data, name: str, rule: str, text: str) -> LoadedDataset:
         nodes=int(data.num_nodes),
         edges=int(data.num_edges),
         features=int(data.num_features),
-        classes=len(names) or int(data.y.max()) + 1,
+        classes=int(data.y.max()) + 1 if classes is None else classes,
         train=train,
         val=val,
         test=test,
