@@ -1,4 +1,4 @@
-"""Makes a graph of 400 nodes as tables, nodes.csv and edges.csv, and one that has grown by 50 nodes, whose kind nobody knows.
+"""Makes a graph of 400 nodes as tables, nodes.csv and edges.csv, and one that has grown by 50 nodes of unknown kind.
 
 Usage: python tables.py FOLDER [GROWN]
 """

@@ -302,7 +302,7 @@ def _weights(path: Path, name: str, column: Any) -> Tensor:
 
     weights = pd.to_numeric(column, errors="coerce").to_numpy(np.float32, na_value=np.nan)
     if wrong := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0))).tolist():
-        cell = column.iloc[wrong[0]]
+        cell = str(column.iloc[wrong[0]])
         raise InputError(
             f"data {path}: an edge (row {wrong[0] + 1}) has the {name} {cell!r}; allowed: numbers from 0 on"
         )

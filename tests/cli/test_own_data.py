@@ -58,7 +58,7 @@ def test_train_and_its_report_as_a_file_of_options(gamlp: Command) -> None:
 
 
 def test_compare_and_tune(gamlp: Command) -> None:
-    options = [each for each in TRAIN[1:]]
+    options = list(TRAIN[1:])
     assert gamlp("compare", *TABLES, *options, "--codecs", "fp32,int8", "--json", "table.json")[0] == 0
     assert [row["codec"] for row in report("table.json")["rows"]] == ["fp32", "int8"]
     search = ("--search", "nu=0.01,0.1", "--trials", 2, "--finalists", 0)
@@ -75,11 +75,12 @@ def test_compare_and_tune(gamlp: Command) -> None:
     ("options", "message"),
     [
         (("--label", "kind"), "label 'kind' is of a graph of one's own, and needs data, a file or folder"),
-        (("--data", "graph"), "the graph has no labels: name their column by label"),
+        (("--data", "graph", "--id", "name"), "the graph has no labels: name their column by label"),
+        (("--data", "graph", "--label", "kind"), "nodes are numbers from 0 to 59, unless id names the column"),
         (("--data", "none"), "data none: no such file or folder"),
         (("--data", "graph", "--label", "kin"), "unknown column of label 'kin': did you mean 'kind'?"),
         ((*TABLES, "--weight", "tims"), "unknown column of weight 'tims': did you mean 'times'?"),
-        ((*TABLES, "--features", "kind,age"), "column 'kind' of nodes is not of numbers"),
+        ((*TABLES, "--features", "kind,age"), "the column 'kind' is the label, the id or the split"),
         ((*TABLES, "--split", "column"), "split 'column': the graph comes with no column"),
         ((*TABLES, "--split-index", 3), "split_index 3: the data come with no split, not several"),
         ((*TABLES, "--dataset", "karate"), "dataset 'karate' and data 'graph' exclude each other"),

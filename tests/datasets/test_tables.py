@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gamlp_admm.datasets import LoadedDataset, load_graph
 from gamlp_admm.errors import InputError, InputWarning
 
 NODES = "id,kind,f,g\n" + "".join(f"n{i},{'ab'[i % 2]},{i},{-i}\n" for i in range(10))
+WEIGHTED = "source,target,weight\n" + "".join(f"n{i},n{(i + 1) % 10},2\n" for i in range(10))
 EDGES = "source,target\n" + "".join(f"n{i},n{(i + 1) % 10}\n" for i in range(10))
 
 
@@ -48,7 +50,7 @@ def test_names_are_kept_as_they_are_written(tmp_path: Path) -> None:
     names = ["007", "7", "Smith, J.", "NA", "1e3", "18446744073709551617", "None", "é", "0.10", "0.1"]
     quoted = [f'"{name}"' for name in names]
     nodes = "id,kind,f\n" + "".join(f"{name},{i % 2},{i}\n" for i, name in enumerate(quoted))
-    edges = "source,target\n" + "".join(f"{a},{b}\n" for a, b in zip(quoted, quoted[1:], strict=False))
+    edges = "source,target\n" + "".join(f"{a},{b}\n" for a, b in pairwise(quoted))
     loaded = graph(tmp_path, nodes, edges, directed=True)
     assert loaded.node_ids == names
     assert loaded.data.edge_index.tolist() == [[*range(9)], [*range(1, 10)]]
@@ -103,12 +105,9 @@ def _written(folder: Path, nodes: str, edges: str) -> Path:
         (NODES, EDGES.replace("n4,n5", "n4,n55"), r"edge has the target 'n55', which is no node \(row 5\)"),
         (NODES, EDGES.replace("n4,n5", "n4,"), r"the target '', which is no node \(row 5\)"),
         (NODES.replace("id,", "name,"), EDGES, r"the source 'n0', which is no node \(row 1\)"),
-        (
-            NODES,
-            EDGES.replace("target\n", "target,weight\n").replace("n1\n", "n1,x\n"),
-            r"an edge \(row 1\) has the weight 'x'",
-        ),
-        (NODES, EDGES.replace("target\n", "target,weight\n").replace("n1\n", "n1,-1\n"), "allowed: numbers from 0 on"),
+        (NODES, WEIGHTED.replace("n1,2", "n1,x"), r"an edge \(row 1\) has the weight 'x'"),
+        (NODES, WEIGHTED.replace("n1,2", "n1,-1"), "allowed: numbers from 0 on"),
+        (NODES, WEIGHTED.replace("n1,2", "n1"), "has the weight 'nan'"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, nodes: str, edges: str, match: str) -> None:
@@ -137,8 +136,13 @@ def test_columns_of_features_by_name(tmp_path: Path) -> None:
     assert graph(tmp_path, features=["g", "f"]).feature_names == ["g", "f"]
     with pytest.raises(InputError, match=r"column of features 'h'.*'?allowed"):
         graph(tmp_path, features=["f", "h"])
-    with pytest.raises(InputError, match="these columns are the label"):
+    with pytest.raises(InputError, match="the column 'id' is the label, the id or the split"):
         graph(tmp_path, features="id")
+    assert graph(tmp_path, features="f").data.x[:, 0].tolist() == [*range(10)]
+    assert graph(tmp_path, NODES.replace("a", "1").replace("b", "2"), label="g", features="*").feature_names == [
+        "kind",
+        "f",
+    ]
     with pytest.raises(InputError, match="column 'kind' of nodes is not of numbers"):
         graph(tmp_path, features="kind,f", label="g")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def test_a_graph_trains_as_the_data_set_that_it_is(path: Path) -> None:
     assert by_argument["config"] == by_path["config"]
     assert (in_memory["dataset"], in_memory["config"]["data"]) == ("club.npz", IN_MEMORY)
     assert accuracies(run(Experiment.of(by_path["config"])).report) == accuracies(named)  # its config repeats it
-    with pytest.raises(InputError, match="'club.npz' was in memory; hand it over again"):
+    with pytest.raises(InputError, match=r"'club\.npz' was in memory; hand it over again"):
         run(Experiment.of(in_memory["config"]))
 
 
@@ -117,11 +116,11 @@ def test_a_graph_is_given_once(path: Path) -> None:
 
 
 @pytest.fixture
-def one_load(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def one_load(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The calls of load_graph."""
     calls: list[Any] = []
     monkeypatch.setattr(sources, "load_graph", lambda *a, **k: calls.append(a) or load_graph(*a, **k))
-    yield calls
+    return calls
 
 
 def test_compare_and_tune_take_it_and_load_it_once(path: Path, one_load: list[Any], tmp_path: Path) -> None:
