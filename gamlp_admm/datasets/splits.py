@@ -30,6 +30,7 @@ The test nodes of a mask never go elsewhere.
 from __future__ import annotations
 
 import copy
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -113,6 +114,7 @@ def choose_split(data: Data, index: int | None) -> None:
     """
     if index is None:
         return
+    index = operator.index(index)
     masks = {part: mask for part in Masks._fields if isinstance(mask := data.get(f"{part}_mask"), Tensor)}
     several = {mask.size(1) for mask in masks.values() if mask.dim() == 2}
     if not several:

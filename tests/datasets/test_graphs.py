@@ -360,6 +360,51 @@ def test_numbers_of_nodes_are_checked() -> None:
         load_graph(data, split_index=0)
 
 
+@pytest.mark.parametrize(
+    ("change", "options", "match"),
+    [
+        ({"y": torch.full((N,), -1)}, {}, "no node whose class is known"),
+        ({"edge_index": torch.zeros(7, 2, dtype=torch.long)}, {}, r"edge_index must be numbers of nodes \[2, E\]"),
+        ({"edge_index": torch.zeros(2, 7)}, {}, r"edge_index must be numbers of nodes \[2, E\], got torch\.float32"),
+        ({"y": torch.zeros(5)}, {}, "30 rows of features and 5 labels"),
+        ({"y": 5}, {}, "labels must be one a node"),
+        ({}, {"features": np.zeros((5, 2))}, "5 rows of features and 30 labels"),
+        ({}, {"features": np.array([["a"]] * N)}, "features must be numbers"),
+        ({}, {"split": 5}, "split 5: allowed"),
+        ({}, {"classes": 0}, "classes 0: allowed"),
+        ({}, {"classes": "abc"}, "classes 'abc': allowed"),
+        ({"train_mask": torch.arange(4)}, {}, "train_mask must be a bool tensor"),
+    ],
+)
+def test_what_cannot_be_a_graph(change: dict[str, Any], options: dict[str, Any], match: str) -> None:
+    data = sample()
+    for name, value in change.items():
+        data[name] = value
+    with pytest.raises(InputError, match=match):
+        load_graph(data, **options)
+
+
+def test_arrays_of_every_kind() -> None:
+    data = sample()
+    data.edge_index = data.edge_index.numpy().astype(np.int32)
+    frame = pd.DataFrame(data.x.numpy())
+    for features in (frame, csr_matrix(frame), frame.to_numpy().tolist(), data.x.to_sparse()):
+        found = load_graph(data, features=features, label=pd.Series(data.y.numpy())).data
+        assert torch.equal(found.x, data.x)
+        assert torch.equal(found.edge_index, sample().edge_index)
+        assert torch.equal(found.y, data.y)
+    with pytest.raises(InputError, match="5 nodes and 20 labels"):
+        load_graph(csr_matrix((5, 5)), label=["a", "b"] * 10, features="degree")
+    with pytest.raises(InputError, match="as many rows as columns, not 5 and 6"):
+        load_graph(csr_matrix((5, 6)), label=["a"] * 5)
+
+
+def test_what_a_data_set_of_pyg_keeps(tmp_path: Path) -> None:
+    data = sample()
+    torch.save((data.to_dict(), None, Data), tmp_path / "data.pt")
+    assert torch.equal(load_graph(tmp_path / "data.pt").data.x, data.x)
+
+
 def test_several_labels_a_node_stay_as_they_are() -> None:
     data = sample()
     many = torch.eye(3)[data.y]
