@@ -59,7 +59,7 @@ def test_cora(python):
 def test_every_example_is_listed_short_and_tested():
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {"cora.py", "own_graph.py", "deep.py", "optimizers.py", "estimator.py"}
+    assert names == {"cora.py", "own_graph.py", "deep.py", "optimizers.py", "estimator.py", "tables.py"}
     for name in names:
         assert f"({name})" in listed
         assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 60

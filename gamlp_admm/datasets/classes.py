@@ -28,14 +28,16 @@ def numbered(y: Any, classes: Sequence[str] | int | None = None) -> tuple[Tensor
     Raises:
         InputError: Every node has a class of its own.
     """
-    names = list(classes) if classes is not None and not isinstance(classes, int) else None
+    names = _names(classes)
+    if not hasattr(y, "__iter__") or isinstance(y, str):
+        raise InputError(f"labels must be one a node, [N], not {y!r}")
     if isinstance(y, Tensor) or (isinstance(y, np.ndarray) and y.dtype.kind in "iufb"):
         return torch.as_tensor(y), names
     texts = [None if value is None or value != value or value == "" else str(value).strip() for value in y]
     given = [text for text in texts if text is not None]
     if whole := all(WHOLE.fullmatch(text) for text in given):
         texts = [_whole(text) for text in texts]
-    elif classes is None and all(_is_number(text) for text in given):
+    elif classes is None and all(_is_number(text) for text in given) and any(float(text) % 1 for text in given):
         return torch.tensor([float("nan") if text is None else float(text) for text in texts]), None
     found = {text for text in texts if text is not None}
     if isinstance(classes, int):
@@ -49,6 +51,14 @@ def numbered(y: Any, classes: Sequence[str] | int | None = None) -> tuple[Tensor
         message = f"{len(other)} classes of the graph, such as {other[0]!r}, are none of the model's"
         warnings.warn(f"{message}; they count as not known", InputWarning, stacklevel=4)
     return torch.tensor([numbers.get(text, -1) if text is not None else -1 for text in texts]), names
+
+
+def _names(classes: Any) -> list[str] | None:
+    if classes is None or (isinstance(classes, int) and classes > 0):
+        return None
+    if isinstance(classes, str | int) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"classes {classes!r}: allowed: a list of names, or a number from 1 on")
+    return list(classes)
 
 
 def _whole(text: str | None) -> str | None:

@@ -129,6 +129,8 @@ def edges_of(adjacency: Any) -> dict[str, Tensor]:
 def _compressed(arrays: dict[str, Any], name: str) -> Any:
     from scipy.sparse import csr_matrix
 
+    if lost := [part for part in ("data", "indices", "indptr", "shape") if f"{name}_{part}" not in arrays]:
+        raise InputError(f"data: of the sparse matrix {name}, the array {name}_{lost[0]} is missing")
     data, indices, indptr, shape = (arrays.pop(f"{name}_{part}") for part in ("data", "indices", "indptr", "shape"))
     return csr_matrix((data, indices, indptr), tuple(shape))
 

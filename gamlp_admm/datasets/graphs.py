@@ -20,16 +20,13 @@ from torch_geometric.utils import degree, is_undirected, sort_edge_index, to_und
 
 from gamlp_admm.datasets.classes import numbered
 from gamlp_admm.datasets.graph_files import edges_of, read, with_attributes
+from gamlp_admm.datasets.graph_splits import SHARES, count_of, divided, set_masks
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
-from gamlp_admm.datasets.splits import CAME, USUAL, choose_split, default_rule, known_labels, told_split, warn_of_empty
+from gamlp_admm.datasets.splits import choose_split, has_many_labels
 from gamlp_admm.datasets.tables import Columns
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
-SHARES = "60/20/20"
-"""How nodes are divided where neither the graph nor the caller says it."""
-
-PARTS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 PROJECTED = 128
 MADE_FEATURES = ("degree", "identity", "random")
 
@@ -83,6 +80,8 @@ def load_graph(
     """
     words = {"label": label, "features": _columns_of(features), "id": id, "weight": weight, "split": _column_of(split)}
     named = {what: name for what, name in words.items() if isinstance(name, str) or what == "features"}
+    if not isinstance(split, str | Mapping | None):
+        raise InputError(f"split {split!r}: allowed: a rule such as {SHARES}, or numbers of nodes by part")
     data, name, both_ways = _opened(source, Columns(**named))
     data = copy.copy(data)
     if not isinstance(label, str | None):
@@ -91,10 +90,12 @@ def load_graph(
         data.x = None
     elif _columns_of(features) is None and features is not None:
         data.x = features
+    if data.x is not None:
+        data.x = _matrix(data.x)
     _labels(data, classes)
     _edges(data, both_ways if directed is None else not directed)
     _features(data, features if isinstance(features, str) else None, seed)
-    _masks(data, split)
+    set_masks(data, split)
     choose_split(data, split_index)
     try:
         data.validate()
@@ -102,7 +103,7 @@ def load_graph(
         raise InputError(f"{name}: {error}") from error
     _warn_of_normalised(data)
     given = None if isinstance(split, Mapping) else split
-    return _described(data, name, *_divided(data, given, seed, classes))
+    return _described(data, name, count_of(data, classes), *divided(data, given, seed, classes))
 
 
 def _made(features: Any) -> bool:
@@ -162,6 +163,20 @@ def _networkx(graph: Any, columns: Columns) -> Data:
     return data
 
 
+def _matrix(x: Any) -> Tensor:
+    """Return features, of whatever kind of array, as float32 ``[N, F]``."""
+    if not isinstance(x, Tensor):
+        try:
+            x = torch.tensor(np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float32))
+        except (TypeError, ValueError):
+            raise InputError(f"features must be numbers, an array [N, F], not {type(x).__name__}") from None
+    if not x.dim():
+        raise InputError(f"features must be an array [N, F], not {x.tolist()!r}")
+    x = x.to_dense() if x.layout is not torch.strided else x
+    made: Tensor = x.float().reshape(len(x), -1)
+    return made
+
+
 def _both_ways(data: Data) -> None:
     names = [name for name in ("edge_weight", "edge_attr") if data.get(name) is not None]
     given = [data[name] for name in names]
@@ -173,14 +188,19 @@ def _labels(data: Data, classes: Sequence[str] | int | None) -> None:
     # Labels as numbers from 0, -1 where not known; names beside them where they have some.
     if data.y is None and classes is None:
         raise InputError("the graph has no labels: name their column by label, or give one class a node")
+    counts = {"rows of features": None if data.x is None else len(data.x)}
+    counts["nodes"] = data.num_nodes if "num_nodes" in data else None
     if data.y is None:
-        data.y = torch.full((int(data.num_nodes or 0),), -1)
+        data.y = torch.full((counts["rows of features"] or data.num_nodes or 0,), -1)
     data.y, names = numbered(data.y, classes)
     if names is not None:
         data.class_names = names
-    data.num_nodes = data.y.numel()
-    if data.x is not None and len(data.x) != data.num_nodes:
-        raise InputError(f"the graph has {len(data.x):,} rows of features and {data.num_nodes:,} labels")
+    data.num_nodes = len(data.y) if has_many_labels(data.y) else data.y.numel()
+    for what, count in counts.items():
+        if count not in (None, data.num_nodes):
+            raise InputError(f"the graph has {count:,} {what} and {data.num_nodes:,} labels")
+    if classes is None and not bool((data.y >= 0).any()) and not data.y.is_floating_point():
+        raise InputError("the graph has no node whose class is known")
 
 
 def _edges(data: Data, both_ways: bool) -> None:
@@ -199,15 +219,16 @@ def _edges(data: Data, both_ways: bool) -> None:
         del data.adj_t
     if data.edge_index is None:
         raise InputError("the graph has no edges: allowed are edge_index, adj_t, or an adjacency")
+    index = torch.as_tensor(data.edge_index)
+    if index.dim() != 2 or len(index) != 2 or (index.numel() and index.is_floating_point()):
+        raise InputError(f"edge_index must be numbers of nodes [2, E], got {index.dtype} {list(index.shape)}")
+    data.edge_index = index.long()
     if both_ways and not is_undirected(data.edge_index, num_nodes=data.num_nodes):
         _both_ways(data)
 
 
 def _features(data: Data, made: str | None, seed: int | None) -> None:
     if data.x is not None:
-        x = torch.as_tensor(data.x)
-        x = x.to_dense() if x.layout is not torch.strided else x
-        data.x = x.float().reshape(len(x), -1)
         return
     N = int(data.num_nodes)
     kind, _, width = (made or "").partition(":")
@@ -228,30 +249,6 @@ def _features(data: Data, made: str | None, seed: int | None) -> None:
         )
 
 
-def _masks(data: Data, split: Any) -> None:
-    # Masks from numbers of nodes, wherever these are: given, as the data set's dictionary, or one by one.
-    given = split if isinstance(split, Mapping) else data.get("split_idx")
-    parts = {part: data[f"{part}_idx"] for part in PARTS if f"{part}_idx" in data}
-    for name, nodes in (given if isinstance(given, Mapping) else parts).items():
-        if name not in PARTS:
-            raise unknown("part of a split", name, list(PARTS))
-        data[f"{PARTS[name]}_mask"] = _mask(name, nodes, int(data.num_nodes))
-    if isinstance(split, str) and split.partition(":")[0] in CAME and not any(f"{p}_mask" in data for p in PARTS):
-        what = "masks, nor numbers of nodes" if split == "masks" else "column that says train, val or test of a node"
-        raise InputError(f"split {split!r}: the graph comes with no {what}; allowed: such as {SHARES}")
-
-
-def _mask(name: str, nodes: Any, count: int) -> Tensor:
-    numbers = torch.as_tensor(nodes).reshape(-1)
-    if numbers.dtype == torch.bool and len(numbers) == count:
-        return numbers
-    if numbers.numel() and (numbers.is_floating_point() or numbers.min() < 0 or numbers.max() >= count):
-        raise InputError(f"the split's {name} must have numbers of nodes, from 0 to {count - 1}")
-    mask = torch.zeros(count, dtype=torch.bool)
-    mask[numbers.long()] = True
-    return mask
-
-
 def _warn_of_normalised(data: Data) -> None:
     # D^-1/2 A D^-1/2, as T.GCNNorm leaves it in the weights, has sqrt(d) as an eigenvector of the value 1; d is the
     # degree, 1 / the weight of each node's loop, or where there are no loops the number of edges of each node.
@@ -270,29 +267,7 @@ def _warn_of_normalised(data: Data) -> None:
         )
 
 
-def _divided(data: Data, split: str | None, seed: int | None, classes: Any) -> tuple[str, str]:
-    """Set labels and masks by a rule; return its name, and where the masks come from."""
-    names: Sequence[str] = data.get("class_names") or ()
-    count = classes if isinstance(classes, int) else len(names) or None
-    if classes is not None and split is None:
-        data.y = known_labels(data.y, count)
-        for part in ("train", "val", "test"):
-            data[f"{part}_mask"] = data.get(f"{part}_mask", torch.zeros(len(data.y), dtype=torch.bool))
-        return "none", "what came with the data"
-    rule = split
-    if split is None or split == USUAL or split.partition(":")[0] in CAME:
-        warn_of_empty(data, seed)
-        rule = default_rule(data, seed, count)
-        rule = SHARES if rule == "per-class" else rule
-    assert rule is not None
-    masks, text = told_split(rule, data, seed, count)
-    data.y = known_labels(data.y, count)
-    data.update({f"{part}_mask": mask for part, mask in masks._asdict().items()})
-    return rule, text
-
-
-def _described(data: Data, name: str, rule: str, text: str) -> LoadedDataset:
-    names: Sequence[str] = data.get("class_names") or ()
+def _described(data: Data, name: str, classes: int | None, rule: str, text: str) -> LoadedDataset:
     train, val, test = (int(data[f"{part}_mask"].sum()) for part in ("train", "val", "test"))
     info = DatasetInfo(
         name=name,
@@ -306,7 +281,7 @@ def _described(data: Data, name: str, rule: str, text: str) -> LoadedDataset:
         nodes=int(data.num_nodes),
         edges=int(data.num_edges),
         features=int(data.num_features),
-        classes=len(names) or int(data.y.max()) + 1,
+        classes=int(data.y.max()) + 1 if classes is None else classes,
         train=train,
         val=val,
         test=test,

@@ -30,6 +30,7 @@ The test nodes of a mask never go elsewhere.
 from __future__ import annotations
 
 import copy
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -91,8 +92,7 @@ def draw_split(rule: str, data: Data, seed: int | None = None, classes: int | No
 
 def told_split(rule: str, data: Data, seed: int | None = None, classes: int | None = None) -> Split:
     """Divide the nodes, and say where each part comes from; as :func:`draw_split`."""
-    data = copy.copy(data)
-    data.y = known_rows(data.y) if has_many_labels(data.y) else known_labels(data.y, classes)
+    data = _classed(data, classes)
     if "/" in rule:
         return by_shares(shares(rule), data, 0 if seed is None else seed)
     if rule.startswith(f"{COUNTS}:"):
@@ -114,6 +114,7 @@ def choose_split(data: Data, index: int | None) -> None:
     """
     if index is None:
         return
+    index = operator.index(index)
     masks = {part: mask for part in Masks._fields if isinstance(mask := data.get(f"{part}_mask"), Tensor)}
     several = {mask.size(1) for mask in masks.values() if mask.dim() == 2}
     if not several:
@@ -128,18 +129,18 @@ def default_rule(data: Data, seed: int | None = None, classes: int | None = None
 
     Arguments and errors are those of :func:`draw_split`.
     """
-    known = known_labels(data.y, classes) >= 0
+    data = _classed(data, classes)
     seed = DEFAULT_SEED if seed is None else seed
-    there = [part for part in Masks._fields if _came(data, part) and (_column(data, part, seed) & known).any()]
+    there = [part for part in Masks._fields if _came(data, part) and (_column(data, part, seed) & (data.y >= 0)).any()]
     return _name(there) if there else "per-class"
 
 
 def warn_of_empty(data: Data, seed: int | None = None) -> None:
     """Warn of each mask that came but has no node whose class is known: it counts as one that did not."""
-    known, seed = known_labels(data.y) >= 0, DEFAULT_SEED if seed is None else seed
+    data, seed = _classed(data), DEFAULT_SEED if seed is None else seed
     for part in filter(partial(_came, data), Masks._fields):
         mask = _column(data, part, seed)
-        if not (mask & known).any():
+        if not (mask & (data.y >= 0)).any():
             count = int(mask.sum())
             why = f"has {count:,} nodes, of none of which the class is known" if count else "has no node"
             warnings.warn(f"{part}_mask {why}; it counts as absent", InputWarning, stacklevel=4)
@@ -148,6 +149,13 @@ def warn_of_empty(data: Data, seed: int | None = None) -> None:
 def has_many_labels(y: Tensor) -> bool:
     """Return whether labels are several a node, each yes or no: ``[N, T]`` with T > 1."""
     return y.dim() == 2 and y.shape[1] > 1
+
+
+def _classed(data: Data, classes: int | None = None) -> Data:
+    """Return data whose ``y`` is what splits need of its labels: ``[N]``, -1 where nothing is known of a node."""
+    data = copy.copy(data)
+    data.y = known_rows(data.y) if has_many_labels(data.y) else known_labels(data.y, classes)
+    return data
 
 
 def known_rows(y: Tensor) -> Tensor:

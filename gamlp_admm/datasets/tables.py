@@ -91,7 +91,7 @@ def from_tables(folder: Path, columns: Columns) -> Data:
     found: dict[str, Any] = {"num_nodes": len(nodes)}
     if features := _features(path, nodes, columns.features, {label, name, split}):
         _warn_of_ids(path, nodes, features, name)
-        found["x"] = torch.from_numpy(nodes[features].to_numpy(np.float32, na_value=np.nan))
+        found["x"] = torch.tensor(nodes[features].to_numpy(np.float32, na_value=np.nan))
         found["feature_names"] = features
     if label is not None:
         found["y"] = _labels(path, label, _texts(nodes[label]))
@@ -206,17 +206,18 @@ def _wrong(column: Any) -> Any:
 
 def _matching(header: Sequence[str], given: str | Sequence[str], taken: set[str | None]) -> list[str]:
     if not isinstance(given, str):
+        given = list(given)
         if lost := [name for name in given if name not in header]:
             raise unknown("column of features", lost[0], header)
-        return list(given)
+        return given
     chosen: list[str] = []
     for pattern in map(str.strip, given.split(",")):
         matching = [pattern] if pattern in header else fnmatch.filter(header, pattern)
+        if pattern in taken:
+            raise InputError(f"the column {pattern!r} is the label, the id or the split, and cannot be a feature, too")
         if not matching:
             raise unknown("column of features", pattern, header)
         chosen += [name for name in matching if name not in chosen and name not in taken]
-    if not chosen:
-        raise InputError(f"features {given!r}: these columns are the label, the id or the split; allowed: others")
     return chosen
 
 
@@ -279,7 +280,10 @@ def _edges(folder: Path, ids: list[str] | None, count: int, given: str | None) -
         if (ends[-1] < 0).any():
             row = int((ends[-1] < 0).argmax())
             lost = _texts(edges[column].iloc[row : row + 1])[0]
-            raise InputError(f"data {path}: an edge has the {column} {lost!r}, which is no node (row {row + 1})")
+            where = f"which is no node (row {row + 1})"
+            if ids is None:
+                where += f"; nodes are numbers from 0 to {count - 1}, unless id names the column that edges refer to"
+            raise InputError(f"data {path}: an edge has the {column} {lost!r}, {where}")
     found = {"edge_index": torch.from_numpy(np.stack(ends).astype(np.int64))}
     if weight is not None:
         found["edge_weight"] = _weights(path, weight, edges[weight])
@@ -298,8 +302,8 @@ def _weights(path: Path, name: str, column: Any) -> Tensor:
 
     weights = pd.to_numeric(column, errors="coerce").to_numpy(np.float32, na_value=np.nan)
     if wrong := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0))).tolist():
-        cell = column.iloc[wrong[0]]
+        cell = str(column.iloc[wrong[0]])
         raise InputError(
             f"data {path}: an edge (row {wrong[0] + 1}) has the {name} {cell!r}; allowed: numbers from 0 on"
         )
-    return torch.from_numpy(weights.copy())
+    return torch.tensor(weights)

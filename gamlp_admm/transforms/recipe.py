@@ -24,14 +24,20 @@ KINDS: dict[str, type[FeatureTransform]] = {
 }
 """What files keep."""
 
-DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.half)}
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.half)
+}
 UNSAID: dict[str, tuple[type, ...]] = {"num_classes": (int,), "folds": (int,), "weight_attr": (str,), "dtype": (str,)}
 """Types of the parameters whose default is ``None``, but for ``hops``, which its transform checks."""
 
 
 def steps_of(transform: Transform) -> list[Transform]:
     """Return the steps of a chain, :class:`torch_geometric.transforms.Compose`; of anything else itself."""
-    return [step for each in transform.transforms for step in steps_of(each)] if isinstance(transform, Compose) else [transform]
+    return (
+        [step for each in transform.transforms for step in steps_of(each)]
+        if isinstance(transform, Compose)
+        else [transform]
+    )
 
 
 def fit_features(transform: Transform, data: Any) -> tuple[Transform, Any]:

@@ -13,9 +13,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.transforms import GCNNorm, ToSparseTensor
 
 from gamlp_admm.datasets import load_graph
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, InputWarning
+from gamlp_admm.transforms import AugmentFeatures
 
 N, CLASSES = 30, 3
 NAMES = ["apple", "banana", "cherry"]
@@ -268,3 +270,156 @@ def test_what_is_refused(tmp_path: Path) -> None:
     outside = sample()
     outside.edge_index = torch.tensor([[0], [N]])
     refused(outside, "data")
+
+
+def test_a_graph_to_predict_needs_no_labels(tmp_path: Path) -> None:
+    folder = tables(tmp_path / "graph", sample())
+    nodes = pd.read_csv(folder / "nodes.csv")
+    nodes.drop(columns=["label", "split"]).to_csv(folder / "nodes.csv", index=False)
+    loaded = load_graph(folder, classes=NAMES)
+    assert loaded.class_names == NAMES
+    assert loaded.info.classes == 3
+    assert loaded.data.y.tolist() == [-1] * N
+    assert not any(loaded.data[f"{part}_mask"].any() for part in ("train", "val", "test"))
+    nodes.loc[:4, "label"] = None
+    nodes.to_csv(folder / "nodes.csv", index=False)
+    loaded = load_graph(folder, classes=["cherry", "banana", "apple", "date"])  # a model's order, and one more
+    assert loaded.data.y[:9].tolist() == [-1] * 5 + [0, 2, 1, 0]
+    assert (loaded.info.classes, loaded.info.train) == (4, 18)  # masks as they came, of unknown classes too
+    unlabelled = sample()
+    del unlabelled.y
+    assert load_graph(unlabelled, classes=5).info.classes == 5
+    with pytest.raises(InputError, match="no labels"):
+        load_graph(unlabelled)
+
+
+def test_attributes_are_named() -> None:
+    data = sample()
+    other = Data(feat=data.x, kind=data.y[:, None], edge_index=data.edge_index, names=[f"n{i}" for i in range(N)])
+    other.edge_attr = data.edge_weight[:, None]
+    loaded = load_graph(other, label="kind", features="feat", weight="edge_attr", id="names")
+    assert torch.equal(loaded.data.x, data.x)
+    assert torch.equal(loaded.data.y, data.y)
+    assert torch.equal(loaded.data.edge_weight, data.edge_weight)
+    assert loaded.node_ids == other.names
+    for wrong, match in (
+        ("edge_atr", "attribute of weight 'edge_atr': did you mean 'edge_attr'"),
+        ("feat", "one weight"),
+    ):
+        with pytest.raises(InputError, match=match):
+            load_graph(other, label="kind", features="feat", weight=wrong)
+
+
+def test_a_column_of_edge_attr_is_not_dropped_in_silence() -> None:
+    data = sample()
+    data.edge_attr, data.edge_weight = data.edge_weight[:, None], None
+    with pytest.warns(InputWarning, match="edge_attr has one column, but is not used"):
+        AugmentFeatures(1)(load_graph(data).data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for weight in ("edge_attr", "edge_weight"):  # used, or by word not
+            AugmentFeatures(1)(load_graph(data, weight=weight).data)
+    one_way = data.edge_index[0] < data.edge_index[1]
+    data.edge_index, data.edge_attr = data.edge_index[:, one_way], data.edge_attr[one_way]
+    assert torch.equal(load_graph(data, directed=False).data.edge_attr, sample().edge_weight[:, None])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loops", [False, True])
+def test_a_normalised_graph_is_recognised(weighted: bool, loops: bool) -> None:
+    data = sample()
+    if not weighted:
+        data.edge_weight = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_graph(data)
+    if weighted and not loops:  # its degrees are no longer known
+        return
+    with pytest.warns(InputWarning, match="normalised already"):
+        load_graph(GCNNorm(add_self_loops=loops)(data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse")  # torch, of its compressed rows
+        transposed = ToSparseTensor(attr="edge_weight", layout=torch.sparse_csr)
+        data = transposed(GCNNorm(add_self_loops=loops)(data))
+    with pytest.warns(InputWarning, match="normalised already"):
+        load_graph(data)
+
+
+def test_numbers_of_nodes_are_checked() -> None:
+    data = sample()
+    for nodes in ([-1], [N], [0.5]):
+        with pytest.raises(InputError, match=f"the split's valid must have numbers of nodes, from 0 to {N - 1}"):
+            load_graph(data, split={"train": [0, 1], "valid": nodes, "test": [2]})
+    by_name = {"train": torch.arange(10), "valid": torch.arange(10, 20), "test": torch.arange(20, N)}
+    kept = Data(x=data.x, y=data.y, edge_index=data.edge_index, split_idx=by_name)
+    assert load_graph(kept, split="masks").data.val_mask.nonzero().view(-1).tolist() == [*range(10, 20)]
+    del kept.split_idx
+    with pytest.raises(InputError, match="split_index 0: the data come with no split"):
+        load_graph(kept, split_index=0)
+    with pytest.raises(InputError, match="split_index 0: the data come with one split"):
+        load_graph(data, split_index=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "match"),
+    [
+        ({"y": torch.full((N,), -1)}, {}, "no node whose class is known"),
+        ({"edge_index": torch.zeros(7, 2, dtype=torch.long)}, {}, r"edge_index must be numbers of nodes \[2, E\]"),
+        ({"edge_index": torch.zeros(2, 7)}, {}, r"edge_index must be numbers of nodes \[2, E\], got torch\.float32"),
+        ({"y": torch.zeros(5)}, {}, "30 rows of features and 5 labels"),
+        ({"y": 5}, {}, "labels must be one a node"),
+        ({}, {"features": np.zeros((5, 2))}, "5 rows of features and 30 labels"),
+        ({}, {"features": np.array([["a"]] * N)}, "features must be numbers"),
+        ({}, {"split": 5}, "split 5: allowed"),
+        ({}, {"classes": 0}, "classes 0: allowed"),
+        ({}, {"classes": "abc"}, "classes 'abc': allowed"),
+        ({"train_mask": torch.arange(4)}, {}, "train_mask must be a bool tensor"),
+    ],
+)
+def test_what_cannot_be_a_graph(change: dict[str, Any], options: dict[str, Any], match: str) -> None:
+    data = sample()
+    for name, value in change.items():
+        data[name] = value
+    with pytest.raises(InputError, match=match):
+        load_graph(data, **options)
+
+
+def test_arrays_of_every_kind() -> None:
+    data = sample()
+    data.edge_index = data.edge_index.numpy().astype(np.int32)
+    frame = pd.DataFrame(data.x.numpy())
+    for features in (frame, csr_matrix(frame), frame.to_numpy().tolist(), data.x.to_sparse()):
+        found = load_graph(data, features=features, label=pd.Series(data.y.numpy())).data
+        assert torch.equal(found.x, data.x)
+        assert torch.equal(found.edge_index, sample().edge_index)
+        assert torch.equal(found.y, data.y)
+    with pytest.raises(InputError, match="5 nodes and 20 labels"):
+        load_graph(csr_matrix((5, 5)), label=["a", "b"] * 10, features="degree")
+    with pytest.raises(InputError, match="as many rows as columns, not 5 and 6"):
+        load_graph(csr_matrix((5, 6)), label=["a"] * 5)
+
+
+def test_what_a_data_set_of_pyg_keeps(tmp_path: Path) -> None:
+    data = sample()
+    torch.save((data.to_dict(), None, Data), tmp_path / "data.pt")
+    assert torch.equal(load_graph(tmp_path / "data.pt").data.x, data.x)
+
+
+def test_several_labels_a_node_stay_as_they_are() -> None:
+    data = sample()
+    many = torch.eye(3)[data.y]
+    many[0] = float("nan")
+    for part in ("train", "val", "test"):
+        del data[f"{part}_mask"]
+    data.y = many
+    loaded = load_graph(data)
+    assert loaded.data.y is many
+    assert (loaded.info.nodes, loaded.info.classes) == (N, 3)
+    assert loaded.info.train + loaded.info.val + loaded.info.test == N - 1
+
+
+def test_directed_networks_stay_so() -> None:
+    graph = nx.DiGraph([(0, 1), (1, 2)])
+    assert load_graph(graph, label=["a", "b", "a"], features="degree").data.num_edges == 2
+    with pytest.raises(InputError, match="attribute of edges 'w'"):
+        load_graph(graph, label=["a", "b", "a"], features="degree", weight="w")
