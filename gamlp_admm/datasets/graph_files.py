@@ -61,11 +61,11 @@ def with_attributes(data: Data, columns: Columns) -> Data:
     Raises:
         InputError: It has no such attribute, or one that cannot be that.
     """
-    data = copy.copy(data)
+    data, columns = copy.copy(data), columns.among(data.keys())
     homes = {"label": "y", "features": "x", "id": "node_ids", "weight": "edge_weight"}
     for what, home in homes.items():
         name = getattr(columns, what)
-        if name is None or name == home == "edge_weight":  # which may be missing: all weights are then 1
+        if not name or name == home == "edge_weight":  # which may be missing: all weights are then 1
             continue
         if name not in data:
             raise unknown(f"attribute of {what}", name, data.keys())

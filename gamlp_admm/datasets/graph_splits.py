@@ -26,12 +26,13 @@ SHARES = "60/20/20"
 PARTS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
-def set_masks(data: Data, split: Any) -> None:
+def set_masks(data: Data, split: Any, needed: bool = True) -> None:
     """Set masks from numbers of nodes, wherever these are: given, as OGB's dictionary, or one by one.
 
     Args:
         data: Receives them.
         split: What is asked for; a mapping has the numbers.
+        needed: Whether what should come with the graph must.
 
     Raises:
         InputError: They are no numbers of nodes, or no split comes with the graph, and one is asked for.
@@ -42,7 +43,8 @@ def set_masks(data: Data, split: Any) -> None:
         if name not in PARTS:
             raise unknown("part of a split", name, list(PARTS))
         data[f"{PARTS[name]}_mask"] = _mask(name, nodes, int(data.num_nodes))
-    if isinstance(split, str) and split.partition(":")[0] in CAME and not any(f"{p}_mask" in data for p in PARTS):
+    asked = needed and isinstance(split, str) and split.partition(":")[0] in CAME
+    if asked and not any(f"{part}_mask" in data for part in PARTS):
         what = "masks, nor numbers of nodes" if split == "masks" else "column that says train, val or test of a node"
         raise InputError(f"split {split!r}: the graph comes with no {what}; allowed: such as {SHARES}")
 
@@ -68,7 +70,7 @@ def divided(data: Data, split: str | None, seed: int | None, classes: Any) -> tu
         classes: The classes of a model that is there.
     """
     count = count_of(data, classes)
-    if classes is not None and split is None:
+    if classes is not None and (split is None or split.partition(":")[0] in CAME):
         data.y = data.y if has_many_labels(data.y) else known_labels(data.y, count)
         for part in ("train", "val", "test"):
             data[f"{part}_mask"] = data.get(f"{part}_mask", torch.zeros(len(data.y), dtype=torch.bool))

@@ -69,7 +69,8 @@ def load_graph(
         split_index: Which of several splits ``[N, S]`` that come with the graph.
         seed: Seed of a random split.
         classes: For predictions of a model that is there: the names of its classes, or their number. Labels get the
-            model's numbers, and need not be there; without ``split`` nothing is drawn, and what is missing is empty.
+            model's numbers; they and the column of the split need not be there. Nothing is drawn unless ``split`` says
+            so; masks that are missing are empty.
 
     Returns:
         The data, with ``class_names`` where classes have names, ``node_ids`` where nodes have them, ``feature_names``
@@ -82,7 +83,7 @@ def load_graph(
     named = {what: name for what, name in words.items() if isinstance(name, str) or what == "features"}
     if not isinstance(split, str | Mapping | None):
         raise InputError(f"split {split!r}: allowed: a rule such as {SHARES}, or numbers of nodes by part")
-    data, name, both_ways = _opened(source, Columns(**named))
+    data, name, both_ways = _opened(source, Columns(**named, optional=classes is not None))
     data = copy.copy(data)
     if not isinstance(label, str | None):
         data.y = label
@@ -95,7 +96,7 @@ def load_graph(
     _labels(data, classes)
     _edges(data, both_ways if directed is None else not directed)
     _features(data, features if isinstance(features, str) else None, seed)
-    set_masks(data, split)
+    set_masks(data, split, classes is None)
     choose_split(data, split_index)
     try:
         data.validate()
@@ -154,7 +155,8 @@ def _networkx(graph: Any, columns: Columns) -> Data:
             raise unknown("attribute of nodes", name, sorted({key for node in ids for key in graph.nodes[node]}))
         return values
 
-    if columns.label is not None:
+    columns = columns.among({key for node in ids for key in graph.nodes[node]})
+    if columns.label:
         data.y = attributes(columns.label)
     if columns.features is not None:
         data.x = torch.tensor(np.asarray(attributes(columns.features), dtype=np.float32).reshape(len(ids), -1))

@@ -10,7 +10,7 @@ import fnmatch
 import re
 import warnings
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Columns:
         id: Name of a node, which edges refer to; without one, edges refer to its number, from 0.
         weight: Weight of an edge.
         split: ``train``, ``val`` or ``test``; empty for nodes of no split.
+        optional: Whether label and split may be missing, as of a graph that is there to be predicted.
     """
 
     label: str | None = None
@@ -67,6 +68,14 @@ class Columns:
     id: str | None = None
     weight: str | None = None
     split: str | None = None
+    optional: bool = False
+
+    def among(self, names: Collection[str]) -> Columns:
+        """Return these columns, empty the names of those that are not among ``names`` and need not be."""
+        if not self.optional:
+            return self
+        label, split = ("" if name not in (None, *names) else name for name in (self.label, self.split))
+        return replace(self, label=label, split=split)
 
 
 def from_tables(folder: Path, columns: Columns) -> Data:
@@ -84,6 +93,7 @@ def from_tables(folder: Path, columns: Columns) -> Data:
         InputError: A table or a column is missing, or holds what it cannot.
     """
     path, header = _find(folder, "nodes")
+    columns = columns.among(header)
     label, name, split = (_column(header, what, getattr(columns, what)) for what in ("label", "id", "split"))
     nodes = _read(path, header, {label, name, split} - {None})
     if not len(nodes):
@@ -98,7 +108,7 @@ def from_tables(folder: Path, columns: Columns) -> Data:
     if name is not None:
         found["node_ids"] = _ids(path, name, _texts(nodes[name]))
     if split is not None:
-        found |= _masks(path, split, _texts(nodes[split]), columns.split is not None)
+        found |= _masks(path, split, _texts(nodes[split]), bool(columns.split))
     return Data(**found, **_edges(folder, found.get("node_ids"), len(nodes), columns.weight))
 
 
@@ -167,6 +177,8 @@ def _texts(column: Any) -> list[str]:
 
 
 def _column(header: Sequence[str], what: str, given: str | None) -> str | None:
+    if given == "":
+        return None
     if given is not None and given not in header:
         raise unknown(f"column of {what}", given, header)
     return given or next((name for usual in USUAL[what] for name in header if name.lower() == usual), None)

@@ -291,6 +291,8 @@ def test_a_graph_to_predict_needs_no_labels(tmp_path: Path) -> None:
     assert load_graph(unlabelled, classes=5).info.classes == 5
     with pytest.raises(InputError, match="no labels"):
         load_graph(unlabelled)
+    for source, label, split in ((folder, "kind", "column:fold"), (unlabelled, "kind", "masks")):  # as in training
+        assert load_graph(source, label=label, split=split, classes=NAMES).data.y.tolist() == [-1] * N
 
 
 def test_attributes_are_named() -> None:
