@@ -16,7 +16,7 @@ from gamlp_admm.experiment.declaration import GROUPS
 from gamlp_admm.experiment.options import declared
 from gamlp_admm.report.charts import COLOURS, Chart, chart
 from gamlp_admm.report.curves import curve, starts_of_stages
-from gamlp_admm.report.runs import RunReport, RunSet, mean_and_deviation
+from gamlp_admm.report.runs import FALLING, RunReport, RunSet, common_metric, mean_and_deviation, words
 from gamlp_admm.report.tables import headline, percent, process_line, size
 
 FOLDER = Path(__file__).parent / "html"
@@ -40,13 +40,14 @@ def html_page(sets: Sequence[RunSet]) -> str:
         lstrip_blocks=True,
     )
     templates.filters |= {"percent": percent, "size": size, "seconds": _seconds, "plus_minus": _plus_minus}
-    metric = sets[0].first.metrics[0]
+    metric = common_metric(sets)
     title, subtitle = _titles(sets)
     text = templates.get_template("page.html").render(
         title=title,
         subtitle=subtitle,
         sets=sets,
-        metric=_words(metric),
+        metric=words(metric),
+        key=metric,
         rows=_rows(sets, metric),
         charts=list(_charts(sets, metric)),
         classes=[_classes(each) for each in sets],
@@ -70,11 +71,6 @@ def _titles(sets: Sequence[RunSet]) -> tuple[str, str]:
         return title, f"{shape}, {'seed' if len(sets[0].runs) == 1 else 'seeds'} {seeds}"
     datasets = dict.fromkeys(each.first.dataset for each in sets)
     return f"{len(sets)} settings on {', '.join(datasets)}", f"Side by side: {', '.join(each.label for each in sets)}"
-
-
-def _words(name: str) -> str:
-    """Return the name of a measure as words."""
-    return {"f1_macro": "macro F1", "roc_auc": "ROC AUC", "r2": "R²"}.get(name, name.replace("_", " "))
 
 
 def _seconds(value: float | None) -> str:
@@ -108,7 +104,8 @@ def _rows(sets: Sequence[RunSet], metric: str) -> list[Row]:
     sent = [math.fsum(run.bytes_sent for run in each.runs) / len(each.runs) for each in sets]
     found = [each.mean("best", f"test_{metric}") for each in sets]
     alike = len({each.first.dataset for each in sets}) == 1 and len(set(found)) > 1
-    top = max((pair[0] for pair in found if pair), default=None) if alike else None
+    best = min if metric in FALLING else max
+    top = best((pair[0] for pair in found if pair), default=None) if alike else None
     return [_row(each, metric, count, max(sent), top) for each, count in zip(sets, sent, strict=True)]
 
 
@@ -126,37 +123,38 @@ def _row(each: RunSet, metric: str, sent: float, most: float, top: float | None)
         sent=sent,
         fewer=most / sent if sent else None,
         seconds=trained and trained[0],
-        more=[(_words(name), each.mean("best", f"test_{name}")) for name in each.first.metrics if name != metric],
+        more=[(words(name), each.mean("best", f"test_{name}")) for name in each.first.metrics if name != metric],
     )
 
 
 def _charts(sets: Sequence[RunSet], metric: str) -> Iterator[Chart]:
     """Yield the charts: of one setting its measures, of several each measure with a curve a setting."""
-    name = _words(metric)
-    alone = sets[0] if len(sets) == 1 else None
-    stages = starts_of_stages(alone.first) if alone else []
-    parts = {"test": "test", "val": "validation", "train": "training"}
-    if alone:
+    name, shares = words(metric), metric not in FALLING
+    if len(sets) == 1:
+        (alone,) = sets
+        stages = starts_of_stages(alone.first)
+        parts = {"test": "test", "val": "validation", "train": "training"}
+        columns = {f"{part}_{metric}": title for part, title in parts.items()}
         found = [
             chart(
-                name.capitalize(),
-                [curve(alone, f"{part}_{metric}", title) for part, title in parts.items()],
-                shares=True,
+                f"{name[0].upper()}{name[1:]}",
+                [curve(alone, key, title) for key, title in columns.items()],
+                shares=shares,
                 stages=stages,
-                dots=[_selected(alone, f"{part}_{metric}", "iteration") for part in parts],
+                dots=[_selected(alone, key, "iteration") for key in columns],
                 note=SELECTED if len(alone.runs) == 1 else "",
             ),
-            _against_bytes(sets, [(alone, f"{part}_{metric}", parts[part]) for part in ("test", "val")], name),
+            _against_bytes([(alone, key, title) for key, title in columns.items()][:2], name, shares),
             *(
-                chart(title, [curve(alone, key, words) for key, words in columns.items()], stages=stages)
-                for title, columns in ALONE.items()
+                chart(title, [curve(alone, key, label) for key, label in labels.items()], stages=stages)
+                for title, labels in ALONE.items()
             ),
         ]
     else:
         found = [
-            chart(f"Test {name}", _each(sets, f"test_{metric}"), shares=True),
-            _against_bytes(sets, [(each, f"test_{metric}", each.label) for each in sets], f"test {name}"),
-            chart(f"Validation {name}", _each(sets, f"val_{metric}"), shares=True),
+            chart(f"Test {name}", _each(sets, f"test_{metric}"), shares=shares),
+            _against_bytes([(each, f"test_{metric}", each.label) for each in sets], f"test {name}", shares),
+            chart(f"Validation {name}", _each(sets, f"val_{metric}"), shares=shares),
             *(chart(title, _each(sets, key)) for key, title in BESIDE.items()),
         ]
     yield from (each for each in found if each is not None)
@@ -188,14 +186,15 @@ def _selected(each: RunSet, key: str, x: str) -> tuple[float, float] | None:
     return None if across is None or up is None else (across[0], up[0])
 
 
-def _against_bytes(sets: Sequence[RunSet], lines: Sequence[tuple[RunSet, str, str]], name: str) -> Chart | None:
-    if not any(run.bytes_sent > 0 for each in sets for run in each.runs):
+def _against_bytes(lines: Sequence[tuple[RunSet, str, str]], name: str, shares: bool) -> Chart | None:
+    if not any(run.bytes_sent > 0 for each, _, _ in lines for run in each.runs):
         return None
-    found = [curve(each, key, words, x="bytes_sent") for each, key, words in lines]
+    curves = [curve(each, key, label, x="bytes_sent") for each, key, label in lines]
     dots = [_selected(each, key, "bytes_sent") for each, key, _ in lines]
     unsent = any(dot is not None and dot[0] <= 0 for dot in dots)
     note = f"{SELECTED} {UNSENT}" if unsent else SELECTED
-    return chart(f"{name[0].upper()}{name[1:]} against bytes", found, shares=True, in_bytes=True, dots=dots, note=note)
+    title = f"{name[0].upper()}{name[1:]} against bytes"
+    return chart(title, curves, shares=shares, in_bytes=True, dots=dots, note=note)
 
 
 @dataclass(frozen=True)

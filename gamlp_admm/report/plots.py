@@ -11,7 +11,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.report.charts import power
 from gamlp_admm.report.curves import MeanCurve, curve, log_ticks, logarithmic, positive, span, starts_of_stages, window
 from gamlp_admm.report.reading import run_sets
-from gamlp_admm.report.runs import RunSet
+from gamlp_admm.report.runs import FALLING, RunSet, common_metric, words
 from gamlp_admm.report.tables import headline, size
 from gamlp_admm.system.files import replacing
 
@@ -53,7 +53,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     metric = each.first.metrics[0]
     parts = {"test": "test", "validation": "val", "training": "train"}
     panels = {
-        metric.replace("_", " "): {name: f"{part}_{metric}" for name, part in parts.items()},
+        words(metric): {name: f"{part}_{metric}" for name, part in parts.items()},
         "objective, loss": {"objective": "objective", "training loss": "train_loss"},
         "norm of residuals": {"primal residual": "primal_residual", "dual residual": "dual_residual"},
     }
@@ -61,15 +61,14 @@ def plot(report: dict[str, Any], path: Path) -> None:
     drawn = [label for label, found in curves.items() if any(map(len, found))]
     figure = Figure(figsize=(3.7 * len(drawn), 3.6), layout="constrained")
     for axes, label in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
-        shares = label == metric.replace("_", " ")
-        _draw(axes, curves[label], shares)
+        measured = label == words(metric)
+        _draw(axes, curves[label], shares=measured and metric not in FALLING)
         _mark_stages(axes, starts_of_stages(each.first))
-        if shares and len(each.runs) == 1:
+        if measured and len(each.runs) == 1:
             _dots(axes, each, panels[label].values())
         axes.set(xlabel="iteration", ylabel=label)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8, frameon=False, columnspacing=1)
-    title = headline(each.first.config | {"dataset": each.first.dataset})
-    figure.suptitle("\n".join([title, *_selected(each, metric)]), fontsize=10)
+    _title(figure, headline(each.first.config | {"dataset": each.first.dataset}), *_selected(each, metric))
     _save(figure, path)
 
 
@@ -87,19 +86,19 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     sets = _sets(report)
-    key = f"test_{sets[0].first.metrics[0]}"
+    metric = common_metric(sets)
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, x in zip(panels, ("bytes_sent", "iteration"), strict=True):
-        curves = [curve(each, key, each.label, x) for each in sets]
+        curves = [curve(each, f"test_{metric}", each.label, x) for each in sets]
         curves = [positive(found, of_x=True) for found in curves] if x == "bytes_sent" else curves
-        _draw(axes, curves, shares=True)
+        _draw(axes, curves, shares=metric not in FALLING)
         if x == "bytes_sent" and any(map(len, curves)):
             ends = [at for found in curves for at in found.x]
             _logarithmic(axes.xaxis, min(ends), max(ends), size)
-    panels[0].set(xlabel="bytes sent between layers", ylabel=key.replace("_", " "))
+    panels[0].set(xlabel="bytes sent between layers", ylabel=f"test {words(metric)}")
     panels[1].set(xlabel="iteration")
-    figure.suptitle(headline(sets[0].first.config | {"algorithm": "codecs", "codec": None}), fontsize=10)
+    _title(figure, headline(sets[0].first.config | {"algorithm": "codecs", "codec": None}))
     handles, labels = panels[1].get_legend_handles_labels()
     if labels:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), fontsize=8, frameon=False)
@@ -110,13 +109,18 @@ def _sets(report: dict[str, Any]) -> list[RunSet]:
     return run_sets(json.loads(json.dumps(report)), "the report")  # as a file of it would be
 
 
+def _title(figure: Any, *lines: str) -> None:
+    text = "\n".join(lines).encode("utf-8", "replace").decode()  # file names may hold what is no character
+    figure.suptitle(text, fontsize=10, parse_math=False)
+
+
 def _selected(each: RunSet, metric: str) -> list[str]:
     """Return what the selected weights are worth, as a line of a title."""
     pair = each.mean("best", f"test_{metric}")
     if pair is None:
         return []
     over = f" ± {pair[1]:.4f} over {len(each.runs)} seeds, whose range is shaded" if len(each.runs) > 1 else ""
-    return [f"selected on validation: test {metric.replace('_', ' ')} {pair[0]:.4f}{over}"]
+    return [f"selected on validation: test {words(metric)} {pair[0]:.4f}{over}"]
 
 
 def _draw(axes: Any, curves: Sequence[MeanCurve], shares: bool) -> None:

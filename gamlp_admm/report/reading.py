@@ -21,6 +21,9 @@ RUN_FILE = "run.json"
 MEASURES = re.compile(r"(train|val|test)_\w+|\w+_residual|iteration|layers|objective|seconds|bytes_sent")
 """Keys of records that stand for numbers; others may be added, and are not looked at."""
 
+LARGEST = 1e150
+"""Squares and quotients of larger numbers would be none; what has diverged so far has no place in a chart."""
+
 ALLOWED = "allowed: a file of train --json or compare --json, or a directory of train --log-dir"
 
 
@@ -131,13 +134,12 @@ class _Reader:
         return value
 
     def number(self, where: str, value: Any) -> float | None:
-        """Return a number, ``None`` for one that is missing or not finite."""
+        """Return a number, ``None`` for one that is missing, not finite or beyond what can be drawn."""
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             self.fail(where, "is no number")
-        try:
-            return None if value is None or not math.isfinite(value) else float(value)
-        except OverflowError:  # an integer beyond all floats
+        if value is None or not abs(value) < LARGEST:
             return None
+        return float(value) if abs(value) * LARGEST > 1 else 0.0
 
     def numbers(self, where: str, table: Any) -> dict[str, float | None]:
         """Return a table of numbers."""
@@ -156,8 +158,8 @@ class _Reader:
         for key, kind in (("algorithm", str), ("operator", str), ("layers", int), ("hidden", int)):
             self.of(f"{at}config.{key}", config.get(key), kind)
         for key, kinds in (("hops", int | list), ("codec", str)):
-            if not isinstance(config.get(key), kinds | None):
-                self.fail(f"{at}config.{key}", "is not what it may be")
+            if not isinstance(config.get(key, 0.0), kinds | None):
+                self.fail(f"{at}config.{key}", "is not what it may be" if key in config else "is missing")
         rows = self.of(f"{at}per_class", report.get("per_class", {}), dict)
         confusion = dict(self.of(f"{at}confusion", report.get("confusion", {}), dict))
         classes = [str(name) for name in self.of(f"{at}confusion.classes", confusion.pop("classes", []), list)]
@@ -165,6 +167,7 @@ class _Reader:
         notes = {name: report.get(name) for name in ("split", "theorem", "solver", "units")}
         return RunReport(
             dataset=self.of(f"{at}dataset", report.get("dataset"), str),
+            metric=self.of(f"{at}metric", report.get("metric", "accuracy"), str),
             config=config,
             columns=self.columns(f"{at}history", report.get("history")),
             best=self.record(f"{at}best", report.get("best")),

@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+FALLING = {"loss"}
+"""Measures of which less is better."""
+
+
+def words(name: str) -> str:
+    """Return the name of a measure as words."""
+    return {"f1_macro": "macro F1", "roc_auc": "ROC AUC", "r2": "R²"}.get(name, name.replace("_", " "))
+
 
 @dataclass(frozen=True)
 class RunReport:
@@ -15,6 +23,7 @@ class RunReport:
 
     Attributes:
         dataset: What it was trained on.
+        metric: Name of the measure that the run was selected by.
         config: Every option as used, by name.
         columns: The history by key, a number or ``None`` an evaluated iteration. Both residuals are norms: the history
             has the primal one squared.
@@ -32,6 +41,7 @@ class RunReport:
     """
 
     dataset: str
+    metric: str
     config: dict[str, Any]
     columns: dict[str, list[float | None]]
     best: dict[str, float | None]
@@ -60,13 +70,14 @@ class RunReport:
     def metrics(self) -> list[str]:
         """Names of what is measured on test nodes, such as ``accuracy``; what the run was selected by comes first."""
         names = [key.removeprefix("test_") for key in self.columns if key.startswith("test_")]
-        chosen = self.config.get("metric")
-        return sorted(names, key=lambda name: (name != chosen, name != "accuracy"))
+        names = [name for name in names if name != "accuracy" or "r2" not in names]  # of real targets it is the same
+        return sorted(names, key=lambda name: (name != self.metric, name != "accuracy"))
 
     def at_best(self, key: str) -> float | None:
         """Return a column of the history at the selected iteration."""
         where = self.best.get("iteration")
-        return next((v for k, v in zip(self.iterations, self.columns[key], strict=True) if k == where), None)
+        column = self.columns.get(key, [])
+        return next((v for k, v in zip(self.iterations, column, strict=False) if k == where), None)
 
 
 @dataclass(frozen=True)
@@ -97,3 +108,9 @@ def mean_and_deviation(values: Sequence[float | None]) -> tuple[float, float] | 
     if not known or len(known) < len(values):
         return None
     return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+
+
+def common_metric(sets: Sequence[RunSet]) -> str:
+    """Return the measure to show of settings: the one that the first was selected by, if all have it."""
+    first, *others = (each.first.metrics for each in sets)
+    return next((name for name in first if all(name in names for names in others)), first[0])

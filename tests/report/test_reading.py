@@ -65,8 +65,10 @@ def test_the_measure_that_selects_comes_first() -> None:
     for record in (*report["history"], report["best"], report["last"]):
         record["test_f1_macro"] = record["val_f1_macro"] = 0.5
     assert run_sets(report, "it")[0].first.metrics == ["accuracy", "f1_macro"]
-    report["config"]["metric"] = "f1_macro"
+    report["metric"] = "f1_macro"
     assert run_sets(report, "it")[0].first.metrics == ["f1_macro", "accuracy"]
+    report["history"][0]["test_r2"] = report["history"][0]["test_accuracy"]  # real targets
+    assert "accuracy" not in run_sets(report, "it")[0].first.metrics
 
 
 def test_what_is_new_in_a_report_is_no_damage() -> None:
@@ -121,6 +123,7 @@ def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("config", "layers", value="two"), "config.layers is not an integer"),
         (put("config", "hops", value=2.5), "config.hops is not"),
         (put("dataset", value=None), "dataset is missing"),
+        (put("metric", value=["f1"]), "metric is not a text"),
         (put("seed", value=1.5), "seed is not an integer"),
         (put("confusion", "test", value=[[1, 2]]), "confusion.test is no square matrix of 2 classes"),
         (put("confusion", "test", value=[[1, 2], [3, "4"]]), r"confusion.test\[1\]\[1\] is not an integer"),
