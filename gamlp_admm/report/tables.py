@@ -55,6 +55,11 @@ def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
         f"{seconds['augment']:.3g} s augmentation, {seconds['total']:.3g} s in all",
         f"{report['num_parameters']:,} parameters, {traffic(report)}",
     ]
+    if official := report.get("ogb"):
+        figures = ", ".join(
+            f"{percent(official[part])} {text}" for part, text in (("valid", "validation"), ("test", "test"))
+        )
+        lines.append(f"OGB's evaluator: {figures} ({official['metric']})")
     if verbose:
         about = {"device": report["environment"]["device"]}
         about |= {name: report[name] for name in ("units", "solver", "theorem") if report[name] is not None}

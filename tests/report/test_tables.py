@@ -32,6 +32,11 @@ def test_the_summary_has_accuracies_and_cost(grown):
     assert "theorem" not in shown
 
 
+def test_the_summary_has_the_figures_of_ogb(grown):
+    official = {"metric": "rocauc", "version": "1.3.6", "train": 0.9, "valid": 0.75, "test": None}
+    assert "OGB's evaluator: 0.7500 validation, - test (rocauc)" in text(reports.run_table({**grown, "ogb": official}))
+
+
 def test_what_processes_sent_is_not_what_layers_would(grown):
     each = grown["processes"][0]
     several = [{**each, "rank": rank, "wire_bytes": {1: 600 * (1 - rank)}} for rank in range(2)]
