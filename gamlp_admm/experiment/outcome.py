@@ -18,11 +18,12 @@ from gamlp_admm.experiment.options import OF_GRAPHS
 from gamlp_admm.experiment.per_class import per_class
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn import GAMLP
+from gamlp_admm.system.words import outcome
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.rows import SPLITS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run.
 
@@ -37,6 +38,15 @@ class Run:
     model: GAMLP
     report: dict[str, Any]
     stopped: int | None = None
+
+    def __str__(self) -> str:
+        told, number = self.report, self.experiment.processes
+        seconds = told["seconds"]["train"]
+        return "\n".join(outcome(told["best"], told["last"], seconds, told["bytes_sent_total"], number))
+
+    def __repr__(self) -> str:
+        of = f"{self.experiment.algorithm} on {self.experiment.dataset}"
+        return f"<{type(self).__name__} of {of}: {'; '.join(str(self).splitlines())}>"
 
     def save(self, path: str | Path | IO[bytes]) -> None:
         """Write the model, with what :func:`gamlp_admm.experiment.predict` needs to know of its features."""
@@ -73,7 +83,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "algorithm": used.algorithm,
         "config": used.values(),
         "environment": environment(used.device, used.processes),
-        "history": [{k: _finite(v) for k, v in record.items()} for record in result.history],
+        "history": [{k: _finite(v) for k, v in record.items()} for record in result.records],
         "best": result.best or {k: last.get(k) for k in ("iteration", "val_accuracy", "test_accuracy")},
         "last": last,
         "seconds": seconds,
@@ -98,7 +108,13 @@ def _finite(value: float | None) -> float | None:
 
 
 def environment(device: str, processes: int = 1) -> dict[str, Any]:
-    """Return the versions, the device, and the processes and threads of a run."""
+    """Return the versions, the device, and the processes and threads of a run.
+
+    Example:
+        >>> from gamlp_admm.experiment import environment
+        >>> sorted(environment("cpu"))
+        ['device', 'processes', 'threads', 'versions']
+    """
     packages = ("gamlp-admm", "torch", "torch-geometric", "numpy", "scipy")
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
@@ -113,6 +129,13 @@ def summarize(runs: Sequence[Run]) -> dict[str, Any]:
 
     ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last. A run that
     was stopped counts only where none came to its end.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, run, seeded, summarize
+        >>> plan = seeded(Experiment(dataset="karate", operator="sym", hidden=8, iterations=3), [0, 1])
+        >>> told = summarize([run(each) for each in plan])
+        >>> len(told["runs"]), 0 <= told["summary"]["test_accuracy_mean"] <= 1
+        (2, True)
     """
     reports = [run.report for run in runs]
     finished = [report for report in reports if report["stopped"] is None]
@@ -120,7 +143,14 @@ def summarize(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """Return what :func:`summarize` calls the summary, of runs' reports."""
+    """Return what :func:`summarize` calls the summary, of runs' reports.
+
+    Example:
+        >>> from gamlp_admm.experiment import summary
+        >>> scores = {"test_accuracy": 0.5, "val_accuracy": 0.75}
+        >>> summary([{"best": scores, "last": scores}])["test_accuracy_mean"]
+        0.5
+    """
     result: dict[str, float | None] = {}
     for selected, prefix in (("best", ""), ("last", "last_")):
         for key in ("test_accuracy", "val_accuracy"):

@@ -54,6 +54,15 @@ def predict(path: str | Path, dataset: str | None = None, root: str | None = Non
 
     Raises:
         InputError: The file is not a model, or the data set cannot be loaded or does not fit the model.
+
+    Example:
+        >>> import io
+        >>> from gamlp_admm.experiment import Experiment, predict, run
+        >>> done = run(Experiment(dataset="karate", operator="sym", hidden=8, iterations=5))
+        >>> done.save(file := io.BytesIO())  # or a file's name
+        >>> prediction = predict(io.BytesIO(file.getvalue()))
+        >>> prediction.probabilities.shape, prediction.accuracy["test"] == done.report["best"]["test_accuracy"]
+        (torch.Size([34, 4]), True)
     """
     model, metadata = GAMLP.load(path)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):

@@ -68,6 +68,13 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
 
     Raises:
         InputError: An option is wrong, or the data set cannot be loaded.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, prepare, run
+        >>> experiment = Experiment(dataset="karate", operator="sym", hidden=8, iterations=3)
+        >>> prepared = prepare(experiment)  # loaded and augmented once, for both runs
+        >>> [run(each, prepared=prepared).report["algorithm"] for each in (experiment, experiment.changed({"nu": 0.1}))]
+        ['pdadmm-g', 'pdadmm-g']
     """
     experiment, given = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
@@ -129,6 +136,14 @@ def run(
     Raises:
         InputError: An option or the data set is wrong.
         FloatingPointError: The iterates are no longer finite.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, run
+        >>> done = run(Experiment(dataset="karate", operator="sym", hidden=8, iterations=5))
+        >>> done.model.num_layers, done.report["last"]["iteration"]
+        (2, 5)
+        >>> len(str(done).splitlines())
+        3
     """
     experiment, graph = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
@@ -190,7 +205,16 @@ def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
 
 @torch.no_grad()
 def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any]:
-    """Return what reports say of Correct and Smooth after training: the way chosen on validation, and accuracies."""
+    """Return what reports say of Correct and Smooth after training: the way chosen on validation, and accuracies.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, correct_and_smooth, prepare, run
+        >>> experiment = Experiment(dataset="karate", operator="sym", hidden=8, iterations=5).resolve()
+        >>> prepared = prepare(experiment)
+        >>> told = correct_and_smooth(run(experiment, prepared=prepared).model, prepared.data, experiment)
+        >>> sorted(told["correct_and_smooth"])
+        ['chosen', 'test_accuracy', 'val_accuracy']
+    """
     probabilities = risk(used.loss).probabilities(model(data.x.to(used.device)))
     best = chosen_way(probabilities.to(data.x), data)
     test = data.test_mask & (data.y >= 0)
