@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 from gamlp_admm.training.schedules import Record
@@ -15,8 +16,30 @@ ABSENT = ...
 """Stands in a column for the value of a record that has no such key."""
 
 
-class Records(Sequence[Record]):
-    """Records that are made into dictionaries when they are read, with the values that they were given.
+class RecordSequence(Sequence[Record]):
+    """A sequence of dictionaries that are made when they are read; it is equal to a list of the same."""
+
+    @abstractmethod
+    def _record(self, i: int) -> Record:
+        """Return a record by its number, from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        chosen = range(len(self))[index]
+        return self._record(chosen) if isinstance(chosen, int) else [self._record(i) for i in chosen]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RecordSequence | list) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Records(RecordSequence):
+    """Records by column, with the values that they were given.
 
     A value is held in 8 bytes where its column has floats only, or integers below 2^63 only, or ``None`` only; any
     others are kept as they are.
@@ -42,43 +65,14 @@ class Records(Sequence[Record]):
     def __len__(self) -> int:
         return self.number
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Record]: ...
-
-    def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        chosen = range(self.number)[index]
-        return self._record(chosen) if isinstance(chosen, int) else [self._record(i) for i in chosen]
-
     def _record(self, i: int) -> Record:
         return {name: value for name, column in self.columns.items() if (value := column[i]) is not ABSENT}
 
-    def __iter__(self) -> Iterator[Record]:
-        return map(self._record, range(self.number))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Records | list) and [*self] == [*other]
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
-        return f"Records of {self.number} evaluations: {', '.join(self.columns)}"
+        return f"<{type(self).__name__} of {self.number} evaluations: {', '.join(self.columns)}>"
 
 
-def _with(column: array[Any] | list[Any], value: Any) -> array[Any] | list[Any]:
-    """Return a column with one more value: the same, unless it is an array that cannot hold it."""
-    if isinstance(column, array) and (column.typecode != KINDS.get(type(value)) or not _fits(value)):
-        column = column.tolist()
-    column.append(value)
-    return column
-
-
-def _fits(value: float) -> bool:
-    return isinstance(value, float) or -(2**63) <= value < 2**63
-
-
-class Later(Sequence[Record]):
+class Later(RecordSequence):
     """The records from one on, without copying them.
 
     Args:
@@ -92,13 +86,17 @@ class Later(Sequence[Record]):
     def __len__(self) -> int:
         return max(len(self.records) - self.first, 0)
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Record]: ...
+    def _record(self, i: int) -> Record:
+        return self.records[self.first + i]
 
-    def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        chosen = range(len(self))[index]
-        if isinstance(chosen, int):
-            return self.records[self.first + chosen]
-        return [self.records[self.first + i] for i in chosen]
+
+def _with(column: array[Any] | list[Any], value: Any) -> array[Any] | list[Any]:
+    """Return a column with one more value: the same, unless it is an array that cannot hold it."""
+    if isinstance(column, array) and (column.typecode != KINDS.get(type(value)) or not _fits(value)):
+        column = column.tolist()
+    column.append(value)
+    return column
+
+
+def _fits(value: float) -> bool:
+    return isinstance(value, float) or -(2**63) <= value < 2**63
