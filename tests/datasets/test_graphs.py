@@ -221,6 +221,8 @@ def test_features_where_there_are_none(features: str, columns: int) -> None:
     assert load_graph(data, features=features).data.x.shape == (N, columns)
     with pytest.raises(InputError, match="the nodes have no features; allowed features: degree"):
         load_graph(data)
+    with pytest.raises(InputError, match="identity: 20,001 columns are too many"):
+        load_graph(csr_matrix((20_001, 20_001)), label=np.arange(20_001) % 2, features="identity")
 
 
 def test_the_callers_data_are_left_as_they_are() -> None:
