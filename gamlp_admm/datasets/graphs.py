@@ -28,6 +28,7 @@ from gamlp_admm.datasets.tables import Columns
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
 PROJECTED = 128
+MOST_IDENTITY = 20_000
 MADE_FEATURES = ("degree", "identity", "random")
 
 
@@ -249,6 +250,10 @@ def _features(data: Data, made: str | None, seed: int | None) -> None:
         counts = degree(data.edge_index[1], N)
         data.x = torch.stack([counts, counts.log1p()], 1)
     elif kind == "identity":
+        if N > MOST_IDENTITY:
+            raise InputError(
+                f"features identity: {N:,} columns are too many; allowed up to {MOST_IDENTITY:,}, or random:64"
+            )
         data.x = torch.eye(N)
     elif kind == "random":
         if width and not (width.isdigit() and int(width)):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
+from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
@@ -44,6 +45,7 @@ class Prepared:
         about: What was chosen from.
         choose_seconds: Time of choosing.
         split: Where the masks come from (:class:`gamlp_admm.datasets.LoadedDataset`).
+        dataset: Name of the data set.
     """
 
     data: Any
@@ -55,6 +57,7 @@ class Prepared:
     about: list[dict[str, Any]] = field(default_factory=list)
     choose_seconds: float = 0.0
     split: str = ""
+    dataset: str = ""
 
 
 def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: Any = None) -> Prepared:
@@ -85,7 +88,7 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         start = time.perf_counter()
         loaded = given or source.load(used)
         middle = time.perf_counter()
-        known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split}
+        known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split, "dataset": used.dataset}
         known |= {"load_seconds": middle - start}
         if used.auto == "all":
             made = choose(used, loaded.data, loaded.info.classes)
@@ -147,6 +150,10 @@ def run(
     """
     experiment, graph = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
+    if prepared is not None and prepared.dataset not in ("", used.dataset):
+        raise InputError(
+            f"prepared is of {prepared.dataset}, the experiment of {used.dataset}; give both the same data"
+        )
     with claimed(used, process_group) as place:
         return _run(used, callbacks, prepared or prepare(used, process_group, graph), process_group, place)
 
