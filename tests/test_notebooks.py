@@ -33,7 +33,7 @@ def test_small_listed_and_without_errors(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path: Path, tmp_path: Path) -> None:
     nbclient = pytest.importorskip("nbclient", reason="the extra notebooks is not installed")
@@ -47,6 +47,6 @@ def test_runs(path: Path, tmp_path: Path) -> None:
     where = {"metadata": {"path": str(tmp_path)}}
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with patch.dict(os.environ, PYTHONPATH=search, OMP_NUM_THREADS="1"):
-        nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources=where).execute()
+        nbclient.NotebookClient(notebook, timeout=500, kernel_name="python3", resources=where).execute()
     after = printed(notebook)
     assert [bool(text) for text in after] == [bool(text) for text in before]
