@@ -182,6 +182,9 @@ def rewritten(path: Path, metadata: Any = None, tensors: Any = None) -> None:
     save_file(found, path, metadata=header)
 
 
+NO_TENSORS = dict.fromkeys([f"metadata.{i}" for i in range(4)])
+
+
 @pytest.mark.parametrize(
     ("metadata", "tensors", "message"),
     [
@@ -194,7 +197,7 @@ def rewritten(path: Path, metadata: Any = None, tensors: Any = None) -> None:
         ({"features": [{"__tensor__": ["x"]}]}, {}, "is not a model saved by"),
         (
             {"features": "sym"},
-            dict.fromkeys([f"metadata.{i}" for i in range(4)]),
+            NO_TENSORS,
             "model: a transform must be a table, not str",
         ),
         ({"loss": "hinge"}, {}, "model: unknown loss 'hinge'"),
