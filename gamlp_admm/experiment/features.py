@@ -88,8 +88,6 @@ def transform(used: Options, dtype: torch.dtype) -> Transform:
     return first if then is None else chain(first, then)
 
 
-
-
 def scaling(used: Options) -> Transform | None:
     """Return what is done to propagated features before labels are added; ``None`` where nothing is."""
     if not used.component_power and not used.unit_rows:

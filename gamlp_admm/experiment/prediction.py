@@ -61,8 +61,11 @@ def predict(
     """
     predictor = load_predictor(path)
     loaded = _loaded(predictor, dataset, root, data, {k: v for k, v in reading.items() if v is not None})
-    made, graph = predictor(loaded), loaded.data
+    graph = loaded.data
     rows = {split: graph[f"{split}_mask"].nonzero()[:, 0] for split in SPLITS} | {"all": torch.arange(len(graph.y))}
+    if predictor.takes_labels and not any(len(rows[split]) for split in SPLITS):
+        graph.train_mask = graph.y >= 0
+    made = predictor(loaded)
     accuracy: dict[str, float | None] = {}
     for split, nodes in rows.items():
         known = nodes[graph.y[nodes] >= 0]
@@ -88,7 +91,4 @@ def _loaded(
         options = {name: value for name, value in options.items() if name not in ("split", "split_seed")}
     used = Experiment.of({**options, **reading, "data": str(data)}).resolve()
     columns = None if "features" in reading else predictor.feature_names
-    loaded = source.load(used, predictor.class_names or predictor.model.config["out_channels"], columns)
-    if predictor.takes_labels and not any(bool(loaded.data[f"{split}_mask"].any()) for split in SPLITS):
-        loaded.data.train_mask = loaded.data.y >= 0
-    return loaded
+    return source.load(used, predictor.class_names or predictor.model.config["out_channels"], columns)

@@ -58,7 +58,7 @@ def test_prediction_needs_fitting_data(tmp_path):
     with pytest.raises(InputError, match="bare: it does not say what features it takes"):
         predict(tmp_path / "bare")
     GAMLP(4, 3, 2, 2).save(tmp_path / "plain", features=AugmentFeatures(1))
-    with pytest.raises(InputError, match="dataset must be given"):
+    with pytest.raises(InputError, match="plain names no data set that it was trained on; allowed: dataset, or data"):
         predict(tmp_path / "plain")
 
 
