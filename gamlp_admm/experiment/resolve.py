@@ -30,6 +30,7 @@ from gamlp_admm.experiment.recipe import checked, read_recipe
 from gamlp_admm.system import torchrun
 from gamlp_admm.training.growth import depths
 from gamlp_admm.training.trainer import Trainer
+from gamlp_admm.transforms.recipe import Transform
 
 TUNED_FOR = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
 """The algorithms that recipes are tuned for."""
@@ -79,7 +80,7 @@ class Resolved(Options):
         return registry.trainer(self.algorithm, **_arguments(self.values()))
 
     @cached_property
-    def _features(self) -> features.Transform:
+    def _features(self) -> Transform:
         return features.transform(self, self.torch_dtype)
 
     def transform(self, num_classes: int | None = None) -> Callable[[Any], Any]:
