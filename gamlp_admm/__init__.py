@@ -18,14 +18,6 @@ from typing import TYPE_CHECKING
 from gamlp_admm.system.former import keep_former_names
 from gamlp_admm.system.lazy import exports
 
-if TYPE_CHECKING:
-    from gamlp_admm.algorithms import MDLAM, Anderson, Backprop, DlADMM, PdADMM, PdADMMG, PdADMMGQ, Ridge
-    from gamlp_admm.datasets import load_dataset
-    from gamlp_admm.experiment.predictor import load_predictor
-    from gamlp_admm.nn import GAMLP
-    from gamlp_admm.training.result import Result
-    from gamlp_admm.transforms import AugmentFeatures
-
 __all__ = [
     "GAMLP",
     "MDLAM",
@@ -40,26 +32,13 @@ __all__ = [
     "Ridge",
     "load_dataset",
     "load_graph",
+    "load_predictor",
 ]
 __version__ = "0.1.0"
 
 MODULES = (
     *("algorithms", "codecs", "datasets", "errors", "estimators", "experiment"),
     *("nn", "optim", "propagation", "transforms", "tuning"),
-    "load_predictor",
-]
-__version__ = "0.1.0"
-
-__getattr__, __dir__ = exports(
-    __name__,
-    {
-        **dict.fromkeys(__all__, "gamlp_admm.algorithms"),
-        "AugmentFeatures": "gamlp_admm.transforms",
-        "GAMLP": "gamlp_admm.nn",
-        "Result": "gamlp_admm.training.result",
-        "load_dataset": "gamlp_admm.datasets",
-        "load_predictor": "gamlp_admm.experiment.predictor",
-    },
 )
 """What of the package is for users; the rest is for whoever works on it."""
 
@@ -77,6 +56,7 @@ if TYPE_CHECKING:
     from gamlp_admm import tuning as tuning
     from gamlp_admm.algorithms import MDLAM, Anderson, Backprop, DlADMM, PdADMM, PdADMMG, PdADMMGQ, Ridge
     from gamlp_admm.datasets import load_dataset, load_graph
+    from gamlp_admm.experiment import load_predictor
     from gamlp_admm.nn import GAMLP
     from gamlp_admm.training.result import Result
     from gamlp_admm.transforms import AugmentFeatures
@@ -89,6 +69,7 @@ else:  # so that a type checker knows every name, and knows of no others
             "GAMLP": "gamlp_admm.nn",
             "Result": "gamlp_admm.training.result",
             **dict.fromkeys(("load_dataset", "load_graph"), "gamlp_admm.datasets"),
+            "load_predictor": "gamlp_admm.experiment",
         },
         MODULES,
     )
