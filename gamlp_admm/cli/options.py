@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,10 +12,15 @@ from gamlp_admm.cli import config
 from gamlp_admm.experiment.declaration import GROUPS, OUTPUT, Declared
 from gamlp_admm.experiment.options import declared
 
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:  # of click before 8.4 it has no parameter
+    ParamType = click.ParamType
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Numbers(click.ParamType[Any]):
+class Numbers(ParamType):
     """Integers separated by commas, as a tuple; with ``single``, a lone one as it is."""
 
     name = "numbers"
@@ -32,7 +37,7 @@ class Numbers(click.ParamType[Any]):
         return numbers[0] if self.single and len(numbers) == 1 else numbers
 
 
-class Name(click.ParamType[Any]):
+class Name(ParamType):
     """A name that completes in the shell; with ``several``, names separated by commas, as a tuple.
 
     Args:

@@ -25,11 +25,13 @@ class BenchmarkProgress:
         self.bar = self.progress.add_task("", total=total)
 
     def __enter__(self) -> BenchmarkProgress:
-        self.progress.start()
+        if not self.progress.disable:
+            self.progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
+        if not self.progress.disable:  # rich before 14 ends it with an empty line all the same
+            self.progress.stop()
 
     def show(self, what: str) -> None:
         """Say what is being done."""

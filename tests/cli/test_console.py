@@ -36,7 +36,7 @@ def warned(function):
     ("args", "message"),
     [
         (["trian"], "unknown command 'trian': did you mean 'train'?"),
-        (["train", "--layer", "3"], "'--layers'"),
+        (["train", "--layer", "3"], "--layers"),
         (["train", "--no-such-thing"], "gamlp-admm train --help"),
         (["train", "--layers", "two"], "'--layers'"),
         (["train", "--layers", "0"], "layers must be a positive integer, not 0"),

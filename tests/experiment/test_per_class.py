@@ -27,7 +27,7 @@ def test_as_scikit_learn_has_it(split: str) -> None:
     model, data = drawn(6)
     report = per_class(model, data)
     nodes = data[f"{split}_mask"] & (data.y >= 0)
-    true, predicted = data.y[nodes], model(data.x)[nodes].argmax(-1)
+    true, predicted = data.y[nodes].numpy(), model(data.x)[nodes].argmax(-1).numpy()
     labels = range(6)
     assert report["confusion"][split] == confusion_matrix(true, predicted, labels=labels).tolist()
     expected = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=np.nan)
