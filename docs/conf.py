@@ -87,7 +87,8 @@ def find(app, env, node, content):
         return None
     parts = target.split(".")
     last = parts[-2:] if node["reftype"] in ("meth", "attr") else parts[-1:]
-    ends = [name for name in domain.objects if name.split(".")[-len(last) :] == last]
+    kinds = domain.objtypes_for_role(node["reftype"]) or ()
+    ends = [n for n, known in domain.objects.items() if known.objtype in kinds and n.split(".")[-len(last) :] == last]
     if ends:
         found = min(ends, key=len)
         return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], found, node, content)
