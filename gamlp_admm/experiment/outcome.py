@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from gamlp_admm.experiment.options import OF_GRAPHS
 from gamlp_admm.experiment.per_class import per_class
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn import GAMLP
+from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.rows import SPLITS
 
@@ -74,7 +75,9 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "config": used.values(),
         "environment": environment(used.device, used.processes),
         "history": [{k: _finite(v) for k, v in record.items()} for record in result.history],
-        "best": result.best or {k: last.get(k) for k in ("iteration", "val_accuracy", "test_accuracy")},
+        "metric": result.metric,
+        "best": {"metric": "accuracy"}
+        | (result.best or {k: last.get(k) for k in ("iteration", "val_accuracy", "test_accuracy")}),
         "last": last,
         "seconds": seconds,
         "bytes_sent_total": result.bytes_sent_total,
@@ -91,6 +94,21 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
         **({} if data is None else per_class(model, data)),
     }
+
+
+def metric_name(report: Mapping[str, Any]) -> str:
+    """Return the name of the metric that a run was selected by, of its report; older ones do not say it."""
+    return str(report.get("metric", "accuracy"))
+
+
+def best_run(runs: Sequence[Run]) -> Run:
+    """Return the run that is best on validation, the earlier on ties."""
+
+    def score(run: Run) -> float:
+        value = METRICS[metric_name(run.report)].better(run.report["best"])[1]
+        return -math.inf if value is None else value
+
+    return max(runs, key=score)
 
 
 def _finite(value: float | None) -> float | None:
@@ -111,8 +129,9 @@ def environment(device: str, processes: int = 1) -> dict[str, Any]:
 def summarize(runs: Sequence[Run]) -> dict[str, Any]:
     """Return ``runs``, their reports, and ``summary``: means and sample standard deviations over the runs.
 
-    ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last. A run that
-    was stopped counts only where none came to its end.
+    ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last; with
+    another metric its figures beside them, as ``test_roc_auc``. A run that was stopped counts only where none came to
+    its end.
     """
     reports = [run.report for run in runs]
     finished = [report for report in reports if report["stopped"] is None]
@@ -123,7 +142,8 @@ def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """Return what :func:`summarize` calls the summary, of runs' reports."""
     result: dict[str, float | None] = {}
     for selected, prefix in (("best", ""), ("last", "last_")):
-        for key in ("test_accuracy", "val_accuracy"):
+        names = dict.fromkeys(("accuracy", metric_name(reports[0])))
+        for key in (f"{split}_{name}" for name in names for split in ("test", "val")):
             values = [report[selected].get(key) for report in reports]
             known = None not in values
             deviation = statistics.stdev(values) if known and len(values) > 1 else 0.0
