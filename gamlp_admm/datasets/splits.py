@@ -168,7 +168,8 @@ def known_targets(y: Tensor, classes: int | None = None) -> Tensor:
     """
     if has_many_labels(y):
         y = y if y.is_floating_point() else y.float()
-        return torch.where(y == -1, torch.nan, y) if target_kind(y) == "labels" else y
+        unknown = (y == -1) & (target_kind(y) == "labels")
+        return torch.where(unknown, torch.nan, y) if unknown.any() else y
     flat = y.reshape(-1)
     fractions = flat.is_floating_point() and classes is None and bool((flat.isfinite() & (flat != flat.round())).any())
     return flat if fractions else known_labels(y, classes)
