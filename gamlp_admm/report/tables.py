@@ -52,8 +52,8 @@ def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
     for name, chosen in (("best on validation", {**at_best, **best}), ("last", last)):
         which = [name, str(chosen["iteration"])]
         for metric in metrics:
-            figures = [percent(chosen[f"{split}_{metric}"]) for split in SPLITS]
-            table.add_row(*which, *([metric] if named else []), *figures)
+            values = [percent(chosen[f"{split}_{metric}"]) for split in SPLITS]
+            table.add_row(*which, *([metric] if named else []), *values)
             which = ["", ""]
     seconds = report["seconds"]
     each = 1e3 * seconds["train"] / last["iteration"]
