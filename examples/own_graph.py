@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch_geometric.data import Data
 
-from gamlp_admm import GAMLP, PdADMMG
+from gamlp_admm import GAMLP, PdADMMG, load_predictor
 from gamlp_admm.training.result import Progress
 from gamlp_admm.transforms import AugmentFeatures
 
@@ -44,11 +44,10 @@ print(f"ended at iteration {result.last['iteration']}; best on validation: {resu
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "model.safetensors"
-    model.save(path, hops=3, operator="sym")  # keyword arguments are kept as metadata
-    model, metadata = GAMLP.load(path)
+    model.save(path, features=augment, class_names=["common", "rare", "rarest"])
+    predictor = load_predictor(path)
 
-# New nodes: augment the graph that holds them, and apply the model to their rows.
-augment = AugmentFeatures(hops=metadata["hops"], operator=metadata["operator"])
-whole = augment(Data(x=x, edge_index=edge_index, edge_weight=edge_weight))
-predicted = model(whole.x[~old]).argmax(dim=-1)
+# New nodes: the predictor takes the graph that holds them.
+prediction = predictor(Data(x=x, edge_index=edge_index, edge_weight=edge_weight))
+predicted = prediction.classes[~old]
 print(f"new nodes: {(predicted == y[~old]).float().mean():.3f} correct")

@@ -10,6 +10,7 @@ from gamlp_admm.system.lazy import exports
 if TYPE_CHECKING:
     from gamlp_admm.algorithms import MDLAM, Anderson, Backprop, DlADMM, PdADMM, PdADMMG, PdADMMGQ, Ridge
     from gamlp_admm.datasets import load_dataset
+    from gamlp_admm.experiment.predictor import load_predictor
     from gamlp_admm.nn import GAMLP
     from gamlp_admm.training.result import Result
     from gamlp_admm.transforms import AugmentFeatures
@@ -27,6 +28,7 @@ __all__ = [
     "Result",
     "Ridge",
     "load_dataset",
+    "load_predictor",
 ]
 __version__ = "0.1.0"
 
@@ -38,6 +40,7 @@ __getattr__, __dir__ = exports(
         "GAMLP": "gamlp_admm.nn",
         "Result": "gamlp_admm.training.result",
         "load_dataset": "gamlp_admm.datasets",
+        "load_predictor": "gamlp_admm.experiment.predictor",
     },
 )
 keep_former_names()

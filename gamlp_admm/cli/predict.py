@@ -7,11 +7,11 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gamlp_admm.cli.options import option, root
+from gamlp_admm.cli.options import own_graph, root, shared
 from gamlp_admm.cli.running import check_files, write
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=Path)
-@option("--dataset", default="the model's", help="Data set.")
+@shared("dataset", default="the model's")
+@own_graph
 @root
 @click.option(
     "--split",
@@ -31,37 +32,48 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=Path, default=Path("-"), metavar="FILE", help="Where to; - for standard output.")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True, help="Form.")
-def predict(model: Path, dataset: str | None, root: str | None, split: str, out: Path, form: str) -> None:
+def predict(model: Path, dataset: str | None, root: str | None, split: str, out: Path, form: str, **own: Any) -> None:
     """Write each node's class and probabilities.
 
-    MODEL is a file that `train --save` wrote. The accuracy over the nodes of known labels is printed too.
+    MODEL is a file that `train --save` wrote. Nodes of --data need no label; the file's columns mean what they did in
+    training. The accuracy over the nodes of known labels is printed too.
     """
     from gamlp_admm.experiment import prediction as predictions
     from gamlp_admm.report import percent
 
     check_files({"out": out}, None)
-    prediction = predictions.predict(model, dataset, root)
+    prediction = predictions.predict(model, dataset, root, **own)
     write(out, _json(prediction, split) if form == "json" else _csv(prediction, split))
     splits = ["train", "val", "test", "all"] if split == "all" else [split]
+    if own["data"] is not None:
+        splits = [name for name in splits if prediction.accuracy[name] is not None]
     accuracies = ", ".join(f"{name} {percent(prediction.accuracy[name])}" for name in splits)
-    click.echo(f"accuracy on {prediction.dataset}: {accuracies}", err=out == Path("-"))
+    said = f"accuracy on {prediction.dataset}: {accuracies}" if splits else f"{prediction.dataset}: no labels are known"
+    click.echo(said, err=out == Path("-"))
 
 
-def _rows(prediction: Prediction, split: str) -> Iterator[tuple[int, int, list[float]]]:
-    nodes = prediction.rows[split]
+def _rows(prediction: Prediction, split: str) -> Iterator[tuple[dict[str, Any], list[float]]]:
+    """Yield what is known of each node, by name, and its probabilities."""
+    nodes, ids, names = prediction.rows[split], prediction.node_ids, prediction.class_names
     classes, probabilities = prediction.classes[nodes].tolist(), prediction.probabilities[nodes].tolist()
-    return zip(nodes.tolist(), classes, probabilities, strict=True)
+    for node, c, p in zip(nodes.tolist(), classes, probabilities, strict=True):
+        known = {"node": node, "id": None if ids is None else ids[node]}
+        known |= {"class": c, "name": None if names is None else names[c]}
+        yield {key: value for key, value in known.items() if value is not None}, p
 
 
 def _csv(prediction: Prediction, split: str) -> str:
+    keys = {"node": True, "id": prediction.node_ids, "class": True, "name": prediction.class_names}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["node", "class", *(f"p{c}" for c in range(prediction.probabilities.shape[1]))])
-    writer.writerows([node, c, *probabilities] for node, c, probabilities in _rows(prediction, split))
+    columns = (f"p{c}" for c in range(prediction.probabilities.shape[1]))
+    writer.writerow([*(key for key, known in keys.items() if known is not None), *columns])
+    writer.writerows([*known.values(), *probabilities] for known, probabilities in _rows(prediction, split))
     return text.getvalue()
 
 
 def _json(prediction: Prediction, split: str) -> str:
-    nodes = [{"node": n, "class": c, "probabilities": p} for n, c, p in _rows(prediction, split)]
-    accuracy = prediction.accuracy
-    return json.dumps({"dataset": prediction.dataset, "split": split, "accuracy": accuracy, "nodes": nodes}) + "\n"
+    nodes = [{**known, "probabilities": probabilities} for known, probabilities in _rows(prediction, split)]
+    names = {} if prediction.class_names is None else {"class_names": [*prediction.class_names]}
+    told = {"dataset": prediction.dataset, "split": split, "accuracy": prediction.accuracy, **names, "nodes": nodes}
+    return json.dumps(told) + "\n"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gamlp_admm.experiment.options import register_option
     from gamlp_admm.experiment.outcome import Run, best_run, environment, summarize, summary
     from gamlp_admm.experiment.prediction import Prediction, predict
+    from gamlp_admm.experiment.predictor import NodePrediction, Predictor, load_predictor
     from gamlp_admm.experiment.resolve import Experiment, Resolved
     from gamlp_admm.experiment.runner import Prepared, correct_and_smooth, prepare, run
     from gamlp_admm.experiment.seeds import seeded
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Experiment",
+    "NodePrediction",
     "Option",
     "Prediction",
+    "Predictor",
     "Prepared",
     "Resolved",
     "Run",
@@ -26,6 +29,7 @@ __all__ = [
     "compare",
     "correct_and_smooth",
     "environment",
+    "load_predictor",
     "predict",
     "prepare",
     "register_option",
@@ -41,6 +45,7 @@ __getattr__, __dir__ = exports(
         **dict.fromkeys(("Comparison", "compare"), f"{__name__}.comparison"),
         **dict.fromkeys(("Run", "best_run", "environment", "summarize", "summary"), f"{__name__}.outcome"),
         **dict.fromkeys(("Prediction", "predict"), f"{__name__}.prediction"),
+        **dict.fromkeys(("NodePrediction", "Predictor", "load_predictor"), f"{__name__}.predictor"),
         **dict.fromkeys(("Experiment", "Resolved"), f"{__name__}.resolve"),
         **dict.fromkeys(("Prepared", "correct_and_smooth", "prepare", "run"), f"{__name__}.runner"),
         "Option": f"{__name__}.declaration",

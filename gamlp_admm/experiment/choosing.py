@@ -20,6 +20,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn.gamlp import GAMLP
+from gamlp_admm.transforms.recipe import Transform, chain, fit_features
 
 COLUMNS = 12_000
 """Columns of propagated features up to which another hop is taken, beyond the first."""
@@ -55,12 +56,14 @@ class FeatureCandidate:
     Attributes:
         changes: Options that make them.
         data: The data with them.
+        rest: What makes them of propagated features, fitted.
         score: Validation score of their start.
         sketched: Whether the start is of features that are too many and too wide to be solved.
     """
 
     changes: Mapping[str, Any]
     data: Any
+    rest: Transform
     score: float
     sketched: bool
 
@@ -73,11 +76,13 @@ class ChosenFeatures:
         changes: Options that stand for those that were left open.
         data: The data with the features chosen.
         about: The candidates, their scores, and which were taken; JSON values.
+        features: The transform that makes them of the data set, fitted.
     """
 
     changes: dict[str, Any]
     data: Any
     about: list[dict[str, Any]]
+    features: Transform
 
 
 def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
@@ -90,7 +95,8 @@ def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
     """
     changes: dict[str, Any] = {"hidden": width(int(data.train_mask.sum()), num_classes), "auto": "none"}
     if not bool(data.val_mask.any()):  # nothing to choose by
-        return ChosenFeatures(changes, used.transform(num_classes)(data), [])
+        fitted, made = fit_features(used.transform(num_classes), data)
+        return ChosenFeatures(changes, made, [], fitted)
     first = _propagated(data)
     propagated = features.propagation(used.changed(first), used.torch_dtype)(data)
     taken = _candidate(used, first, propagated, num_classes, changes["hidden"])
@@ -109,7 +115,8 @@ def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
     chosen = {**changes, **taken.changes}
     if batches := _batches(used.changed(chosen), taken.data):
         about.append({"options": batches, "score": taken.score, "taken": True})
-    return ChosenFeatures({**chosen, **batches}, taken.data, about)
+    made = chain(features.propagation(used.changed(chosen), used.torch_dtype), taken.rest)
+    return ChosenFeatures({**chosen, **batches}, taken.data, about, made)
 
 
 def _batches(used: Resolved, data: Any) -> dict[str, Any]:
@@ -132,12 +139,13 @@ def _candidate(
     used: Resolved, tried: Mapping[str, Any], propagated: Any, num_classes: int, hidden: int
 ) -> FeatureCandidate:
     changed = used.changed(tried)
-    made = features.with_labels(features.scaling(changed), changed, num_classes)(propagated)
+    rest, made = fit_features(features.with_labels(features.scaling(changed), changed, num_classes), propagated)
     model = GAMLP(made.num_features, hidden, num_classes, 2, activation=used.activation, init="ridge")
     opening = changed.trainer.foresee(model.to(used.torch_dtype), made, used.seed)
     assert opening is not None
     about = opening.about
-    return FeatureCandidate(tried, made, float(about.get("score", about["linear"])), about["views"][0]["sketched"])
+    score = float(about.get("score", about["linear"]))
+    return FeatureCandidate(tried, made, rest, score, about["views"][0]["sketched"])
 
 
 # From the options taken so far and the data to those of a candidate; None where it makes no sense.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch_geometric.transforms import Compose
 
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment.declaration import FEATURES
 from gamlp_admm.experiment.options import Options, names_where
 from gamlp_admm.propagation import OPERATORS
 from gamlp_admm.transforms import AugmentFeatures, AugmentLabels, CombineFeatures, ScaleComponents
+from gamlp_admm.transforms.recipe import Transform, chain
 
-Transform: TypeAlias = Callable[[Any], Any]
 OF_OPERATOR = ("hops", "alpha", "t")
 """Options that belong to an operator."""
 
@@ -86,22 +85,7 @@ def transform(used: Options, dtype: torch.dtype) -> Transform:
         dtype: Type of the features.
     """
     first, then = propagation(used, dtype), scaling(used)
-    composed: Transform = first if then is None else Compose([first, then])
-    return composed
-
-
-def width(used: Options, num_features: int, num_classes: int) -> int:
-    """Return how many columns :func:`with_labels` of :func:`transform` makes.
-
-    Args:
-        used: Options, resolved.
-        num_features: Columns of the features of the data set.
-        num_classes: Its classes.
-    """
-    first, labels = propagation(used, torch.float32), used.label_operator != "none"
-    parts = first.parts if isinstance(first, CombineFeatures) else (first,)
-    states = AugmentLabels(used.label_hops, used.label_operator).states if labels else ()
-    return sum(len(part.states) for part in parts) * num_features + len(states) * num_classes
+    return first if then is None else chain(first, then)
 
 
 def scaling(used: Options) -> Transform | None:
@@ -123,10 +107,6 @@ def propagation(used: Options, dtype: torch.dtype) -> AugmentFeatures | CombineF
     return AugmentFeatures(operator=used.operator, normalize_features=normalize, dtype=dtype, **options)
 
 
-def _unchanged(data: Any) -> Any:
-    return data
-
-
 def with_labels(features: Transform | None, used: Options, num_classes: int | None) -> Transform:
     """Return a transform that appends training labels to features, where options ask for it.
 
@@ -135,12 +115,11 @@ def with_labels(features: Transform | None, used: Options, num_classes: int | No
         used: Options, resolved.
         num_classes: Classes of the data set; ``None`` for those that training nodes have.
     """
-    operator, features = used.label_operator, features or _unchanged
+    operator, steps = used.label_operator, [] if features is None else [features]
     if operator == "none":
-        return features
+        return chain(*steps)
     parameter = OPERATORS[operator].parameter
     shared = {parameter: getattr(used, parameter)} if parameter and operator == used.operator else {}
     assert used.label_scale is not None
     labels = AugmentLabels(used.label_hops, operator, scale=used.label_scale, num_classes=num_classes, **shared)
-    composed: Transform = Compose([features, labels])
-    return composed
+    return chain(*steps, labels)

@@ -6,7 +6,7 @@ import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,7 @@ from gamlp_admm.nn import GAMLP
 from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.rows import SPLITS
+from gamlp_admm.transforms.recipe import Transform
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,28 @@ class Run:
         model: The trained model, with the weights that are best on validation.
         report: What ``train --json`` writes.
         stopped: The iteration after which a callback, in whichever process, ended it early, or ``None``.
+        features: The transform that makes the model's features of a graph, fitted to that of the run.
+        names: ``class_names`` and ``feature_names``, where the graph has them.
     """
 
     experiment: Resolved
     model: GAMLP
     report: dict[str, Any]
     stopped: int | None = None
+    features: Transform | None = None
+    names: Mapping[str, list[str]] = field(default_factory=dict)
 
     def save(self, path: str | Path | IO[bytes]) -> None:
-        """Write the model, with what :func:`gamlp_admm.experiment.predict` needs to know of its features."""
+        """Write the model, with what :func:`gamlp_admm.load_predictor` needs to know of its features and classes."""
         used = {name: getattr(self.experiment, name) for name in saved_options()}
         if self.experiment.data is not None:  # no data set that could be loaded by its name
             del used["dataset"]
         self.model.save(
             path,
+            features=self.features,
+            **self.names,
+            loss=self.experiment.loss,
+            weight_attr=self.experiment.weight,
             experiment=used,
             classes=self.model.config["out_channels"],
             test_accuracy=self.report["best"]["test_accuracy"],

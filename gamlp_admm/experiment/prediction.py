@@ -2,109 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.datasets import LoadedDataset
+from gamlp_admm.datasets.splits import CAME, known_rows, target_kind
+from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
-from gamlp_admm.experiment.features import width
-from gamlp_admm.experiment.options import renamed
-from gamlp_admm.experiment.outcome import saved_options
-from gamlp_admm.experiment.recipe import checked
+from gamlp_admm.experiment.options import OF_GRAPHS
+from gamlp_admm.experiment.predictor import NodePrediction, Predictor, load_predictor
 from gamlp_admm.experiment.resolve import Experiment
-from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import risk
+from gamlp_admm.training.metrics import metric_of
 from gamlp_admm.training.rows import SPLITS
-from gamlp_admm.transforms.correct_and_smooth import CorrectAndSmooth
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prediction(NodePrediction):
     """What a saved model says of the nodes of a data set.
 
     Attributes:
         dataset: Name of the data set.
-        classes: Predicted class of each node, ``[N]``.
-        probabilities: Class probabilities, ``[N, C]``.
         rows: Node numbers of each split, and of ``all``.
-        accuracy: Accuracy over the labelled nodes of each split; ``None`` where there are none.
+        accuracy: Accuracy over the labelled nodes of each split, of real targets R²; ``None`` where there are none.
+        node_ids: Names of the nodes, where they have some.
     """
 
     dataset: str
-    classes: torch.Tensor
-    probabilities: torch.Tensor
     rows: dict[str, torch.Tensor]
     accuracy: dict[str, float | None]
+    node_ids: tuple[str, ...] | None = None
 
 
-@torch.no_grad()
-def predict(path: str | Path, dataset: str | None = None, root: str | None = None) -> Prediction:
-    """Apply a model that :meth:`Run.save` wrote to a data set, augmented as the model expects.
+def predict(
+    path: str | Path,
+    dataset: str | None = None,
+    root: str | None = None,
+    data: str | Path | None = None,
+    **reading: Any,
+) -> Prediction:
+    """Apply a saved model to a data set or a file (:func:`gamlp_admm.load_predictor` applies it to a graph in memory).
 
-    Where the model was saved with Correct and Smooth, that is applied with the data set's training labels and edges.
+    Labels are not needed. Those of training nodes are read where the model takes them as features or was saved with
+    Correct and Smooth: the nodes of the data set's split, and of a graph of one's own that comes without one all that
+    have a label. What a graph's columns mean is as it was for training.
 
     Args:
         path: The model's file.
         dataset: Name of the data set; ``None`` for the one that the model was trained on.
         root: Data root.
+        data: A graph of one's own instead (:func:`gamlp_admm.datasets.load_graph`).
+        reading: Options that say how it is read, where they are others than in training: ``label``, ``features``,
+            ``id``, ``weight``, ``split``, ``split_seed``, ``split_index``.
 
     Raises:
         InputError: The file is not a model, or the data set cannot be loaded or does not fit the model.
     """
-    model, metadata = GAMLP.load(path)
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise InputError(f"{path} has weights that are NaN or infinite")
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    options = _options(path, metadata.get("experiment", {})) | {"root": root, "dtype": dtype}
-    if dataset is not None:
-        options["dataset"] = dataset
-    if "dataset" not in options:
-        raise InputError(f"{path} does not say what data set it was trained on; dataset must be given")
-    used, smooth = Experiment.of(options).resolve(), _correct_and_smooth(path, metadata)
-    loaded = source.load(used)
-    makes, takes = width(used, loaded.data.num_features, loaded.info.classes), model.config["in_channels"]
-    if makes != takes:
-        raise InputError(f"{used.dataset} has {makes} features a node after augmentation; {path} takes {takes}")
-    data = used.transform(loaded.info.classes)(loaded.data)
-    z = model(data.x)
-    classes, probabilities = z.argmax(-1), risk(used.loss).probabilities(z)
-    if smooth is not None:
-        probabilities = smooth(probabilities, data)
-        classes = probabilities.argmax(-1)
-    rows = {split: data[f"{split}_mask"].nonzero()[:, 0] for split in SPLITS} | {"all": torch.arange(len(z))}
+    predictor = load_predictor(path)
+    loaded = _loaded(predictor, dataset, root, data, {k: v for k, v in reading.items() if v is not None})
+    graph = loaded.data
+    rows = {split: graph[f"{split}_mask"].nonzero()[:, 0] for split in SPLITS} | {"all": torch.arange(len(graph.y))}
+    if predictor.takes_labels and not any(len(rows[split]) for split in SPLITS):
+        graph.train_mask = graph.y >= 0
+    made = predictor(loaded)
     accuracy: dict[str, float | None] = {}
+    kind, told = target_kind(graph.y), risk(predictor.loss)
     for split, nodes in rows.items():
-        known = nodes[data.y[nodes] >= 0]
-        accuracy[split] = float((classes[known] == data.y[known]).double().mean()) if len(known) else None
-    return Prediction(used.dataset, classes, probabilities, rows, accuracy)
+        known = nodes[known_rows(graph.y)[nodes] >= 0]
+        if kind == "classes":
+            accuracy[split] = float((made.classes[known] == graph.y[known]).double().mean()) if len(known) else None
+        else:
+            accuracy[split] = metric_of("accuracy", kind).of(made.outputs[known], graph.y[known], told, kind)
+    ids = None if loaded.node_ids is None else tuple(loaded.node_ids)
+    return Prediction(**vars(made), dataset=loaded.info.name, rows=rows, accuracy=accuracy, node_ids=ids)
 
 
-def _options(path: str | Path, saved: Any) -> dict[str, Any]:
-    """Return the options that are saved with a model: those that a prediction depends on, and no others.
-
-    Raises:
-        InputError: There is something else.
-    """
-    if not isinstance(saved, dict):
-        raise InputError(f"{path}: its options are no table, but {saved!r}")
-    given = {name: value for name, value in renamed(saved).items() if value is not None}
-    for name in given.keys() - {*saved_options()}:
-        raise unknown(f"option in {path}:", name, sorted(saved_options()))
-    return checked(given, str(path))
-
-
-def _correct_and_smooth(path: str | Path, metadata: Mapping[str, Any]) -> CorrectAndSmooth | None:
-    """Return what a model was saved with.
-
-    Raises:
-        InputError: It is something else.
-    """
-    way = metadata.get("correct_and_smooth")
-    try:
-        return CorrectAndSmooth(**way) if way else None
-    except (TypeError, InputError) as error:
-        raise InputError(f"{path}: its correct_and_smooth is not usable ({error})") from None
+def _loaded(
+    predictor: Predictor, dataset: str | None, root: str | None, data: str | Path | None, reading: dict[str, Any]
+) -> LoadedDataset:
+    options = {name: value for name, value in predictor.options.items() if name in ("dataset", *OF_GRAPHS)}
+    if dataset is not None and data is not None:
+        raise InputError("dataset and data exclude each other; give one of them")
+    if data is None:
+        if dataset is not None:
+            options["dataset"] = dataset
+        if "dataset" not in options:
+            raise InputError(f"{predictor.name} names no data set that it was trained on; allowed: dataset, or data")
+        return source.load(Experiment.of({**options, **reading, "root": root}).resolve())
+    options.pop("dataset", None)
+    if options.get("split", "").partition(":")[0] not in CAME:  # another graph's nodes are not divided anew
+        options = {name: value for name, value in options.items() if name not in ("split", "split_seed")}
+    used = Experiment.of({**options, **reading, "data": str(data)}).resolve()
+    columns = None if "features" in reading else predictor.feature_names
+    return source.load(used, predictor.class_names or predictor.model.config["out_channels"], columns)

@@ -31,6 +31,7 @@ from gamlp_admm.system import torchrun
 from gamlp_admm.training.growth import depths
 from gamlp_admm.training.metrics import KINDS, metric_of
 from gamlp_admm.training.trainer import Trainer
+from gamlp_admm.transforms.recipe import Transform
 
 TUNED_FOR = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
 """The algorithms that recipes are tuned for."""
@@ -74,7 +75,7 @@ class Resolved(Options):
         return registry.trainer(self.algorithm, **_arguments(self.values()))
 
     @cached_property
-    def _features(self) -> features.Transform:
+    def _features(self) -> Transform:
         return features.transform(self, self.torch_dtype)
 
     def settled(self: R, kind: str) -> R:

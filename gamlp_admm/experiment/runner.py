@@ -29,6 +29,7 @@ from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.training.result import Callback
 from gamlp_admm.transforms.correct_and_smooth import accuracy
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
+from gamlp_admm.transforms.recipe import Transform, fit_features
 
 ROWS = 2**16
 """Nodes that are evaluated at a time after training."""
@@ -49,6 +50,7 @@ class Prepared:
         choose_seconds: Time of choosing.
         split: Where the masks come from (:class:`gamlp_admm.datasets.LoadedDataset`).
         kind: What its targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
+        features: The transform that makes ``x``, fitted; ``None`` in processes other than the first.
     """
 
     data: Any
@@ -61,6 +63,7 @@ class Prepared:
     choose_seconds: float = 0.0
     split: str = ""
     kind: str = "classes"
+    features: Transform | None = None
 
 
 def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: Any = None) -> Prepared:
@@ -78,9 +81,10 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
     experiment, given = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
     augmented: Any = None
+    features: Transform | None = None
 
     def load() -> dict[str, Any]:
-        nonlocal augmented
+        nonlocal augmented, features
         start = time.perf_counter()
         loaded = given or source.load(used)
         middle = time.perf_counter()
@@ -89,16 +93,16 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         known |= {"load_seconds": middle - start}
         if used.auto == "all":
             made = choose(used.settled(kind), loaded.data, loaded.info.classes)
-            augmented, seconds = made.data, time.perf_counter() - middle
+            augmented, features, seconds = made.data, made.features, time.perf_counter() - middle
             known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
         else:
-            augmented = used.transform(loaded.info.classes)(loaded.data)
+            features, augmented = fit_features(used.transform(loaded.info.classes), loaded.data)
             known |= {"augment_seconds": time.perf_counter() - middle}
         return known | {"num_features": augmented.num_features}
 
     with _threads(used.threads):
         known = on_first(load, process_group)
-        return Prepared(augmented, **known)
+        return Prepared(augmented, **known, features=features)
 
 
 def _resolved(experiment: Experiment | Resolved, process_group: Any) -> Resolved:
@@ -179,7 +183,13 @@ def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, proc
         chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
         chosen |= {"split": prepared.split} if prepared.split else {}
         told = report(used, model, result, seconds, prepared.data) | chosen | smoothed | official
-        return Run(used, model, told, result.stopped)
+        return Run(used, model, told, result.stopped, prepared.features, _names(prepared.data))
+
+
+def _names(data: Any) -> dict[str, list[str]]:
+    """Return the names of classes and features, where a graph has them."""
+    found = {name: getattr(data, name, None) for name in ("class_names", "feature_names")}
+    return {name: [*names] for name, names in found.items() if names is not None}
 
 
 def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:

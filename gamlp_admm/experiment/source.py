@@ -38,7 +38,7 @@ def load(
         loaded = load_dataset(  # nosec B615  # ours
             used.dataset, used.root, split=used.split, seed=used.split_seed, split_index=used.split_index
         )
-        return replace(loaded, data=_weighted(loaded.data, used.weight))
+        return replace(loaded, data=weighted(loaded.data, used.weight))
     if used.data == IN_MEMORY:
         raise InputError(f"the graph {used.dataset!r} was in memory; hand it over again, as data=…")
     return _graph(used.data, used, classes, features)
@@ -100,8 +100,12 @@ def _in_memory(experiment: O, graph: LoadedDataset) -> O:
     return replace(experiment, data=IN_MEMORY, dataset=graph.info.name, **plain)
 
 
-def _weighted(data: Any, weight: str | None) -> Any:
+def weighted(data: Any, weight: str | None) -> Any:
     """Return a graph whose ``edge_weight`` is the attribute ``weight``, which all that is made of its edges takes.
+
+    Args:
+        data: PyG ``Data``.
+        weight: Name of the attribute; ``None`` for the graph as it is.
 
     Raises:
         InputError: It has no such attribute, or not of one weight an edge.

@@ -107,9 +107,7 @@ class AugmentLabels(PropagatingTransform):
 
     def columns(self, num_features: int) -> int:
         if self.num_classes is None:
-            raise InputError(
-                "AugmentLabels makes columns for as many classes as the graph has: num_classes is not given"
-            )
+            raise InputError("AugmentLabels has no num_classes: give it, or fit_features(features, graph)")
         return num_features + len(self.states) * self.num_classes
 
     def _keep(self, found: dict[str, Tensor]) -> None:

@@ -29,9 +29,9 @@ class FeatureTransform(BaseTransform):  # type: ignore[misc]
     fitted: Mapping[str, Tensor] | None = None
 
     def fit(self: Self, data: Data) -> tuple[Self, Data]:
-        """Return a copy that keeps what it takes from a graph (a mean, components, the number of classes), and the graph
-        transformed: a model expects of every other graph what it was trained on.
+        """Return a copy that keeps what it takes from a graph, and the graph transformed.
 
+        That is a mean, components, the number of classes: of every other graph a model expects what it was trained on.
         :func:`~gamlp_admm.transforms.fit_features` does it for a chain.
 
         Args:
@@ -90,7 +90,7 @@ class FeatureTransform(BaseTransform):  # type: ignore[misc]
             if name == "operator" and not isinstance(value, str):
                 what = getattr(value, "__name__", type(value).__name__)
                 raise InputError(
-                    f"{type(self).__name__} has the operator {what}, which a file cannot keep; allowed: one with a name, "
-                    "as sym, or one that gamlp_admm.propagation.register_operator gave a name"
+                    f"{type(self).__name__} has the operator {what}, which a file cannot keep; allowed: a name, "
+                    "as sym, which gamlp_admm.propagation.register_operator gives to others, too"
                 )
             yield name, str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value

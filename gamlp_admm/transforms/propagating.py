@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -95,9 +96,17 @@ def edges_of(data: Any, weight_attr: str | None = None, quiet: bool = False) -> 
             "to it, or give AugmentFeatures and AugmentLabels weight_attr='edge_attr' ('edge_weight' for weights of 1);"
             " train has --weight",
             InputWarning,
-            stacklevel=5,
+            stacklevel=_level(),
         )
     return edge_index, weight
+
+
+def _level() -> int:
+    """Return the ``stacklevel`` of the line that called this package, or PyG with its transforms."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("gamlp_admm.", "torch_geometric.")):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _is_column(attribute: Any, edge_index: Any) -> bool:

@@ -24,20 +24,23 @@ KINDS: dict[str, type[FeatureTransform]] = {
 }
 """What files keep."""
 
-DTYPES = {
-    str(dtype).removeprefix("torch."): dtype for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.half)
-}
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in FLOATS}
 UNSAID: dict[str, tuple[type, ...]] = {"num_classes": (int,), "folds": (int,), "weight_attr": (str,), "dtype": (str,)}
 """Types of the parameters whose default is ``None``, but for ``hops``, which its transform checks."""
 
 
-def steps_of(transform: Transform) -> list[Transform]:
-    """Return the steps of a chain, :class:`torch_geometric.transforms.Compose`; of anything else itself."""
-    return (
-        [step for each in transform.transforms for step in steps_of(each)]
-        if isinstance(transform, Compose)
-        else [transform]
-    )
+def steps_of(transform: Transform) -> list[Any]:
+    """Return the steps of a chain; of anything else itself."""
+    if not isinstance(transform, Compose):
+        return [transform]
+    return [step for each in transform.transforms for step in steps_of(each)]
+
+
+def chain(*transforms: Transform) -> Transform:
+    """Return transforms one after another, chains among them as their steps: PyG's ``Compose``."""
+    made: Transform = Compose([step for each in transforms for step in steps_of(each)])
+    return made
 
 
 def fit_features(transform: Transform, data: Any) -> tuple[Transform, Any]:
@@ -65,7 +68,7 @@ def fit_features(transform: Transform, data: Any) -> tuple[Transform, Any]:
         else:
             data = step(data)
         fitted.append(step)
-    return Compose(fitted), data
+    return chain(*fitted), data
 
 
 def input_columns(transform: Transform, num_columns: int) -> int | None:
@@ -97,16 +100,19 @@ def from_recipe(recipe: Any, num_columns: int) -> Transform:
         InputError: It is no recipe, or one of other columns.
     """
     try:
-        chain = Compose([_step(each) for each in _flat(recipe)])
-        width = input_columns(chain, num_columns)
+        steps = [_step(each) for each in _flat(recipe)]
+        features = chain(*steps)
+        width = input_columns(features, num_columns)
         if width is None:
             raise InputError(f"its transforms never make {num_columns} columns, which the model takes")
-        for step in chain.transforms:
+        for step in steps:
             _check_fitted(step, width)
             width = step.columns(width)
+    except InputError:
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"its features are not usable ({error})") from None
-    return chain
+    return features
 
 
 def _flat(recipe: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from torch_geometric.data import Data
 
 from gamlp_admm.datasets import load_graph
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Experiment, run
+from gamlp_admm.experiment import Experiment, predict, run
 
 PLAN = Experiment(hidden=16, iterations=4, threads=1)
 
@@ -22,7 +22,7 @@ def several(n: int = 120) -> torch.Tensor:
     return (graph(torch.zeros(n)).x[:, :3] > 0).long()
 
 
-def test_several_labels():
+def test_several_labels(tmp_path):
     y = several().float()
     y[rand(120, 3, seed=5) < 0.3] = -1
     y[7] = -1
@@ -38,6 +38,12 @@ def test_several_labels():
     assert (report["config"]["loss"], report["metric"]) == ("binary_cross_entropy", "roc_auc")
     assert report["best"]["val_roc_auc"] == max(record["val_roc_auc"] for record in report["history"]) > 0.7
     assert "per_class" not in report
+    done.save(tmp_path / "model.safetensors")
+    torch.save(given, tmp_path / "graph.pt")
+    told = predict(tmp_path / "model.safetensors", data=tmp_path / "graph.pt", split="usual")
+    assert torch.equal(told.probabilities, torch.sigmoid(told.outputs))
+    right = (told.probabilities > 0.5) == (y == 1)
+    assert told.accuracy["all"] == pytest.approx(float(right[y >= 0].double().mean()))
 
 
 def test_real_targets():

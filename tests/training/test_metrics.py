@@ -6,6 +6,7 @@ import math
 import threading
 import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from sklearn import metrics as theirs
 from torch import Tensor
 
 from gamlp_admm import GAMLP, PdADMMG, Result
+from gamlp_admm.datasets.ogb_figures import ogb_evaluator
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.nn.losses import risk
 from gamlp_admm.parallel.team import Team
@@ -96,6 +98,16 @@ def test_of_labels_where_they_are_known(name: str) -> None:
     if name in ("roc_auc", "average_precision"):
         del each[2]
         assert METRICS[name].of(z, y, told, "labels") == pytest.approx(np.mean(each), rel=1e-12)
+
+
+@pytest.mark.skipif(find_spec("ogb") is None, reason="ogb is not installed")
+def test_roc_auc_of_labels_is_that_of_ogb_s_evaluator() -> None:
+    y, z = (rand(60, 112, seed=1) < 0.2).double(), randn(60, 112, seed=2)
+    y[rand(60, 112, seed=3) < 0.3] = NAN
+    y[:, 5] = 0
+    told = ogb_evaluator("ogbn-proteins").eval({"y_true": y, "y_pred": z})["rocauc"]
+    value = METRICS["roc_auc"].of(z, y, risk("binary_cross_entropy"), "labels")
+    assert value == pytest.approx(told, rel=1e-12)
 
 
 @pytest.mark.parametrize("columns", [1, 3])

@@ -83,7 +83,7 @@ def test_an_edge_attr_of_one_column_is_not_dropped_in_silence(reader: str, shape
     data = graph(edge_attr=weights().reshape(shape))
     with pytest.warns(InputWarning, match=r"data\.edge_attr has one column, but is not used as weights") as caught:
         made = READERS[reader](data)
-    assert {warning.filename for warning in caught} <= {__file__} or reader == "combined"
+    assert {warning.filename for warning in caught} == {__file__}
     assert torch.equal(made, READERS[reader](graph()))
 
 

@@ -1,0 +1,265 @@
+"""A saved model with all that it needs to predict on a graph: any graph whose nodes have the same features."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gamlp_admm.datasets import LoadedDataset
+from gamlp_admm.errors import InputError, InputWarning, unknown
+from gamlp_admm.experiment import source
+from gamlp_admm.experiment.options import renamed
+from gamlp_admm.experiment.outcome import saved_options
+from gamlp_admm.experiment.recipe import checked
+from gamlp_admm.experiment.resolve import Experiment
+from gamlp_admm.nn.gamlp import GAMLP
+from gamlp_admm.nn.losses import risk
+from gamlp_admm.propagation import dense_features
+from gamlp_admm.transforms.augment_labels import AugmentLabels
+from gamlp_admm.transforms.correct_and_smooth import CorrectAndSmooth
+from gamlp_admm.transforms.recipe import Transform, from_recipe, input_columns, steps_of
+
+
+@dataclass(frozen=True, eq=False)
+class NodePrediction:
+    """What a model says of the nodes of a graph.
+
+    Attributes:
+        classes: Number of the likeliest class of each node, ``[N]``.
+        probabilities: ``[N, C]``. Of a model that was trained by ``binary_cross_entropy`` each is of a label by itself.
+        outputs: What the network gives, ``[N, C]``: logits, or predicted targets of a regression.
+        class_names: Names of the classes, where they have some.
+    """
+
+    classes: Tensor
+    probabilities: Tensor
+    outputs: Tensor
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Name of the likeliest class of each node; its number where classes have no names."""
+        names = self.class_names
+        return [str(c) if names is None else names[c] for c in self.classes.tolist()]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A model that takes a graph; :func:`load_predictor` reads one from a file.
+
+    Attributes:
+        model: The network, which takes features that are made already.
+        features: The transform that makes them of a graph.
+        loss: The risk that the model was trained by, which says what its outputs mean.
+        class_names: Names of the classes.
+        feature_names: Names of the columns of ``data.x``.
+        weight_attr: The attribute of the graph that holds the weights of the edges; ``None`` for ``edge_weight``.
+        correct_and_smooth: What is done to probabilities, with the labels of the graph's training nodes.
+        metadata: What else was saved.
+        name: What messages call the model.
+    """
+
+    model: GAMLP
+    features: Transform
+    loss: str = "cross_entropy"
+    class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+    weight_attr: str | None = None
+    correct_and_smooth: CorrectAndSmooth | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    name: str = "the model"
+
+    @property
+    def num_features(self) -> int:
+        """Features that each node of a graph must have."""
+        takes = self.model.config["in_channels"]
+        if (width := input_columns(self.features, takes)) is None:
+            raise InputError(f"{self.name}: its transforms never make {takes} columns, which the model takes")
+        return width
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether labels of training nodes are needed, as features or by Correct and Smooth."""
+        as_features = any(isinstance(step, AugmentLabels) for step in steps_of(self.features))
+        return as_features or self.correct_and_smooth is not None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the run that trained the model: its data set, its split, and what its features depend on.
+
+        Raises:
+            InputError: What was saved is something else.
+        """
+        with _named(self.name):
+            return _options(self.metadata)
+
+    @torch.no_grad()
+    def __call__(self, graph: Data | LoadedDataset) -> NodePrediction:
+        """Predict the class of each node.
+
+        The graph may be the one that the model was trained on, that with more nodes or edges, or another one. Bits are
+        those of ``model(features(graph).x)``. Labels are read only of training nodes, and only where the model takes
+        them as features, or by Correct and Smooth.
+
+        Args:
+            graph: PyG ``Data`` with ``x`` ``[N, F]`` and edges, or what :func:`~gamlp_admm.datasets.load_graph`
+                returns; not modified. Where both have names of features, columns are taken by name, and where both
+                have names of classes, labels are.
+
+        Returns:
+            The prediction, on the graph's device.
+
+        Raises:
+            InputError: The graph lacks something, or its features are others.
+        """
+        data = self._checked(graph)
+        x, _ = dense_features(self.features(data).x)
+        z = self.model(x.to(self.model.linears[0].weight)).to(x.device)
+        probabilities = risk(self.loss).probabilities(z)
+        classes = z.argmax(-1)
+        if self.correct_and_smooth is not None:
+            probabilities = self.correct_and_smooth(probabilities, data)
+            classes = probabilities.argmax(-1)
+        return NodePrediction(classes, probabilities, z, self.class_names)
+
+    def _checked(self, graph: Data | LoadedDataset) -> Data:
+        """Return a graph with its columns and classes in the model's order."""
+        data, name = (graph.data, graph.info.name) if isinstance(graph, LoadedDataset) else (graph, "the graph")
+        if not isinstance(data, Data):
+            allowed = "a torch_geometric.data.Data, or what load_graph returns"
+            raise InputError(f"a graph is {allowed}, not {type(data).__name__}")
+        if self.takes_labels:
+            why = "as features, or for Correct and Smooth"
+            if missing := [key for key in ("y", "train_mask") if getattr(data, key, None) is None]:
+                raise InputError(f"{self.name} takes training labels {why}: {name} has no {' and no '.join(missing)}")
+        x = getattr(data, "x", None)
+        if not isinstance(x, Tensor) or x.dim() != 2:
+            given = f"of shape {[*x.shape]}" if isinstance(x, Tensor) else "missing"
+            raise InputError(f"{name}: data.x is {given}; allowed: a tensor [nodes, {self.num_features}]")
+        data = copy.copy(data)
+        _take_named(data, self.feature_names, name)
+        if data.x.shape[1] != self.num_features:
+            raise InputError(f"{name} has {data.x.shape[1]} features a node; {self.name} takes {self.num_features}")
+        _number_classes(data, self.class_names)
+        if self.weight_attr not in data and "edge_weight" in data:  # as load_graph leaves it
+            return data
+        weighted: Data = source.weighted(data, self.weight_attr)
+        return weighted
+
+
+def _take_named(data: Data, wanted: tuple[str, ...] | None, what: str) -> None:
+    names = getattr(data, "feature_names", None)
+    if wanted is None or names is None or tuple(names) == wanted or len(names) != data.x.shape[1]:
+        return
+    column = {name: i for i, name in enumerate(names)}
+    for name in wanted:
+        if name not in column:
+            raise unknown(f"feature of the model in {what}:", name, names)
+    data.x = data.x.index_select(1, torch.tensor([column[name] for name in wanted], device=data.x.device))
+    data.feature_names = [*wanted]
+
+
+def _number_classes(data: Data, wanted: tuple[str, ...] | None) -> None:
+    names, y = getattr(data, "class_names", None), getattr(data, "y", None)
+    if wanted is None or names is None or tuple(names) == wanted or not isinstance(y, Tensor) or y.is_floating_point():
+        return
+    if other := [name for name in names if name not in wanted]:
+        message = f"class {other[0]!r} is none of the model's: its nodes count as not labelled"
+        warnings.warn(message, InputWarning, stacklevel=4)
+    number = {name: i for i, name in enumerate(wanted)}
+    numbers = torch.tensor([*(number.get(name, -1) for name in names), -1], device=y.device)
+    data.y = numbers[y.clamp(min=-1)]  # the last: not known
+    data.class_names = [*wanted]
+
+
+def load_predictor(path: str | Path | IO[bytes], device: str | torch.device = "cpu") -> Predictor:
+    """Read a model that takes a graph.
+
+    Args:
+        path: A file that ``gamlp-admm train --save``, :meth:`gamlp_admm.experiment.Run.save` or :meth:`GAMLP.save
+            <gamlp_admm.GAMLP.save>` with ``features`` wrote.
+        device: Where the network computes.
+
+    Returns:
+        The predictor. Of files of version 0.1.0, components and centres of features are those of the graph that it is
+        given; newer ones keep those of the graph that the model was trained on.
+
+    Raises:
+        InputError: The file is no such model.
+
+    Example:
+        >>> prediction = load_predictor("model.safetensors")(graph)
+        >>> prediction.names[:3], prediction.probabilities[:3]
+    """
+    name = str(path) if isinstance(path, str | Path) else "the model"
+    model, metadata = GAMLP.load(path)
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise InputError(f"{name} has weights that are NaN or infinite")
+    with _named(name):
+        kept = _kept(model, metadata) | {"correct_and_smooth": _correct_and_smooth(metadata)}
+    return Predictor(model.to(device).eval(), **kept, metadata=metadata, name=name)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say of wrong input what file has it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _kept(model: GAMLP, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says of a model's features and outputs, checked."""
+    if "features" not in metadata and "experiment" not in metadata:
+        raise InputError("it does not say what features it takes: GAMLP.save(path, features=…) keeps their transform")
+    if "features" not in metadata:  # of version 0.1.0
+        dtype = str(model.linears[0].weight.dtype).removeprefix("torch.")
+        used = Experiment.of({**_options(metadata), "dtype": dtype}).resolve()
+        features = used.transform(model.config["out_channels"])
+        return {"features": features, "loss": used.loss or "cross_entropy", "weight_attr": used.weight}
+    features = from_recipe(metadata["features"], model.config["in_channels"])
+    loss, weight_attr = metadata.get("loss", "cross_entropy"), metadata.get("weight_attr")
+    if not isinstance(weight_attr, str | None):
+        raise InputError(f"weight_attr must be a text, not {weight_attr!r}")
+    names = _names(metadata, "class_names", model.config["out_channels"])
+    columns = _names(metadata, "feature_names", input_columns(features, model.config["in_channels"]))
+    shared = {"features": features, "weight_attr": weight_attr, "class_names": names, "feature_names": columns}
+    return {**shared, "loss": risk(str(loss)).name}
+
+
+def _names(metadata: Mapping[str, Any], key: str, count: int | None) -> tuple[str, ...] | None:
+    names = metadata.get(key)
+    if names is None:
+        return None
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{key} must be a list of {count} texts")
+    return tuple(names)
+
+
+def _options(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are saved with a model, and no others."""
+    saved = metadata.get("experiment", {})
+    if not isinstance(saved, dict):
+        raise InputError(f"its options are no table, but {saved!r}")
+    given = {name: value for name, value in renamed(saved).items() if value is not None}
+    for name in given.keys() - {*saved_options()}:
+        raise unknown("option", name, sorted(saved_options()))
+    return checked(given, "its options")
+
+
+def _correct_and_smooth(metadata: Mapping[str, Any]) -> CorrectAndSmooth | None:
+    way = metadata.get("correct_and_smooth")
+    try:
+        return CorrectAndSmooth(**way) if way else None
+    except (TypeError, InputError) as error:
+        raise InputError(f"its correct_and_smooth is not usable ({error})") from None
