@@ -9,9 +9,27 @@ import difflib
 import operator
 from collections.abc import Iterable
 
+__all__ = [
+    "DamageWarning",
+    "InputError",
+    "InputWarning",
+    "Interrupted",
+    "NeighbourError",
+    "OutputLost",
+    "ProcessFailed",
+    "ProcessInputError",
+]
+
 
 class InputError(ValueError):
-    """The user's input is wrong. The command line prints the message on one line and exits with status 2."""
+    """The user's input is wrong. The command line prints the message on one line and exits with status 2.
+
+    Example:
+        >>> from gamlp_admm import PdADMMG
+        >>> PdADMMG(rho=-1)
+        Traceback (most recent call last):
+        gamlp_admm.errors.InputError: rho must be positive, not -1
+    """
 
 
 class InputWarning(UserWarning):

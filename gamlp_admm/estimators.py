@@ -23,6 +23,11 @@ from torch import Tensor
 from gamlp_admm.algorithms.registry import trainer
 from gamlp_admm.errors import InputError, positive_integer
 from gamlp_admm.nn.gamlp import GAMLP
+from gamlp_admm.system.lazy import shown
+
+__all__ = ["ADMMClassifier", "ADMMRegressor"]
+
+__dir__ = shown(__name__)
 
 Array = NDArray[Any]
 Self = TypeVar("Self", bound="_Estimator")
@@ -206,6 +211,16 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         n_iter_: Iterations run.
         n_features_in_: Columns of the features.
         feature_names_in_: Their names, where they have any.
+
+    Example:
+        >>> from sklearn.datasets import make_blobs
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from gamlp_admm.estimators import ADMMClassifier
+        >>> X, y = make_blobs(60, centers=3, cluster_std=0.5, random_state=0)
+        >>> made = make_pipeline(StandardScaler(), ADMMClassifier(hidden=8, iterations=30, random_state=0)).fit(X, y)
+        >>> made.predict_proba(X).shape, made.score(X, y) > 0.9
+        ((60, 3), True)
     """
 
     class_weight: Any = None
@@ -266,6 +281,14 @@ class ADMMRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     Parameters and attributes as :class:`ADMMClassifier`, without classes. Targets are centred and scaled for training,
     so that penalties mean the same whatever their unit; ``loss_curve_`` and the history are of the scaled targets. The
     last layer of ``model_`` is then scaled back. Scores on rows held out are R².
+
+    Example:
+        >>> import numpy as np
+        >>> from gamlp_admm.estimators import ADMMRegressor
+        >>> X = np.linspace(-1, 1, 40)[:, None]
+        >>> model = ADMMRegressor(layers=1, iterations=20, random_state=0).fit(X, 3 * X[:, 0] + 1)
+        >>> model.predict(X).shape, model.score(X, 3 * X[:, 0] + 1) > 0.9
+        ((40,), True)
     """
 
     def __sklearn_tags__(self) -> Any:

@@ -188,7 +188,7 @@ INHERITED = ("loss", "class_weight", "scale", "residual")
 """What an accelerated trainer has of the one inside."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Anderson(Trainer):
     """Anderson acceleration of an ADMM trainer.
 
@@ -198,6 +198,15 @@ class Anderson(Trainer):
 
     Raises:
         InputError: The trainer is no ADMM, sends with a codec that loses bits, or ``memory`` is not positive.
+
+    Example:
+        >>> from gamlp_admm import GAMLP, Anderson, DlADMM, load_dataset
+        >>> data = load_dataset("karate").data
+        >>> model = GAMLP(data.num_features, hidden_channels=8, out_channels=4, num_layers=2, init="kaiming")
+        >>> plain = DlADMM().fit(model, data, iterations=8, seed=0)
+        >>> faster = Anderson(DlADMM(), memory=3).fit(model, data, iterations=8, seed=0)
+        >>> [record["iteration"] for record in faster.history] == [record["iteration"] for record in plain.history]
+        True
     """
 
     trainer: ADMM

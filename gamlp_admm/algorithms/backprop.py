@@ -123,7 +123,7 @@ class BackpropSession(Session):
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backprop(Trainer):
     """Gradient-based training of the same model: torch's optimisers, to compare with, and BADM and SISA.
 
@@ -145,6 +145,15 @@ class Backprop(Trainer):
 
     Raises:
         InputError: A name is not known, a number is out of range, or the optimiser does not take it.
+
+    Example:
+        >>> from gamlp_admm import GAMLP, AugmentFeatures, Backprop, load_dataset
+        >>> data = AugmentFeatures(hops=2)(load_dataset("karate").data)
+        >>> model = GAMLP(data.num_features, hidden_channels=16, out_channels=4, num_layers=2)
+        >>> adam = Backprop("adam", lr=1e-2).fit(model, data, iterations=10, seed=0)
+        >>> badm = Backprop("badm", sigma=1.0, sub_batches=2).fit(model, data, iterations=10, seed=0)
+        >>> adam.history[-1].keys() == badm.history[-1].keys()
+        True
     """
 
     optimizer: str = "adam"

@@ -138,7 +138,7 @@ def row_sum(team: Team) -> RowSum:
     return team.row_sum if team.num_shards > 1 else all_rows_here
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ADMM(Trainer):
     """What the ADMM trainers share.
 

@@ -157,7 +157,7 @@ def keep(block: Block, problem: Problem) -> Block:
 REGULARIZERS = ("l2", "l1")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sweep(ADMM):
     """What the trainers that sweep over the layers share. They train networks without residual connections.
 

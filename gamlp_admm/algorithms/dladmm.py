@@ -180,7 +180,7 @@ def converges(rho: float, smoothness: float) -> bool:
     return rho > 2 * smoothness
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DlADMM(Streamed, Sweep):
     """dlADMM: an MLP trained by backward and forward sweeps over its layers, without backpropagation.
 
@@ -206,6 +206,14 @@ class DlADMM(Streamed, Sweep):
 
     Raises:
         InputError: A penalty is not positive, or a name is not known.
+
+    Example:
+        >>> from gamlp_admm import GAMLP, AugmentFeatures, DlADMM, load_dataset
+        >>> data = AugmentFeatures(hops=2)(load_dataset("karate").data)
+        >>> model = GAMLP(data.num_features, hidden_channels=16, out_channels=4, num_layers=2, init="kaiming")
+        >>> result = DlADMM(rho=0.1, nu=1.0).fit(model, data, iterations=10, seed=0)
+        >>> len(result.history), model(data.x).shape
+        (10, torch.Size([34, 4]))
     """
 
     rho: float = 0.1

@@ -240,7 +240,7 @@ class MDLAMSession(ADMMSession):
         self.momenta = islice(momenta(), self.count, None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MDLAM(Sweep):
     """mDLAM: an MLP trained by forward sweeps that never raise the objective while ε is fixed.
 
@@ -267,6 +267,17 @@ class MDLAM(Sweep):
 
     Raises:
         InputError: A number is out of range, or a name is not known.
+
+    Example:
+        >>> from gamlp_admm import GAMLP, MDLAM, AugmentFeatures, load_dataset
+        >>> data = AugmentFeatures(hops=2)(load_dataset("karate").data)
+        >>> model = GAMLP(data.num_features, hidden_channels=16, out_channels=4, num_layers=2, init="kaiming")
+        >>> result = MDLAM(epsilon=1.0, epsilon_decay=1.0).fit(model, data, iterations=10, seed=0)
+        >>> result.converges  # ε is fixed, so that the objective never rises
+        True
+        >>> objective = [record["objective"] for record in result.history]
+        >>> objective == sorted(objective, reverse=True)
+        True
     """
 
     rho: float = 5e-3

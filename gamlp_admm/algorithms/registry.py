@@ -67,6 +67,13 @@ def register_algorithm(
 
     Raises:
         InputError: The name is taken.
+
+    Example:
+        >>> from gamlp_admm.algorithms import ALGORITHMS, register_algorithm, trainer
+        >>> register_algorithm("quick-sgd", "gamlp_admm.algorithms.backprop:Backprop", preset={"optimizer": "sgd"})
+        >>> trainer("quick-sgd", lr=1.0)
+        Backprop(optimizer='sgd', lr=1.0)
+        >>> del ALGORITHMS["quick-sgd"]
     """
     if name in ALGORITHMS:
         raise InputError(f"algorithm {name!r} is there already")
@@ -86,6 +93,11 @@ def trainer_class(name: str) -> type[Trainer]:
 
     Raises:
         InputError: The name is not known.
+
+    Example:
+        >>> from gamlp_admm.algorithms import trainer_class
+        >>> trainer_class("mdlam").__name__
+        'MDLAM'
     """
     entry = _find(name)
     return cast("type[Trainer]", load(entry.home)) if entry.made is None else entry.made
@@ -96,6 +108,11 @@ def is_admm(name: str) -> bool:
 
     Raises:
         InputError: The name is not known.
+
+    Example:
+        >>> from gamlp_admm.algorithms import is_admm
+        >>> is_admm("dladmm"), is_admm("adam")
+        (True, False)
     """
     return issubclass(trainer_class(name), load("gamlp_admm.algorithms.base:ADMM"))
 
@@ -107,6 +124,11 @@ def taken_by(name: str) -> set[str]:
 
     Raises:
         InputError: The name is not known.
+
+    Example:
+        >>> from gamlp_admm.algorithms import taken_by
+        >>> "codec" in taken_by("pdadmm-g"), "codec" in taken_by("adam")
+        (True, False)
     """
     preset = _find(name).preset
     taken = trainer_class(name).defaults(preset).keys() - preset.keys()
@@ -130,6 +152,12 @@ def defaults(name: str, given: Mapping[str, Any] = {}) -> dict[str, Any]:
 
     Raises:
         InputError: The algorithm is not known, or takes no such setting.
+
+    Example:
+        >>> from gamlp_admm.algorithms import defaults
+        >>> used = defaults("pdadmm-g", {"nu": 0.5})
+        >>> used["rho"], used["mu"]
+        (0.5, 0.05)
     """
     preset, given = _find(name).preset, _applicable(name, given)
     used = trainer_class(name).defaults({**preset, **given})
@@ -148,6 +176,13 @@ def trainer(algorithm: str, **settings: Any) -> Trainer:
 
     Raises:
         InputError: The name is not known, or it has no such argument.
+
+    Example:
+        >>> from gamlp_admm.algorithms import trainer
+        >>> trainer("pdadmm-g", rho=0.5)
+        PdADMMG(rho=0.5, nu=0.5, mu=0.05)
+        >>> trainer("sisa").optimizer
+        'sisa'
     """
     preset, settings = _find(algorithm).preset, _applicable(algorithm, settings)
     memory = settings.pop("anderson", None)

@@ -84,7 +84,7 @@ class RidgeSession(Session):
         self.current, self.last = (tensors["0.W"], tensors["0.b"]), float(tensors["0.mu"])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Ridge(Trainer):
     """Linear ridge regression on the targets, in closed form; trains networks of one layer.
 
@@ -100,6 +100,14 @@ class Ridge(Trainer):
 
     Raises:
         InputError: μ is not positive, or a name is not known.
+
+    Example:
+        >>> from gamlp_admm import GAMLP, AugmentFeatures, Ridge, load_dataset
+        >>> data = AugmentFeatures(hops=2)(load_dataset("karate").data)
+        >>> model = GAMLP(data.num_features, hidden_channels=1, out_channels=4, num_layers=1)
+        >>> result = Ridge().fit(model, data, iterations=8)  # tries eight μ
+        >>> result.best["val_accuracy"] == max(record["val_accuracy"] for record in result.history)
+        True
     """
 
     mu: float | None = None

@@ -208,7 +208,7 @@ class StreamedSession(ExchangingSession):
         self.memories = {l: added.memory(total, self.start_problem.row_sum) for l, added in sums.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Streamed(ADMM):
     """What the ADMM trainers share whose rows can come in batches.
 

@@ -35,6 +35,7 @@ from gamlp_admm.codecs.casts import FORMATS, Cast
 from gamlp_admm.codecs.grids import FittedGrid, Grid, ListedGrid, UniformGrid
 from gamlp_admm.codecs.integers import Delta, Scaled
 from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.system.lazy import shown
 
 __all__ = [
     "CODECS",
@@ -49,6 +50,8 @@ __all__ = [
     "codec",
     "register_codec",
 ]
+
+__dir__ = shown(__name__)
 
 NAMED_GRIDS = {"paper": UniformGrid(-1.0, 20.0, 22), "released": UniformGrid(-1.0, 2.0, 1000)}
 Parse: TypeAlias = Callable[[str], "Codec | FittedGrid"]
@@ -106,6 +109,13 @@ def register_codec(name: str, parse: Parse, form: str = "") -> None:
 
     Raises:
         InputError: The name is taken, or has a character that separates rules (:mod:`gamlp_admm.codecs.plan`).
+
+    Example:
+        >>> from gamlp_admm.codecs import CODECS, UniformGrid, codec, register_codec
+        >>> register_codec("ternary", lambda rest: UniformGrid(-1.0, 1.0, 3))
+        >>> codec("ternary").points
+        3
+        >>> del CODECS["ternary"]
     """
     if name in CODECS:
         raise InputError(f"codec {name!r} is there already")
@@ -123,6 +133,17 @@ def codec(spec: Any) -> Codec | FittedGrid:
 
     Raises:
         InputError: There is no such codec.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.codecs import codec
+        >>> x = torch.randn(5, 100)
+        >>> int8 = codec("int8")
+        >>> payload = int8.encode(x)
+        >>> len(payload) == int8.size(x.shape) < x.nbytes
+        True
+        >>> torch.equal(int8.decode(payload, like=x), int8.project(x))
+        True
     """
     if isinstance(spec, Codec | FittedGrid):
         return spec

@@ -18,6 +18,12 @@ class Cast(Codec):
 
     Attributes:
         format: ``fp64``, ``fp32``, ``fp16`` (up to 65,504), ``bf16``; or ``full``, the format that they have.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.codecs import Cast
+        >>> Cast("bf16").size((5, 100), torch.float32)  # 2 bytes an entry
+        1000
     """
 
     format: str

@@ -69,6 +69,12 @@ class UniformGrid(Grid):
 
     Raises:
         InputError: The bounds or the number are not allowed.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.codecs import UniformGrid
+        >>> UniformGrid(-1.0, 1.0, 5).project(torch.tensor([[-3.0, -0.2, 0.3, 0.8]]))
+        tensor([[-1.0000,  0.0000,  0.5000,  1.0000]])
     """
 
     low: float
@@ -111,6 +117,12 @@ class ListedGrid(Grid):
 
     Raises:
         InputError: They are not.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.codecs import ListedGrid
+        >>> ListedGrid([0.0, 1.0, 4.0]).project(torch.tensor([[0.4, 2.0, 9.0]]))
+        tensor([[0., 1., 4.]])
     """
 
     def __init__(self, values: Any) -> None:
@@ -154,6 +166,11 @@ class FittedGrid:
 
     Attributes:
         count: The number of points.
+
+    Example:
+        >>> from gamlp_admm.codecs import FittedGrid, codec
+        >>> codec("grid:auto:16") == FittedGrid(16)
+        True
     """
 
     count: int = 256

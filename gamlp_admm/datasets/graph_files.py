@@ -13,6 +13,7 @@ a folder        ``nodes.csv`` and ``edges.csv``, or ``.parquet`` where pyarrow i
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ def read(path: Path, columns: Columns) -> Data:
     except InputError:
         raise
     except Exception as error:  # readers raise almost anything on damaged files
+        if held := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+            raise InputError(
+                f"data {path}: holds a {held[1]}, which could run code and is not read; allowed: a "
+                "torch_geometric.data.Data or a dictionary of tensors"
+            ) from error
         first = str(error).strip().splitlines()
         raise InputError(f"data {path}: cannot be read ({first[0] if first else type(error).__name__})") from error
     return with_attributes(found, columns)

@@ -28,6 +28,7 @@ from gamlp_admm.datasets.tables import Columns
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
 PROJECTED = 128
+MOST_IDENTITY = 20_000
 MADE_FEATURES = ("degree", "identity", "random")
 
 
@@ -79,6 +80,17 @@ def load_graph(
 
     Raises:
         InputError: Something is wrong or missing.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from gamlp_admm import load_graph
+        >>> ring = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]])
+        >>> graph = Data(edge_index=ring, x=torch.eye(6), num_nodes=6)
+        >>> split = {"train": [0, 1], "val": [2], "test": [3]}
+        >>> loaded = load_graph(graph, label=["a", "b", "a", "b", "a", ""], split=split)
+        >>> loaded.data.y, loaded.data.class_names
+        (tensor([ 0,  1,  0,  1,  0, -1]), ['a', 'b'])
     """
     words = {"label": label, "features": _columns_of(features), "id": id, "weight": weight, "split": _column_of(split)}
     named = {what: name for what, name in words.items() if isinstance(name, str) or what == "features"}
@@ -239,6 +251,10 @@ def _features(data: Data, made: str | None, seed: int | None) -> None:
         counts = degree(data.edge_index[1], N)
         data.x = torch.stack([counts, counts.log1p()], 1)
     elif kind == "identity":
+        if N > MOST_IDENTITY:
+            raise InputError(
+                f"features identity: {N:,} columns are too many; allowed up to {MOST_IDENTITY:,}, or random:64"
+            )
         data.x = torch.eye(N)
     elif kind == "random":
         if width and not (width.isdigit() and int(width)):

@@ -114,7 +114,13 @@ def in_checkout(package: Path = PACKAGE) -> bool:
 
 
 def dataset_names() -> list[str]:
-    """Return the names of the data sets that have a description, sorted."""
+    """Return the names of the data sets that have a description, sorted.
+
+    Example:
+        >>> from gamlp_admm.datasets import dataset_names
+        >>> {"cora", "digits-knn", "karate"} <= {*dataset_names()}
+        True
+    """
     return sorted(path.stem for path in catalogue_folder().glob("*.toml"))
 
 
@@ -129,6 +135,12 @@ def dataset_info(name: str) -> DatasetInfo:
 
     Raises:
         InputError: If there is no data set of this name.
+
+    Example:
+        >>> from gamlp_admm.datasets import dataset_info
+        >>> info = dataset_info("cora")  # nothing is loaded
+        >>> info.nodes, info.classes, info.licence != ""
+        (2708, 7, True)
     """
     names = dataset_names()
     if name not in names:

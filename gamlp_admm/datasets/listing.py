@@ -46,6 +46,11 @@ def list_datasets(root: str | Path | None = None) -> list[DatasetRow]:
 
     Returns:
         One row a data set, sorted by name.
+
+    Example:
+        >>> from gamlp_admm.datasets import list_datasets
+        >>> [row.present for row in list_datasets() if row.name == "karate"]  # it comes with PyG
+        [True]
     """
     folder = default_root() if root is None else Path(root).expanduser()
     return [

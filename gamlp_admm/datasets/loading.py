@@ -25,7 +25,7 @@ from gamlp_admm.datasets.splits import (
 from gamlp_admm.errors import InputError, unknown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedDataset:
     """A data set in memory.
 
@@ -55,6 +55,12 @@ class LoadedDataset:
     def node_ids(self) -> list[str] | None:
         """Names of the nodes, where they have some."""
         return self.data.get("node_ids")  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        info = self.info
+        parts = ", ".join(f"{int(self.data[f'{part}_mask'].sum()):,} {part}" for part in ("train", "val", "test"))
+        counts = f"{info.nodes:,} nodes ({parts}), {info.edges:,} edges"
+        return f"<{type(self).__name__} {info.name}: {counts}, {info.features:,} features, {info.classes:,} classes>"
 
 
 def load_dataset(
@@ -93,6 +99,13 @@ def load_dataset(
 
     Warns:
         InputWarning: If a mask that came with the data has nodes whose class is not known; they are taken out.
+
+    Example:
+        >>> from gamlp_admm import load_dataset
+        >>> load_dataset("karate")
+        <LoadedDataset karate: 34 nodes (4 train, 10 val, 20 test), 156 edges, 34 features, 4 classes>
+        >>> load_dataset("karate", split="60/20/20", seed=1).data.val_mask.sum()
+        tensor(7)
     """
     folder = default_root() if root is None else Path(root).expanduser()
     if name.startswith(PREFIX):

@@ -38,6 +38,11 @@ def ogb_evaluator(name: str) -> Any:
 
     Raises:
         InputError: It is no such data set, or ``ogb`` is not installed.
+
+    Example:
+        >>> from gamlp_admm.datasets import ogb_evaluator
+        >>> ogb_evaluator("ogbn-proteins").eval_metric
+        'rocauc'
     """
     if name not in ogb_names():
         raise unknown("data set of OGB", name, ogb_names())
@@ -62,6 +67,15 @@ def ogb_scores(name: str, outputs: Tensor, data: Data) -> dict[str, Any]:
 
     Raises:
         InputError: It is no data set of OGB, or ``ogb`` is not installed.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm import load_dataset
+        >>> from gamlp_admm.datasets import ogb_scores
+        >>> data = load_dataset("karate").data  # in place of a data set of OGB
+        >>> scores = ogb_scores("ogbn-arxiv", torch.nn.functional.one_hot(data.y).float(), data)
+        >>> scores["metric"], scores["test"]
+        ('acc', 1.0)
     """
     evaluator = ogb_evaluator(name)
     scores: dict[str, Any] = {"metric": evaluator.eval_metric, "version": version("ogb")}

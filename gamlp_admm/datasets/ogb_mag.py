@@ -56,6 +56,12 @@ def load_hetero(name: str, root: str | Path | None = None) -> HeteroData:
 
     Raises:
         InputError: If there is no such data set, its raw files are absent and cannot be downloaded, or one is damaged.
+
+    Example:
+        >>> from gamlp_admm.datasets import load_hetero
+        >>> load_hetero("cora")  # which has one type of nodes
+        Traceback (most recent call last):
+        gamlp_admm.errors.InputError: unknown heterogeneous data set 'cora': allowed: ogbn-mag
     """
     hetero = [info.name for info in map(dataset_info, dataset_names()) if info.loader == "ogb-mag"]
     if name not in hetero:

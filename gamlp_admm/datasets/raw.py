@@ -40,6 +40,11 @@ def default_root() -> Path:
     """Return the data root used when none is given.
 
     It is ``$GAMLP_ADMM_DATA``; else ``datasets/.cache`` in a checkout; else a folder of the user's cache.
+
+    Example:
+        >>> from gamlp_admm.datasets import default_root
+        >>> default_root().name != ""
+        True
     """
     if chosen := os.environ.get("GAMLP_ADMM_DATA"):
         return Path(chosen).expanduser()

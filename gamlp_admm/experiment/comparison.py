@@ -20,6 +20,7 @@ from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.experiment.runner import prepare, run
 from gamlp_admm.experiment.seeds import seeded
 from gamlp_admm.experiment.source import handed
+from gamlp_admm.system.words import percent
 from gamlp_admm.training.result import Callback
 
 if TYPE_CHECKING:
@@ -59,15 +60,30 @@ def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) ->
     return result
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """What the runs of a comparison gave, as far as they are done.
 
     Attributes:
         reports: The runs' reports (:class:`gamlp_admm.experiment.Run`), by codec.
+
+    Example:
+        >>> from gamlp_admm.experiment import Comparison, Experiment, run
+        >>> comparison = Comparison()
+        >>> for codec in ("fp32", "bf16"):
+        ...     experiment = Experiment(dataset="karate", operator="sym", hidden=8, iterations=3, codec=codec)
+        ...     comparison.add(codec, run(experiment))
+        >>> [row["times_fewer_than_fp32"] for row in comparison.rows()]
+        [1.0, 2.0]
     """
 
     reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        tests = {row["codec"]: percent(row["test_accuracy_mean"]) for row in self.rows()}
+        return (
+            f"<{type(self).__name__} by test accuracy: {', '.join(f'{codec} {test}' for codec, test in tests.items())}>"
+        )
 
     def add(self, codec: str, done: Run) -> None:
         """Add a run."""
@@ -137,6 +153,13 @@ def compare(
 
     Raises:
         InputError: An option or the data set is wrong.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, compare
+        >>> experiment = Experiment(dataset="karate", operator="sym", hidden=8, iterations=3)
+        >>> table = compare(experiment, codecs=["fp32", "int8"])
+        >>> bool(table.bytes_total["int8"] < table.bytes_total["fp32"])
+        True
     """
     experiment, graph = handed(experiment, data)
     runs = plan(experiment, codecs, seeds)

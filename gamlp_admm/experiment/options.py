@@ -55,7 +55,7 @@ Hops: TypeAlias = int | tuple[int, ...]
 Self = TypeVar("Self", bound="Options")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Options:
     """The options of a training run."""
 
@@ -390,6 +390,11 @@ class Options:
     more: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     """Values of options that other packages declared (:func:`register_option`), by name."""
 
+    def __repr__(self) -> str:
+        usual = {f.name: (f.default, each.option.default) for f in fields(self) if (each := declared().get(f.name))}
+        shown = {name: value for name, value in self.values().items() if value not in usual.get(name, (None,))}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     @classmethod
     def of(cls: type[Self], values: Mapping[str, Any]) -> Self:
         """Return options with these values, by name; ``None`` and what is missing is as if it were not given.
@@ -440,6 +445,12 @@ def register_option(name: str, kind: Any, option: Option) -> None:
 
     Raises:
         InputError: There is such an option.
+
+    Example:
+        >>> from gamlp_admm.experiment import Option, register_option
+        >>> register_option("layers", int, Option("Layers.", "Network"))
+        Traceback (most recent call last):
+        gamlp_admm.errors.InputError: option 'layers' is there already
     """
     if name in declared():
         raise InputError(f"option {name!r} is there already")

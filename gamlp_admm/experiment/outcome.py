@@ -18,13 +18,14 @@ from gamlp_admm.experiment.options import OF_GRAPHS
 from gamlp_admm.experiment.per_class import per_class
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn import GAMLP
+from gamlp_admm.system.words import outcome
 from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.rows import SPLITS
 from gamlp_admm.transforms.recipe import Transform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run.
 
@@ -43,6 +44,15 @@ class Run:
     stopped: int | None = None
     features: Transform | None = None
     names: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told, number = self.report, self.experiment.processes
+        seconds = told["seconds"]["train"]
+        return "\n".join(outcome(told["best"], told["last"], seconds, told["bytes_sent_total"], number, told["metric"]))
+
+    def __repr__(self) -> str:
+        of = f"{self.experiment.algorithm} on {self.experiment.dataset}"
+        return f"<{type(self).__name__} of {of}: {'; '.join(str(self).splitlines())}>"
 
     def save(self, path: str | Path | IO[bytes]) -> None:
         """Write the model, with what :func:`gamlp_admm.load_predictor` needs to know of its features and classes."""
@@ -83,7 +93,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "algorithm": used.algorithm,
         "config": used.values(),
         "environment": environment(used.device, used.processes),
-        "history": [{k: _finite(v) for k, v in record.items()} for record in result.history],
+        "history": [{k: _finite(v) for k, v in record.items()} for record in result.records],
         "metric": result.metric,
         "best": {"metric": "accuracy"}
         | (result.best or {k: last.get(k) for k in ("iteration", "val_accuracy", "test_accuracy")}),
@@ -111,7 +121,15 @@ def metric_name(report: Mapping[str, Any]) -> str:
 
 
 def best_run(runs: Sequence[Run]) -> Run:
-    """Return the run that is best on validation, the earlier on ties."""
+    """Return the run that is best on validation by the runs' metric, the earlier on ties.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, best_run, run, seeded
+        >>> plan = Experiment(dataset="karate", operator="sym", hidden=8, iterations=3, metric="loss")
+        >>> runs = [run(each) for each in seeded(plan, [0, 1])]
+        >>> best_run(runs).report["best"]["val_loss"] == min(each.report["best"]["val_loss"] for each in runs)
+        True
+    """
 
     def score(run: Run) -> float:
         value = METRICS[metric_name(run.report)].better(run.report["best"])[1]
@@ -125,7 +143,13 @@ def _finite(value: float | None) -> float | None:
 
 
 def environment(device: str, processes: int = 1) -> dict[str, Any]:
-    """Return the versions, the device, and the processes and threads of a run."""
+    """Return the versions, the device, and the processes and threads of a run.
+
+    Example:
+        >>> from gamlp_admm.experiment import environment
+        >>> sorted(environment("cpu"))
+        ['device', 'processes', 'threads', 'versions']
+    """
     packages = ("gamlp-admm", "torch", "torch-geometric", "numpy", "scipy")
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
@@ -141,6 +165,13 @@ def summarize(runs: Sequence[Run]) -> dict[str, Any]:
     ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last; with
     another metric its figures beside them, as ``test_roc_auc``. A run that was stopped counts only where none came to
     its end.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, run, seeded, summarize
+        >>> plan = seeded(Experiment(dataset="karate", operator="sym", hidden=8, iterations=3), [0, 1])
+        >>> told = summarize([run(each) for each in plan])
+        >>> len(told["runs"]), 0 <= told["summary"]["test_accuracy_mean"] <= 1
+        (2, True)
     """
     reports = [run.report for run in runs]
     finished = [report for report in reports if report["stopped"] is None]
@@ -148,7 +179,14 @@ def summarize(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """Return what :func:`summarize` calls the summary, of runs' reports."""
+    """Return what :func:`summarize` calls the summary, of runs' reports.
+
+    Example:
+        >>> from gamlp_admm.experiment import summary
+        >>> scores = {"test_accuracy": 0.5, "val_accuracy": 0.75}
+        >>> summary([{"best": scores, "last": scores}])["test_accuracy_mean"]
+        0.5
+    """
     result: dict[str, float | None] = {}
     for selected, prefix in (("best", ""), ("last", "last_")):
         names = dict.fromkeys(("accuracy", metric_name(reports[0])))

@@ -60,6 +60,15 @@ def predict(
 
     Raises:
         InputError: The file is not a model, or the data set cannot be loaded or does not fit the model.
+
+    Example:
+        >>> import io
+        >>> from gamlp_admm.experiment import Experiment, predict, run
+        >>> done = run(Experiment(dataset="karate", operator="sym", hidden=8, iterations=5))
+        >>> done.save(file := io.BytesIO())  # or a file's name
+        >>> prediction = predict(io.BytesIO(file.getvalue()))
+        >>> prediction.probabilities.shape, prediction.accuracy["test"] == done.report["best"]["test_accuracy"]
+        (torch.Size([34, 4]), True)
     """
     predictor = load_predictor(path)
     loaded = _loaded(predictor, dataset, root, data, {k: v for k, v in reading.items() if v is not None})

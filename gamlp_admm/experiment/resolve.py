@@ -45,9 +45,18 @@ MOST_SECONDS = 1e9
 R = TypeVar("R", bound="Resolved")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Experiment(Options):
-    """The options of one training run, as they are given; ``None`` stands for the recipe, else for a default."""
+    """The options of one training run, as they are given; ``None`` stands for the recipe, else for a default.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment
+        >>> Experiment(dataset="karate", layers=3)
+        Experiment(dataset='karate', layers=3)
+        >>> used = Experiment(dataset="karate", layers=3, nu=0.1).resolve()
+        >>> used.rho, used.mu, used.trainer
+        (0.1, 0.01, PdADMMG(rho=0.1, nu=0.1, mu=0.01, codec='fp32'))
+    """
 
     def resolve(self) -> Resolved:
         """Return the options as they are used.
@@ -58,7 +67,7 @@ class Experiment(Options):
         return _resolve(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Resolved(Options):
     """The options of one training run, as they are used; ``None`` where an option does not apply.
 

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
 from gamlp_admm.datasets.splits import target_kind
+from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
 from gamlp_admm.experiment.outcome import Run, report
-from gamlp_admm.experiment.resolve import Experiment, Resolved
+from gamlp_admm.experiment.resolve import SUITED, Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
 from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.exchange import device_of
@@ -50,6 +51,7 @@ class Prepared:
         choose_seconds: Time of choosing.
         split: Where the masks come from (:class:`gamlp_admm.datasets.LoadedDataset`).
         kind: What its targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
+        dataset: Name of the data set.
         features: The transform that makes ``x``, fitted; ``None`` in processes other than the first.
     """
 
@@ -63,6 +65,7 @@ class Prepared:
     choose_seconds: float = 0.0
     split: str = ""
     kind: str = "classes"
+    dataset: str = ""
     features: Transform | None = None
 
 
@@ -77,6 +80,13 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
 
     Raises:
         InputError: An option is wrong, or the data set cannot be loaded.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, prepare, run
+        >>> experiment = Experiment(dataset="karate", operator="sym", hidden=8, iterations=3)
+        >>> prepared = prepare(experiment)  # loaded and augmented once, for both runs
+        >>> [run(each, prepared=prepared).report["algorithm"] for each in (experiment, experiment.changed({"nu": 0.1}))]
+        ['pdadmm-g', 'pdadmm-g']
     """
     experiment, given = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
@@ -89,7 +99,8 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         loaded = given or source.load(used)
         middle = time.perf_counter()
         kind = target_kind(loaded.data.y)
-        known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split, "kind": kind}
+        known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split, "dataset": used.dataset}
+        known["kind"] = kind
         known |= {"load_seconds": middle - start}
         if used.auto == "all":
             made = choose(used.settled(kind), loaded.data, loaded.info.classes)
@@ -140,9 +151,21 @@ def run(
     Raises:
         InputError: An option or the data set is wrong.
         FloatingPointError: The iterates are no longer finite.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, run
+        >>> done = run(Experiment(dataset="karate", operator="sym", hidden=8, iterations=5))
+        >>> done.model.num_layers, done.report["last"]["iteration"]
+        (2, 5)
+        >>> len(str(done).splitlines())
+        3
     """
     experiment, graph = source.handed(experiment, data)
     used = _resolved(experiment, process_group)
+    if prepared is not None and prepared.dataset not in ("", used.dataset):
+        raise InputError(
+            f"prepared is of {prepared.dataset}, the experiment of {used.dataset}; give both the same data"
+        )
     with claimed(used, process_group) as place:
         return _run(used, callbacks, prepared or prepare(used, process_group, graph), process_group, place)
 
@@ -209,14 +232,23 @@ def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
 
 @torch.no_grad()
 def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any]:
-    """Return what reports say of Correct and Smooth after training: the way chosen on validation, and figures."""
+    """Return what reports say of Correct and Smooth after training: the way chosen on validation, and figures.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, correct_and_smooth, prepare, run
+        >>> experiment = Experiment(dataset="karate", operator="sym", hidden=8, iterations=5).resolve()
+        >>> prepared = prepare(experiment)
+        >>> told = correct_and_smooth(run(experiment, prepared=prepared).model, prepared.data, experiment)
+        >>> sorted(told["correct_and_smooth"])
+        ['chosen', 'test_accuracy', 'val_accuracy']
+    """
     metric = METRICS[used.metric]
 
     def score(probabilities: Tensor, classes: Tensor) -> float:
         value = None if metric.summed else metric.of_probabilities(probabilities, classes)
         return accuracy(probabilities, classes) if value is None else -value if metric.lower else value
 
-    probabilities = risk(str(used.loss)).probabilities(model(data.x.to(used.device)))
+    probabilities = risk(used.loss or SUITED["classes"]).probabilities(model(data.x.to(used.device)))
     best = chosen_way(probabilities.to(data.x), data, score=score)
     told: dict[str, Any] = {"chosen": None if best.candidate is None else asdict(best.candidate)}
     for each in dict.fromkeys((METRICS["accuracy"], metric)):

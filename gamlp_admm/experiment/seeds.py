@@ -36,6 +36,11 @@ def seeded(experiment: O, seeds: Sequence[int]) -> list[O]:
 
     Raises:
         InputError: As :func:`checked_seeds` says.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, seeded
+        >>> [each.seed for each in seeded(Experiment(dataset="karate"), [3, 5])]
+        [3, 5]
     """
     seeds = checked_seeds("seeds", seeds)
     if experiment.checkpoint is None:

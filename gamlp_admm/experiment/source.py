@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from gamlp_admm.datasets import LoadedDataset, load_dataset, load_graph
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.options import IN_MEMORY, OF_GRAPHS, Options, declared
-from gamlp_admm.experiment.resolve import Experiment
+from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.transforms.propagating import edges_of
 
 O = TypeVar("O", bound=Options)
@@ -73,6 +73,8 @@ def handed(experiment: O, data: Any) -> tuple[O, LoadedDataset | None]:
         return experiment, None
     if experiment.data not in (None, IN_MEMORY):
         raise InputError(f"data is given twice: as the option, {experiment.data!r}, and as the argument")
+    if isinstance(experiment, Resolved) and experiment.data is None:
+        raise InputError("the experiment is resolved for a data set; give data to one that is not resolved yet")
     if isinstance(data, str | os.PathLike):
         plain = declared()["dataset"].option.default
         return replace(experiment, data=os.fspath(data), dataset=plain), None

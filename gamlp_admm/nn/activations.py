@@ -299,6 +299,14 @@ def activation(name: str | Activation) -> Activation:
 
     Raises:
         InputError: The name is not known.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.nn import activation
+        >>> activation("relu")(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+        >>> activation("tanh").lipschitz
+        1.0
     """
     if isinstance(name, Activation):
         return name

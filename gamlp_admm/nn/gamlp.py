@@ -54,6 +54,19 @@ class GAMLP(nn.Module):
 
     Raises:
         InputError: A size is not a positive integer, or a name is not known.
+
+    Example:
+        >>> import io, torch
+        >>> from gamlp_admm import GAMLP
+        >>> model = GAMLP(in_channels=12, hidden_channels=8, out_channels=3, num_layers=4)
+        >>> x = torch.randn(5, 12)
+        >>> model(x).shape
+        torch.Size([5, 3])
+        >>> file = io.BytesIO()  # or a file's name
+        >>> model.save(file, note="JSON values")
+        >>> again, kept = GAMLP.load(io.BytesIO(file.getvalue()))
+        >>> torch.equal(again(x), model(x)), kept
+        (True, {'note': 'JSON values'})
     """
 
     def __init__(

@@ -311,6 +311,15 @@ def risk(name: str | Risk) -> Risk:
 
     Raises:
         InputError: The name is not known.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.nn import risk
+        >>> R, z = risk("cross_entropy"), torch.randn(6, 3)
+        >>> y = R.target(torch.tensor([0, 1, 2, 0, 1, 2]), 3, z.dtype)
+        >>> near = R.prox(z, y, 2.0, z)  # minimises R(x, y) + 2.0/2 ‖x − z‖²
+        >>> bool(R.value(near, y) < R.value(z, y))
+        True
     """
     if isinstance(name, Risk):
         return name

@@ -26,6 +26,14 @@ class Network:
     Attributes:
         f: The activation.
         residual: Whether hidden layers between equal widths, all but the first, add their input to their output.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.nn import Network, activation
+        >>> linear = torch.nn.Linear(3, 3)
+        >>> x = torch.randn(5, 3)
+        >>> torch.equal(Network(activation("relu"), residual=False).forward(x, [linear]), linear(x))
+        True
     """
 
     f: Activation

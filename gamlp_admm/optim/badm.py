@@ -55,6 +55,22 @@ class BADM(ConsensusOptimizer):
 
     Raises:
         InputError: An option is out of range.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.optim import BADM
+        >>> model, x, y = torch.nn.Linear(4, 3), torch.randn(12, 4), torch.randint(3, (12,))
+        >>> optimizer = BADM(model.parameters(), sigma=10.0, rho=90.0)
+        >>> def closure(rows):
+        ...     def loss():
+        ...         optimizer.zero_grad()
+        ...         value = torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+        ...         value.backward()
+        ...         return value
+        ...     return loss
+        >>> losses = [float(optimizer.step([closure(slice(0, 6)), closure(slice(6, 12))])) for _ in range(20)]
+        >>> losses[-1] < losses[0]  # of both sub-batches together
+        True
     """
 
     def __init__(

@@ -44,6 +44,20 @@ class SISA(ConsensusOptimizer):
 
     Raises:
         InputError: An option is out of range.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.optim import SISA
+        >>> model, x, y = torch.nn.Linear(4, 3), torch.randn(12, 4), torch.randint(3, (12,))
+        >>> optimizer = SISA(model.parameters())
+        >>> def loss():  # as of any optimiser of torch that takes a closure
+        ...     optimizer.zero_grad()
+        ...     value = torch.nn.functional.cross_entropy(model(x), y)
+        ...     value.backward()
+        ...     return value
+        >>> losses = [float(optimizer.step(loss)) for _ in range(20)]
+        >>> losses[-1] < losses[0]
+        True
     """
 
     def __init__(

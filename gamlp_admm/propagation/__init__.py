@@ -26,6 +26,7 @@ from gamlp_admm.propagation.operators import (
 from gamlp_admm.propagation.product import product, to_torch
 from gamlp_admm.propagation.relations import bipartite, mean
 from gamlp_admm.propagation.scheme import MOST_STEPS, Operator, Scheme, constructor_call, dense_features
+from gamlp_admm.system.lazy import shown
 
 __all__ = [
     "DIRECTIONS",
@@ -53,3 +54,5 @@ __all__ = [
     "sym",
     "to_torch",
 ]
+
+__dir__ = shown(__name__)

@@ -29,6 +29,15 @@ def powers(matrix: Tensor, features: Tensor, blocks: Mapping[int, Tensor]) -> No
 
     Source:
         GA-MLP, arXiv 2010.15116; SIGN, arXiv 2004.11198; SGC, arXiv 1902.07153.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import powers, to_torch
+        >>> swap, x = to_torch(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32), torch.randn(2, 3)
+        >>> blocks = {k: torch.empty_like(x) for k in (1, 2)}
+        >>> powers(swap, x, blocks)
+        >>> torch.equal(blocks[1], x.flip(0)), torch.equal(blocks[2], x)
+        (True, True)
     """
     _write_start(features, blocks)
     state = features
@@ -49,6 +58,15 @@ def pagerank(matrix: Tensor, features: Tensor, blocks: Mapping[int, Tensor], *, 
 
     Source:
         APPNP, arXiv 1810.05997, equation 4.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import pagerank, to_torch
+        >>> swap, x = to_torch(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32), torch.randn(2, 3)
+        >>> blocks = {1: torch.empty_like(x)}
+        >>> pagerank(swap, x, blocks, alpha=0.5)
+        >>> torch.allclose(blocks[1], (x + x.flip(0)) / 2)
+        True
     """
     _write_start(features, blocks)
     state = features
@@ -69,6 +87,15 @@ def heat(matrix: Tensor, features: Tensor, blocks: Mapping[int, Tensor], *, t: f
 
     Source:
         GDC, arXiv 1911.05485, equation 1 with the heat kernel's coefficients.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import heat, to_torch
+        >>> same, x = to_torch(sparse.eye_array(2, format="csr"), torch.float64), torch.randn(2, 3, dtype=torch.float64)
+        >>> blocks = {40: torch.empty_like(x)}
+        >>> heat(same, x, blocks, t=3.0)  # exp(-t (I - I)) = I
+        >>> torch.allclose(blocks[40], x)
+        True
     """
     _write_start(features, blocks)
     coefficient = math.exp(-t)
@@ -94,6 +121,11 @@ def heat_remainder(steps: int, t: float) -> float:
 
     Returns:
         A number in [0, 1]; the sum over j = 0…steps has 1 minus this of the whole.
+
+    Example:
+        >>> from gamlp_admm.propagation import heat_remainder
+        >>> heat_remainder(40, t=3.0) < 1e-9 < heat_remainder(3, t=3.0)
+        True
     """
     return float(pdtrc(steps, t))
 

@@ -52,6 +52,15 @@ def adjacency(
     Source:
         ``gcn_norm`` and ``add_remaining_self_loops`` of PyTorch Geometric 2.8; which of a repeated self-loop's weights
         counts is there what indexing with repeated indices does, on CPU the last.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import adjacency
+        >>> path = torch.tensor([[0, 1], [1, 2]])  # 0 → 1 → 2
+        >>> adjacency(path, None, num_nodes=3, direction="along").toarray()
+        array([[0., 0., 0.],
+               [1., 0., 0.],
+               [0., 1., 0.]])
     """
     if direction not in DIRECTIONS:
         raise unknown("direction", direction, DIRECTIONS)
@@ -82,6 +91,13 @@ def add_self_loops(A: sparse.csr_array) -> sparse.csr_array:
 
     Returns:
         ``[N, N]``, a new matrix without stored zeros; its diagonal is 0 where A stores a self-loop of weight 0.
+
+    Example:
+        >>> import scipy.sparse as sparse
+        >>> from gamlp_admm.propagation import add_self_loops
+        >>> add_self_loops(sparse.csr_array([[0.0, 2.0], [2.0, 3.0]])).toarray()
+        array([[1., 2.],
+               [2., 3.]])
     """
     N = A.shape[0]
     missing = np.ones(N, A.dtype)
@@ -97,6 +113,13 @@ def normalized(A: sparse.csr_array) -> sparse.csr_array:
 
     Returns:
         ``[N, N]``, a new matrix; symmetric if A is. The row of a node without edges is zero.
+
+    Example:
+        >>> import scipy.sparse as sparse
+        >>> from gamlp_admm.propagation import normalized
+        >>> normalized(sparse.csr_array([[0.0, 4.0], [4.0, 0.0]])).toarray()
+        array([[0., 1.],
+               [1., 0.]])
     """
     S = A.copy()
     root = np.sqrt(S.sum(axis=1))
@@ -120,6 +143,13 @@ def sym(A: sparse.csr_array) -> sparse.csr_array:
 
     Source:
         Kipf and Welling, arXiv 1609.02907, equation 2 (the renormalisation trick).
+
+    Example:
+        >>> import numpy as np, scipy.sparse as sparse
+        >>> from gamlp_admm.propagation import sym
+        >>> S = sym(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]])).toarray()
+        >>> np.allclose(S, 0.5)
+        True
     """
     looped = add_self_loops(A)
     S = normalized(looped)
@@ -137,6 +167,13 @@ def row(A: sparse.csr_array) -> sparse.csr_array:
 
     Returns:
         ``[N, N]``, every row sums to 1; where D + I is 0, as in :func:`sym`, to 0.
+
+    Example:
+        >>> import numpy as np, scipy.sparse as sparse
+        >>> from gamlp_admm.propagation import row
+        >>> P = row(sparse.csr_array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])).toarray()
+        >>> np.allclose(P.sum(axis=1), 1)
+        True
     """
     P = add_self_loops(A)
     P.data /= P.sum(axis=1)[entry_rows(P)]
@@ -153,6 +190,11 @@ class NamedOperator:
         hops: Steps K where none are given.
         parameter: The number that ``diffuse`` takes, ``alpha`` or ``t``; ``None`` for none.
         last_only: Whether ``hops=K`` stands for state K alone, not for all states up to K.
+
+    Example:
+        >>> from gamlp_admm.propagation import OPERATORS
+        >>> OPERATORS["ppr"].hops, OPERATORS["ppr"].parameter
+        (10, 'alpha')
     """
 
     matrix: Callable[[sparse.csr_array], sparse.csr_array]
@@ -180,6 +222,14 @@ def register_operator(name: str, operator: NamedOperator) -> None:
 
     Raises:
         InputError: The name is taken or has another form.
+
+    Example:
+        >>> from gamlp_admm import AugmentFeatures, load_dataset
+        >>> from gamlp_admm.propagation import OPERATORS, NamedOperator, normalized, register_operator
+        >>> register_operator("walk", NamedOperator(normalized, hops=2))
+        >>> AugmentFeatures(operator="walk")(load_dataset("karate").data).x.shape
+        torch.Size([34, 102])
+        >>> del OPERATORS["walk"]
     """
     if name in (*OPERATORS, "none"):
         raise InputError(f"operator {name!r} is there already")
@@ -200,6 +250,12 @@ def as_operator(matrix: object, num_nodes: int) -> sparse.csr_array:
 
     Raises:
         InputError: It is not sparse, not real, not finite, or not ``[N, N]``.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import as_operator
+        >>> as_operator(torch.eye(3).to_sparse(), num_nodes=3).dtype
+        dtype('float64')
     """
     if not is_sparse(matrix):
         raise InputError(f"operator gave a {type(matrix).__name__}: expected a torch or SciPy sparse matrix")
@@ -219,7 +275,14 @@ def as_operator(matrix: object, num_nodes: int) -> sparse.csr_array:
 
 
 def is_sparse(matrix: object) -> bool:
-    """Return whether this is a SciPy sparse matrix or a torch tensor of a sparse layout."""
+    """Return whether this is a SciPy sparse matrix or a torch tensor of a sparse layout.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import is_sparse
+        >>> is_sparse(torch.eye(3)), is_sparse(torch.eye(3).to_sparse())
+        (False, True)
+    """
     if isinstance(matrix, Tensor):
         return matrix.layout is not torch.strided
     return bool(sparse.issparse(matrix))

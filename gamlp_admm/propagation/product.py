@@ -24,6 +24,12 @@ def to_torch(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device 
 
     Returns:
         ``[N, N]`` of layout ``torch.sparse_csr``.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import to_torch
+        >>> to_torch(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32).layout
+        torch.sparse_csr
     """
     indptr, indices = (torch.from_numpy(part).to(device) for part in (matrix.indptr, matrix.indices))
     values = torch.from_numpy(matrix.data).to(dtype).to(device)
@@ -45,6 +51,13 @@ def product(matrix: Tensor, dense: Tensor, out: Tensor, *, restart: Tensor | Non
 
     Returns:
         ``out``.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import product, to_torch
+        >>> swap, x = to_torch(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32), torch.randn(2, 3)
+        >>> torch.equal(product(swap, x, torch.empty_like(x)), x.flip(0))
+        True
     """
     if restart is None:
         return torch.mm(matrix, dense, out=out)

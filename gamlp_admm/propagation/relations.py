@@ -23,6 +23,15 @@ def bipartite(edge_index: Tensor, edge_weight: Tensor | None, num_sources: int, 
 
     Raises:
         InputError: An edge or a weight is not allowed.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import bipartite
+        >>> wrote = torch.tensor([[0, 1, 1], [0, 0, 2]])  # author 0 wrote paper 0, author 1 the papers 0 and 2
+        >>> bipartite(wrote, None, num_sources=2, num_targets=3).toarray()
+        array([[1., 1.],
+               [0., 0.],
+               [0., 1.]])
     """
     source, target = checked_edges(edge_index, num_sources, num_targets)
     weight = np.ones(len(source)) if edge_weight is None else checked_weight(edge_weight, len(source))
@@ -37,6 +46,15 @@ def mean(A: sparse.csr_array) -> sparse.csr_array:
 
     Returns:
         ``[M, N]``, a new matrix; the rows of nodes to which no edge leads are 0.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import bipartite, mean
+        >>> wrote = torch.tensor([[0, 1, 1], [0, 0, 2]])
+        >>> mean(bipartite(wrote, None, num_sources=2, num_targets=3)).toarray()
+        array([[0.5, 0.5],
+               [0. , 0. ],
+               [0. , 1. ]])
     """
     P = A.copy()
     total = P.sum(axis=1)

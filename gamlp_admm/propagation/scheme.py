@@ -50,6 +50,13 @@ class Scheme:
 
     Raises:
         InputError: An option is not allowed.
+
+    Example:
+        >>> from gamlp_admm.propagation import Scheme
+        >>> Scheme(3, "sym", alpha=0.1, t=3.0, direction="both").states
+        (0, 1, 2, 3)
+        >>> Scheme(None, "ppr", alpha=0.1, t=3.0, direction="both").states
+        (10,)
     """
 
     def __init__(
@@ -145,6 +152,13 @@ def dense_features(x: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, to
 
     Raises:
         InputError: It is not a real matrix, or has NaN or infinite values.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import dense_features
+        >>> x, dtype = dense_features(torch.eye(3, dtype=torch.float16).to_sparse())
+        >>> x.dtype, dtype
+        (torch.float32, torch.float16)
     """
     if not isinstance(x, Tensor) or x.dim() != 2 or x.is_complex():
         given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
@@ -161,6 +175,12 @@ def constructor_call(transform: object) -> str:
 
     Args:
         transform: Has an attribute for each parameter of its constructor.
+
+    Example:
+        >>> from gamlp_admm import AugmentFeatures
+        >>> from gamlp_admm.propagation import constructor_call
+        >>> constructor_call(AugmentFeatures(2, direction="along"))
+        "AugmentFeatures(hops=2, operator='sym', direction='along')"
     """
     return f"{type(transform).__name__}({', '.join(_options(transform))})"
 

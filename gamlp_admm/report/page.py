@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,35 @@ def html_page(sets: Sequence[RunSet]) -> str:
     """
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    metric = common_metric(sets)
+    title, subtitle = _titles(sets)
+    text = (
+        _templates()
+        .get_template("page.html")
+        .render(
+            title=title,
+            subtitle=subtitle,
+            sets=sets,
+            metric=words(metric),
+            key=metric,
+            rows=_rows(sets, metric),
+            charts=list(_charts(sets, metric)),
+            classes=[_classes(each) for each in sets],
+            options=_options(sets),
+            environments=_environments(sets),
+            colours=COLOURS,
+            process_line=process_line,
+            splits=SPLITS,
+            style=(FOLDER / "page.css").read_text(encoding="utf-8"),
+            script=script,
+            digest=digest,
+        )
+    )
+    return text.encode("utf-8", "replace").decode()  # JSON may hold halves of characters, which no file can
+
+
+@cache
+def _templates() -> Environment:
     templates = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -40,27 +70,7 @@ def html_page(sets: Sequence[RunSet]) -> str:
         lstrip_blocks=True,
     )
     templates.filters |= {"percent": percent, "size": size, "seconds": _seconds, "plus_minus": _plus_minus}
-    metric = common_metric(sets)
-    title, subtitle = _titles(sets)
-    text = templates.get_template("page.html").render(
-        title=title,
-        subtitle=subtitle,
-        sets=sets,
-        metric=words(metric),
-        key=metric,
-        rows=_rows(sets, metric),
-        charts=list(_charts(sets, metric)),
-        classes=[_classes(each) for each in sets],
-        options=_options(sets),
-        environments=_environments(sets),
-        colours=COLOURS,
-        process_line=process_line,
-        splits=SPLITS,
-        style=(FOLDER / "page.css").read_text(encoding="utf-8"),
-        script=script,
-        digest=digest,
-    )
-    return text.encode("utf-8", "replace").decode()  # JSON may hold halves of characters, which no file can
+    return templates
 
 
 def _titles(sets: Sequence[RunSet]) -> tuple[str, str]:

@@ -10,6 +10,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from gamlp_admm.system.words import percent as percent
+from gamlp_admm.system.words import size as size
+
 if TYPE_CHECKING:  # importing torch takes a second, which tables do not need
     from gamlp_admm.datasets import DatasetRow
 
@@ -19,20 +22,6 @@ SPLITS = ("train", "val", "test")
 def metric_of(report: dict[str, Any]) -> str:
     """Return the name of the metric that a run was selected by, of its report; older ones do not say it."""
     return str(report.get("metric", "accuracy"))
-
-
-def percent(accuracy: float | None) -> str:
-    """Return an accuracy, or another metric, as text, ``-`` where there is none."""
-    return "-" if accuracy is None else f"{accuracy:.4f}"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as text, in decimal units."""
-    units = ("B", "kB", "MB", "GB", "TB")
-    step = 0
-    while count >= 999.5 and step + 1 < len(units):
-        count, step = count / 1000, step + 1
-    return f"{count:.3g} {units[step]}"
 
 
 def run_table(report: dict[str, Any], verbose: bool = False) -> Group:

@@ -115,7 +115,7 @@ class Checkpoint:
             "files": files,
         }
         with _named(self.directory):
-            manifest["history"] = self.history.write(result.history, self.number)
+            manifest["history"] = self.history.write(result.records, self.number)
             generations.commit(self.directory, self.number, manifest)
         self.whole = [*self.whole, self.number][-2:]
         generations.sweep(self.directory, self.whole)
@@ -123,7 +123,7 @@ class Checkpoint:
     def recall(self, result: Result) -> None:
         """Let a result have the records of the generation to go on from."""
         assert self.saved is not None
-        result.history = generations.read_history(self.directory, self.saved)
+        result.records = generations.read_history(self.directory, self.saved)
         for name, value in self.saved["result"].items():
             setattr(result, name, value)
 

@@ -27,6 +27,7 @@ from typing import Any
 from gamlp_admm.errors import DamageWarning, InputError
 from gamlp_admm.system.durable import sha256, sync
 from gamlp_admm.system.files import replacing
+from gamlp_admm.training.records import Records
 
 MANIFEST = "manifest.jsonl"
 OURS = re.compile(r"generation-(\d{8})|history-\d{8}\.jsonl|[0-9a-f]{16}\.part")
@@ -247,7 +248,7 @@ class _Appended:
         return {"file": self.path.name, "length": self.length, "sha256": self.digest.hexdigest()}
 
 
-def read_history(directory: Path, manifest: Manifest) -> list[dict[str, Any]]:
+def read_history(directory: Path, manifest: Manifest) -> Records:
     """Return the records of a generation."""
     with (directory / manifest["history"]["file"]).open("rb") as file:
-        return [json.loads(line) for line in file.read(manifest["history"]["length"]).splitlines()]
+        return Records(json.loads(line) for line in file.read(manifest["history"]["length"]).splitlines())

@@ -207,7 +207,7 @@ class Loop:
     def _train(self) -> None:
         options, position = self.options, self.position
         stopped = self._asked_to_stop()
-        if self.opened and not self.result.history:
+        if self.opened and not self.result.records:
             later, self.position.seconds = self.position.seconds, self.opening_seconds
             self._evaluate()
             self.position.seconds += later
@@ -252,9 +252,8 @@ class Loop:
             raise FloatingPointError(
                 f"iteration {record['iteration']}: the objective is no longer finite; the best weights are kept"
             )
-        if not self.result.history and self.team.rank == 0:
+        if not self.result.records and self.team.rank == 0:
             warn_of_undefined(self.metric, record)
-        self.result.history.append(record)
         self.selection.note(record, weights, final=self.depth == self.options.stages[-1])
 
     def _record(self, weights: Weights) -> Record:
@@ -283,7 +282,7 @@ class Loop:
     def _called_back(self) -> bool:
         # Whether any process's callbacks want to stop.
         progress = Progress(
-            self.result.history[-1],
+            self.result.records[-1],
             self.options.iterations * len(self.options.stages),
             self.team.parts,
             lambda: self.coordinates.leave(self.session.weights()),
@@ -296,7 +295,7 @@ class Loop:
         # The same without a record. Processes ask each other about once a second, all after the same iteration.
         asked = [ask() for callback in self.options.callbacks if (ask := getattr(callback, "asked", None))]
         if self.team.size > 1:
-            done, history = self.position.iteration, self.result.history
+            done, history = self.position.iteration, self.result.records
             pace = history[-1]["seconds"] / max(history[-1]["iteration"], 1) if history else 1.0
             if done % max(1, int(1.0 / max(pace, 1e-6))):
                 return False
@@ -307,7 +306,7 @@ class Loop:
         self.wire_before.update(self.session.wire_bytes())
         self.position.stage += 1
         self.position.stage_start = self.position.iteration
-        self.position.bytes_before = self.result.history[-1]["bytes_sent"]
+        self.position.bytes_before = self.result.records[-1]["bytes_sent"]
         self.selection.new_stage()
         self._plan()
 

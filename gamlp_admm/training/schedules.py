@@ -43,7 +43,7 @@ def stall(patience: int = 10, factor: float = 10.0, limit: float = 1e4, toleranc
 
     def schedule(records: Sequence[Record], elapsed: int) -> float:
         nonlocal count, reached, best, since, newest
-        if not (0 < count <= len(records) and records[count - 1] is newest):  # not those of the last call, and more
+        if not (0 < count <= len(records) and records[count - 1] == newest):  # not those of the last call, and more
             count, reached, best, since = 0, 1.0, float("inf"), 0
         for newest in records[count:]:
             loss = newest["train_loss"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.training.metrics import METRICS, Metric
+from gamlp_admm.training.records import Later
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.rows import SPLITS
 from gamlp_admm.training.schedules import Record
@@ -26,7 +27,6 @@ class Selection:
         best: Weights of the best record so far, or ``None``.
         finite: The newest weights that are known to be finite.
         by: Name of the metric that selects: accuracy or R² where the one asked for is not defined on validation rows.
-        records: Those of this stage; what a run was opened with, iteration 0, belongs to its first.
         since: Evaluations of this stage since its best validation score.
     """
 
@@ -41,18 +41,23 @@ class Selection:
 
     def new_stage(self) -> None:
         """Begin a stage of growth."""
-        self.records: list[Record] = []
+        self.first = len(self.result.records)
         self.since, self._peak = 0, None
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Those of this stage; what a run was opened with, iteration 0, belongs to its first."""
+        return Later(self.result.records, self.first)
 
     def recall(self, stage_start: int) -> None:
         """Take in the result of a checkpoint, whose stage began after so many iterations."""
         self.new_stage()
-        for record in self.result.history:
-            if record["iteration"] > stage_start or not stage_start:
-                self._count(record)
+        before = (record["iteration"] <= stage_start > 0 for record in self.result.records)
+        self.first = sum(before)
+        for record in self.records:
+            self._count(record)
 
     def _count(self, record: Record) -> None:
-        self.records.append(record)
         score = self._score(record)
         if score is not None and (self._peak is None or score > self._peak):
             self.since, self._peak = 0, score
@@ -73,6 +78,7 @@ class Selection:
             final: Whether the network has its final depth.
         """
         self.finite = weights
+        self.result.records.append(record)
         self._count(record)
         self.result.last = self._kept(record, SPLITS)
         score, best = self._score(record), self.result.best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -36,7 +37,22 @@ LOST: tuple[type[Exception], ...] = (getattr(torch.linalg, "LinAlgError"), Overf
 """What arithmetic raises where numbers have outgrown their dtype."""
 
 
-@dataclass(frozen=True)
+class OwnFirst:
+    """The signature of a trainer's class, which ``help`` shows: its own arguments first, then those of its bases."""
+
+    def __get__(self, trainer: Trainer | None, kind: type[Trainer]) -> inspect.Signature:
+        """Return the signature."""
+        homes = [vars(each).get("__annotations__", {}) for each in kind.__mro__]
+
+        def place(argument: inspect.Parameter) -> tuple[int, int, int]:
+            home = next((i for i, names in enumerate(homes) if argument.name in names), len(homes))
+            return argument.kind, home, [*homes[home]].index(argument.name)
+
+        _, *arguments = inspect.signature(kind.__init__).parameters.values()
+        return inspect.Signature(sorted(arguments, key=place))
+
+
+@dataclass(frozen=True, repr=False)
 class Trainer(Algorithm):
     """What all trainers share. Subclasses say how a :class:`gamlp_admm.training.session.Session` starts.
 
@@ -55,11 +71,24 @@ class Trainer(Algorithm):
     class_weight: Any = field(default=None, kw_only=True)
     scale: str = field(default="none", kw_only=True)
 
+    __signature__ = OwnFirst()
+
     def __post_init__(self) -> None:
         for name, value in self.defaults(vars(self)).items():
             object.__setattr__(self, name, value)
         if self.scale not in SCALES:
             raise unknown("scale", self.scale, SCALES)
+
+    def __dir__(self) -> list[str]:
+        return [*(f.name for f in fields(self)), "algorithm", "defaults", "fit", "foresee", "settings", "theorem"]
+
+    def __repr__(self) -> str:
+        # Arguments that are not the class's own defaults; of what follows from others, such as ρ, the value used.
+        given = {name: (getattr(self, name), p.default) for name, p in self.__signature__.parameters.items()}
+        shown = (
+            f"{name}={x!r}" for name, (x, default) in given.items() if type(x) is not type(default) or x != default
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any] = {}) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """PyTorch Geometric transforms that make a model's features, and what improves its predictions over the graph."""
 
+from gamlp_admm.system.lazy import shown
 from gamlp_admm.transforms.augment_features import OPERATORS, AugmentFeatures
 from gamlp_admm.transforms.augment_labels import AugmentLabels
 from gamlp_admm.transforms.combine_features import CombineFeatures
@@ -17,3 +18,5 @@ __all__ = [
     "fit_features",
     "from_recipe",
 ]
+
+__dir__ = shown(__name__)

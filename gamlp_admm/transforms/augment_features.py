@@ -93,8 +93,13 @@ class AugmentFeatures(PropagatingTransform):
         2011.09679.
 
     Example:
-        >>> data = AugmentFeatures(hops=4, operator="sym")(data)
-        >>> two_hops = AugmentFeatures(hops=(0, 2), operator=lambda A: A @ A)
+        >>> from gamlp_admm import AugmentFeatures, load_dataset
+        >>> graph = load_dataset("karate").data  # any PyG Data with x and edge_index
+        >>> data = AugmentFeatures(hops=4, operator="sym")(graph)
+        >>> data.x.shape == (34, 5 * graph.num_features)  # H, ÃH, …, Ã⁴H
+        True
+        >>> AugmentFeatures(hops=(0, 2), operator=lambda A: A @ A)(graph).feature_blocks
+        (34, 34)
     """
 
     def __init__(

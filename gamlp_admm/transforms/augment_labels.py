@@ -60,7 +60,13 @@ class AugmentLabels(PropagatingTransform):
         SLE, arXiv 2104.09376; Graph Attention MLP, arXiv 2108.10097.
 
     Example:
-        >>> transform = T.Compose([AugmentFeatures(10, "ppr"), AugmentLabels(10, "ppr", num_classes=7)])
+        >>> import torch_geometric.transforms as T
+        >>> from gamlp_admm import AugmentFeatures, load_dataset
+        >>> from gamlp_admm.transforms import AugmentLabels
+        >>> graph = load_dataset("karate").data
+        >>> data = T.Compose([AugmentFeatures(10, "ppr"), AugmentLabels(10, "ppr", num_classes=4)])(graph)
+        >>> data.x.shape == (34, graph.num_features + 4)
+        True
     """
 
     def __init__(

@@ -28,8 +28,14 @@ class CombineFeatures(FeatureTransform):
         parts: The transforms, at least one.
 
     Example:
+        >>> from gamlp_admm import AugmentFeatures, load_dataset
+        >>> from gamlp_admm.transforms import CombineFeatures
+        >>> graph = load_dataset("karate").data
         >>> transform = CombineFeatures([AugmentFeatures(10, "ppr"), AugmentFeatures((1, 2), "row")])
-        >>> same = CombineFeatures.parse("ppr/10+row/1-2")
+        >>> transform(graph).x.shape == (34, 3 * graph.num_features)
+        True
+        >>> CombineFeatures.parse("ppr/10+row/1-2")
+        CombineFeatures([AugmentFeatures(hops=10, operator='ppr'), AugmentFeatures(hops=(1, 2), operator='row')])
     """
 
     def __init__(self, parts: Sequence[AugmentFeatures]) -> None:

@@ -41,6 +41,17 @@ class CorrectAndSmooth:
     Source:
         Huang et al., Combining Label Propagation and Simple Models Out-performs Graph Neural Networks, ICLR 2021,
         arXiv 2010.13993; the computation is that of :class:`torch_geometric.nn.models.CorrectAndSmooth`.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm import load_dataset
+        >>> from gamlp_admm.transforms import CorrectAndSmooth
+        >>> data = load_dataset("karate").data
+        >>> unsure = torch.full((34, 4), 0.25)  # of a model, softmax(model(data.x))
+        >>> smoothed = CorrectAndSmooth(num_correction_layers=0)(unsure, data)
+        >>> train = data.train_mask
+        >>> torch.equal(smoothed.argmax(1)[train], data.y[train]), smoothed.sum(1).allclose(torch.ones(34))
+        (True, True)
     """
 
     num_correction_layers: int = 50

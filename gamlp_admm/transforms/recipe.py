@@ -58,8 +58,13 @@ def fit_features(transform: Transform, data: Any) -> tuple[Transform, Any]:
         The chain, fitted, and the graph transformed, the same bits as ``transform(data)``.
 
     Example:
+        >>> import io
+        >>> import torch_geometric.transforms as T
+        >>> from gamlp_admm import GAMLP, AugmentFeatures, load_dataset
+        >>> from gamlp_admm.transforms import ScaleComponents, fit_features
+        >>> graph = load_dataset("karate").data
         >>> features, data = fit_features(T.Compose([AugmentFeatures(10, "ppr"), ScaleComponents(0.5)]), graph)
-        >>> model.save("model.safetensors", features=features)
+        >>> GAMLP(data.num_features, 8, 4, num_layers=2).save(io.BytesIO(), features=features)  # or a file's name
     """
     fitted = []
     for step in steps_of(transform):
@@ -98,6 +103,14 @@ def from_recipe(recipe: Any, num_columns: int) -> Transform:
 
     Raises:
         InputError: It is no recipe, or one of other columns.
+
+    Example:
+        >>> from gamlp_admm import AugmentFeatures
+        >>> from gamlp_admm.transforms import from_recipe
+        >>> from_recipe([AugmentFeatures(2).recipe()], num_columns=3 * 34)
+        Compose([
+          AugmentFeatures(hops=2, operator='sym')
+        ])
     """
     try:
         steps = [_step(each) for each in _flat(recipe)]

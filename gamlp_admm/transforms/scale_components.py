@@ -50,7 +50,13 @@ class ScaleComponents(FeatureTransform):
         by unlabelled points: Chapelle et al., Cluster Kernels for Semi-Supervised Learning, NeurIPS 2002.
 
     Example:
-        >>> transform = T.Compose([AugmentFeatures(10, "ppr"), ScaleComponents(0.5, unit_rows=True)])
+        >>> import torch_geometric.transforms as T
+        >>> from gamlp_admm import AugmentFeatures, load_dataset
+        >>> from gamlp_admm.transforms import ScaleComponents
+        >>> graph = load_dataset("karate").data
+        >>> data = T.Compose([AugmentFeatures(10, "ppr"), ScaleComponents(0.5, unit_rows=True)])(graph)
+        >>> data.x.shape == graph.x.shape
+        True
     """
 
     def __init__(self, power: float = 0.0, components: int = 256, unit_rows: bool = False) -> None:

@@ -10,6 +10,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.options import IN_MEMORY, recipe_names
 from gamlp_admm.experiment.resolve import TUNED_FOR
+from gamlp_admm.system.words import percent
 from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.tuning.notation import searchable
 from gamlp_admm.tuning.space import Space
@@ -39,7 +40,7 @@ StepCallback = Callable[[Step], object]
 """Called after each trial and each run of the finals; the search ends if it returns ``True``."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Tuning:
     """What a search gave.
 
@@ -68,6 +69,18 @@ class Tuning:
     trials: list[dict[str, Any]] = field(default_factory=list)
     metric: str = "accuracy"
     interrupted: bool = False
+
+    def __str__(self) -> str:
+        trials = f"{len(self.trials)} trials of {self.algorithm} on {self.dataset}"
+        if (best := self.winner) is None:
+            return f"{trials}: none is complete"
+        options = ", ".join(f"{name}={value!r}" for name, value in self.best.items())
+        value = percent(abs(best["val_accuracy"]) if METRICS[self.metric].lower else best["val_accuracy"])
+        by = "" if self.metric == "accuracy" else f" {self.metric}"
+        return f"{trials}; the best, number {best['number']}: validation{by} {value}\n{options}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {'; '.join(str(self).splitlines())}>"
 
     @property
     def winner(self) -> dict[str, Any] | None:
@@ -114,6 +127,13 @@ def check_recipe(experiment: Experiment, space: Space | None = None) -> None:
 
     Raises:
         InputError: The algorithm takes no recipes, or an option has no place in one.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment
+        >>> from gamlp_admm.tuning import check_recipe
+        >>> check_recipe(Experiment(dataset="karate", algorithm="adam"))
+        Traceback (most recent call last):
+        gamlp_admm.errors.InputError: recipes are for pdadmm-g, pdadmm-g-q, pdadmm, not for adam
     """
     if experiment.algorithm not in TUNED_FOR:
         raise InputError(f"recipes are for {', '.join(TUNED_FOR)}, not for {experiment.algorithm}")

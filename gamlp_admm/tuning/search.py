@@ -65,6 +65,13 @@ def tune(
         InputError: An option, the space or the data is wrong, ``storage`` belongs to another search, or Optuna is
             absent.
         RuntimeError: Every trial failed.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment
+        >>> from gamlp_admm.tuning import tune
+        >>> result = tune(Experiment(dataset="karate", iterations=3), {"nu": "0.01,1"}, trials=2, finalists=0)
+        >>> len(result.trials), result.best["operator"] != ""
+        (2, True)
     """
     check_optuna()
     _check_counts(trials, seeds, finalists, final_seeds, jobs)
@@ -103,6 +110,10 @@ def check_optuna() -> None:
 
     Raises:
         InputError: It is not.
+
+    Example:
+        >>> from gamlp_admm.tuning import check_optuna
+        >>> check_optuna()  # an InputError where it is absent
     """
     try:
         import optuna  # noqa: F401

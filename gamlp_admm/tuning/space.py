@@ -37,7 +37,9 @@ class Space:
         InputError: A name is not known, a text does not fit it, or two names set the same option.
 
     Example:
-        >>> Space({"features": "ppr/10,sym/1-2", "nu": "1e-4:1:log", "layers": "2,5"})
+        >>> from gamlp_admm.tuning import Space
+        >>> sorted(Space({"features": "ppr/10,sym/1-2", "nu": "1e-4:1:log", "layers": "2,5"}).texts)
+        ['features', 'layers', 'nu']
     """
 
     def __init__(self, searched: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,8 +108,3 @@ def test_two_processes_have_the_graph_of_the_first(gamlp: Command, tmp_path: Pat
     with ranks(tmp_path, both, both) as run:
         assert [each.status for each in run.ended()] == [0, 0]
     assert timeless("two.json") == timeless("one.json")
-    with ranks(tmp_path, both, [*both, "--label", "age"]) as run:
-        ended = run.ended()
-    assert [each.status for each in ended] == [2, 2]
-    assert any("label" in line for each in ended for line in each.lines)
-    assert os.getcwd() == str(tmp_path)

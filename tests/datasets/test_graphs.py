@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,8 @@ def test_features_where_there_are_none(features: str, columns: int) -> None:
     assert load_graph(data, features=features).data.x.shape == (N, columns)
     with pytest.raises(InputError, match="the nodes have no features; allowed features: degree"):
         load_graph(data)
+    with pytest.raises(InputError, match="identity: 20,001 columns are too many"):
+        load_graph(csr_matrix((20_001, 20_001)), label=np.arange(20_001) % 2, features="identity")
 
 
 def test_the_callers_data_are_left_as_they_are() -> None:
@@ -256,7 +259,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", x=np.array([Evil(tmp_path / "run")], dtype=object))
     refused(tmp_path / "objects.npz", "cannot be read")
     torch.save({"x": Evil(tmp_path / "run")}, tmp_path / "evil.pt")
-    refused(tmp_path / "evil.pt", "cannot be read")
+    refused(tmp_path / "evil.pt", r"holds a \S+, which could run code and is not read")
+    torch.save(Data(x=Fraction(1, 2)), tmp_path / "other.pt")
+    refused(tmp_path / "other.pt", r"holds a fractions\.Fraction, which")
     assert not (tmp_path / "run").exists()
     torch.save(torch.nn.Linear(2, 2).state_dict()["weight"], tmp_path / "tensor.pt")
     refused(tmp_path / "tensor.pt", "holds a Tensor")

@@ -274,3 +274,14 @@ def test_no_known_class_at_all(monkeypatch) -> None:
     pyg_class(monkeypatch, Data(y=torch.full((N,), -1)))
     with pytest.raises(InputError, match=r"^pyg:Own: no node has a known class$"):
         load_dataset("pyg:Own")
+
+
+def test_one_of_several_splits_is_chosen_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [torch.stack([CAME[part].roll(k) for k in range(3)], 1) for part in ("train", "val")]
+    data = some((), y=Y.clone(), train_mask=columns[0], val_mask=columns[1], test_mask=CAME["test"].roll(3))
+    pyg_class(monkeypatch, data)
+    loaded = load_dataset("pyg:Own", split_index=2)
+    assert torch.equal(loaded.data.train_mask, CAME["train"].roll(2))
+    assert torch.equal(loaded.data.val_mask, CAME["val"].roll(2))
+    with pytest.raises(InputError, match="split_index 3: the graph has the splits 0 to 2"):
+        load_dataset("pyg:Own", split_index=3)

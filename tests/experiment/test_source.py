@@ -109,6 +109,10 @@ def test_a_graph_is_given_once(path: Path) -> None:
         InputError, match="label 'kind' does not apply to a graph that is loaded; give it to load_graph"
     ):
         handed(replace(SMALL, label="kind"), load_graph(path, **OWN))
+    with pytest.raises(InputError, match="resolved for a data set"):
+        handed(SMALL.resolve(), path)
+    with pytest.raises(InputError, match=r"prepared is of club\.npz, the experiment of digits-knn"):
+        run(SMALL, prepared=prepare(SMALL, data=load_graph(path, **OWN)))
     experiment, graph = held(replace(SMALL, data=str(path), **OWN), None)
     assert graph is not None
     assert (experiment.data, experiment.dataset, experiment.label) == (IN_MEMORY, "club.npz", None)
