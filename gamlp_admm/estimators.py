@@ -147,14 +147,16 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             seed=int(random.randint(2**31 - 1)),  # nosec B311  # NumPy's, a seed to repeat, no secret
             patience=positive_integer("n_iter_no_change", self.n_iter_no_change) if self.early_stopping else None,
             node_weight=torch.from_numpy(weight),
+            val_weight=None if (weight == 1).all() else torch.from_numpy(weight),
             select="best" if self.early_stopping else "last",
         )
         self.model_ = model
         self.history_ = self.result_.history
         self.loss_curve_ = [record["train_loss"] for record in self.history_]
         self.n_iter_ = len(self.history_)
-        self.validation_scores_ = [record["val_accuracy"] for record in self.history_] if self.early_stopping else None
-        self.best_validation_score_ = self.result_.best["val_accuracy"]
+        scores = [record.get("val_score", record["val_accuracy"]) for record in self.history_]
+        self.validation_scores_ = scores if self.early_stopping else None
+        self.best_validation_score_ = self.result_.best.get("val_score", self.result_.best["val_accuracy"])
 
     def _outputs(self, X: Any) -> Tensor:
         # Of the network, [N, C].
@@ -189,7 +191,8 @@ class ADMMClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         solver: How quadratic blocks are solved.
         schedule: How penalties change.
         early_stopping: Hold out some rows, drawn class by class, stop when ``n_iter_no_change`` iterations have not
-            raised the score on them, and keep the weights that had the best.
+            raised the score on them, and keep the weights that had the best. In scores too a row counts as often as it
+            weighs.
         validation_fraction: Share of the rows held out.
         n_iter_no_change: Patience of early stopping.
         random_state: Seed, ``RandomState`` or ``None``: draws the weights and the rows held out. The same seed gives

@@ -58,6 +58,9 @@ TRAINERS: dict[str, Any] = {
 CODED = {
     f"coded {i}": PdADMMG(**PENALTIES, nu=0.1, codec=spec) for i, spec in enumerate(("int4-delta", "grid:auto:256"))
 }
+METRICS = {"start": "roc_auc", "exact": "f1_macro", "mdlam": "loss"}
+"""What selects: of those trained by the others accuracy."""
+
 GROWTHS = {1: None, 2: None, 5: (2, 5), 10: (2, 5, 10)}
 CASES = [(rule, layers, hidden) for rule in RULES for layers in GROWTHS for hidden in (8, 7)]
 CASES += [(name, layers, 8) for name in TRAINERS if name not in RULES for layers in (2, 5)]
@@ -86,6 +89,7 @@ def train(
     model = GAMLP(30, hidden, 4, layers, init="ridge" if name.startswith("start") else "kaiming").to(dtype)
     first = not dist.is_initialized() or dist.get_rank() == 0
     options = {"iterations": iterations(name, 5), "seed": 0, "grow": GROWTHS[layers], "timeout": 60.0} | options
+    options["metric"] = METRICS.get(name, "accuracy")
     return model, {**TRAINERS, **CODED}[name].fit(model, data(dtype) if first else None, **options)
 
 

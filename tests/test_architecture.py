@@ -45,7 +45,7 @@ ONLY_IN = {
     "matplotlib": "report",
     "jinja2": "report",
     "safetensors": "training nn datasets",
-    "sklearn": "datasets estimators bench",
+    "sklearn": "datasets estimators bench training",
     "threadpoolctl": "bench",
     "pandas": "experiment datasets",
     "optuna": "tuning",

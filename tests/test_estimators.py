@@ -206,6 +206,19 @@ def test_early_stopping_stops_and_keeps_the_best(estimator: Any) -> None:
     assert model.score(WINE[held_out], y[held_out]) == pytest.approx(max(scores))
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_rows_held_out_count_as_often_as_they_weigh(estimator: Any) -> None:
+    y = CULTIVAR if estimator is ADMMClassifier else CULTIVAR + np.random.RandomState(0).randn(len(WINE))
+    weight = np.random.RandomState(1).exponential(size=len(WINE))
+    model = estimator(iterations=12, early_stopping=True, validation_fraction=0.4, random_state=0, hidden=20)
+    model.fit(WINE, y, sample_weight=weight)
+    classes = y if estimator is ADMMClassifier else None
+    held_out = ~model._training_rows(len(WINE), classes, np.random.RandomState(0))
+    score = model.score(WINE[held_out], y[held_out], sample_weight=weight[held_out])
+    assert model.best_validation_score_ == pytest.approx(score, rel=1e-9)
+    assert max(model.validation_scores_) == pytest.approx(score, rel=1e-9)
+
+
 def test_rows_held_out_are_drawn_class_by_class() -> None:
     model = ADMMClassifier(early_stopping=True, validation_fraction=0.2)
     held_out = ~model._training_rows(len(WINE), CULTIVAR, np.random.RandomState(0))

@@ -51,6 +51,22 @@ def gram(A: Tensor, wide: bool) -> Tensor:
     return torch.from_numpy(syrk(1.0, A.contiguous().numpy().T, trans=int(wide), lower=1))
 
 
+def completed(T: Tensor, weight: Tensor | None = None, row_sum: RowSum = all_rows_here) -> Tensor:
+    """Return targets ``[N, C]`` in which what is not known (NaN) stands at the mean of what is known of its column.
+
+    Args:
+        T: Targets of the rows that this process has.
+        weight: The rows' weights, ``[N]``, or ``None`` for ones.
+        row_sum: Sum over the shards of the rows.
+    """
+    unknown = T.isnan()
+    if not row_sum(unknown.sum()):
+        return T
+    s = torch.ones_like(T[:, 0]) if weight is None else weight
+    mean = row_sum(s @ T.nan_to_num(0)) / row_sum(s @ (~unknown).to(T)).clamp(min=torch.finfo(T.dtype).tiny)
+    return torch.where(unknown, mean, T)
+
+
 @dataclass(frozen=True)
 class Centred:
     """Rows and targets about their weighted means, times the roots of the weights.
@@ -238,7 +254,8 @@ class LastLayer:
         self.unit = torch.where(spread > 0, spread, 1)
         self.X = self.X / self.unit
         self.H = row_sum((self.X * self.weight).T @ self.X).double()
-        self.constant = row_sum((self.weight * risk.regressed(y)).sum(0)) / self.total
+        self.T = completed(risk.regressed(y), weight, row_sum)
+        self.constant = row_sum((self.weight * self.T).sum(0)) / self.total
 
     def factor(self, c: float) -> Tensor:
         """Return the Cholesky factor of the weighted Gram matrix plus c."""
@@ -247,7 +264,7 @@ class LastLayer:
 
     def ridge(self, L: Tensor) -> tuple[Tensor, Tensor]:
         """Return W and b of the regression on what the risk would have regressed, for a factor."""
-        T = self.risk.regressed(self.y) - self.constant
+        T = self.T - self.constant
         XtT = self.row_sum(self.X.T @ (T * self.weight))
         return torch.cholesky_solve(XtT.double(), L).T.to(XtT), self.constant
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.linear import Centred, RidgePath
+from gamlp_admm.admm.linear import Centred, RidgePath, completed
 from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.network import Weights
@@ -51,7 +51,8 @@ class RidgeSession(Session):
     def __init__(self, stage: Stage, mu: float | None) -> None:
         assert stage.features is not None
         count = stage.data.num_train
-        self.rows = stage.features.train, stage.data.y[:count], stage.data.weight
+        weight = stage.data.weight
+        self.rows = stage.features.train, completed(stage.data.y[:count], weight), weight
         self.path: RidgePath | None = None  # made in the first iteration, whose time it is
         self.mu, self.bytes_sent = mu, 0
         self.last, self.current = mu or 0.0, stage.weights[0]

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.linear import Centred, RidgePath, extrapolated, gram
+from gamlp_admm.admm.linear import Centred, RidgePath, completed, extrapolated, gram
 from gamlp_admm.admm.stacked import weighed
 from gamlp_admm.admm.thin import RANK, Sketch, ThinRows
 from gamlp_admm.nn.losses import Risk
@@ -126,23 +126,19 @@ class StartRows:
 
     def score(self, val: Tensor, honest: Tensor) -> float:
         """Return how good scores of the validation rows are; of the training rows where there are none."""
-        row_sum, by_class = self.team.row_sum, self.data.val_weight
         if not self.num_val:
-            return self.risk.score(row_sum(self.risk.score_sums(honest, self.y)))
-        if by_class is None:
-            return self.risk.score(row_sum(self.risk.score_sums(val, self.y_val)))
-        hits, weight = row_sum(self.risk.weighted_sums(val, self.y_val, by_class))
-        return float(hits / weight)
+            return self.risk.score(self.team.row_sum(self.risk.score_sums(honest, self.y)))
+        return self.risk.score(self.team.row_sum(self.risk.score_sums(val, self.y_val, self.data.val_weight)))
 
     def score_of_all(self, val: Tensor, honest: Tensor) -> float:
         """Return how good scores of training rows as if left out, and of validation rows, are together."""
-        row_sum, by_class = self.team.row_sum, self.data.val_weight
-        if by_class is None or self.weight is None:
-            sums = self.risk.score_sums(honest, self.y)
-            return self.risk.score(row_sum(sums + self.risk.score_sums(val, self.y_val) if len(val) else sums))
-        sums = self.risk.weighted_sums(honest, self.y, self.weight)
-        hits, weight = row_sum(sums + self.risk.weighted_sums(val, self.y_val, by_class))
-        return float(hits / weight)
+        weight, val_weight = self.weight, self.data.val_weight
+        if weight is None or val_weight is None:
+            weight = val_weight = None
+        sums = self.risk.score_sums(honest, self.y, weight)
+        if len(val):
+            sums = sums + self.risk.score_sums(val, self.y_val, val_weight)
+        return self.risk.score(self.team.row_sum(sums))
 
     def error(self, score: float) -> float:
         """Return the standard error of a share of validation rows."""
@@ -162,7 +158,7 @@ def _factor_pays(num_rows: int, num_columns: int, num_targets: int) -> bool:
 def views(rows: StartRows) -> list[View]:
     """Return the linear models: that on all columns first, that on all columns as they are last."""
     d, blocks = rows.x.shape[1], rows.data.blocks
-    T = rows.risk.regressed(rows.y)
+    T = completed(rows.risk.regressed(rows.y), rows.weight, rows.team.row_sum)
     if not _factor_pays(rows.num_train, d, T.shape[1]):
         return [_sketched(rows, T)]
     row_sum = rows.team.row_sum

@@ -122,10 +122,10 @@ class _Outputs:
             The report; and of the model, where it is written, which it is and what it is worth.
         """
         from gamlp_admm import report as reports
-        from gamlp_admm.experiment import summarize
+        from gamlp_admm.experiment import best_run, summarize
         from gamlp_admm.system import files
 
-        chosen = max(runs, key=lambda run: run.report["best"]["val_accuracy"] or 0.0)
+        chosen = best_run(runs)
         report = summarize(runs) if several else chosen.report
         if self.save is not None:
             chosen.save(self.save)
@@ -139,7 +139,9 @@ class _Outputs:
             running.write(self.json, running.dumps(report))
         best = chosen.report["best"]
         seed = f"seed {chosen.experiment.seed}, " if several else ""
-        worth = f"{seed}iteration {best['iteration']}, validation {reports.percent(best['val_accuracy'])}"
+        by = best["metric"]
+        value = f"{'' if by == 'accuracy' else f'{by} '}{reports.percent(best[f'val_{by}'])}"
+        worth = f"{seed}iteration {best['iteration']}, validation {value}"
         worth = worth if best["iteration"] is not None else f"{seed}not evaluated yet"
         if (model := self.save or (self.log_dir and self.log_dir / RUN[2])) is None:
             return report, None

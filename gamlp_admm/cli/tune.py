@@ -73,7 +73,7 @@ def tune(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Search for the options with the highest validation accuracy.
+    """Search for the options with the best validation accuracy, or other --metric.
 
     Options of train that are given stay fixed. By default features, layers, nu, mu and rho/nu are searched, but for
     those given. Test accuracy is neither looked at nor printed. Ctrl-C ends the search with what is done.
@@ -114,7 +114,7 @@ def tune(
         if not printed.is_terminal:
             printed.width = 160
         printed.print(_table(found))
-        printed.print("The best, by validation accuracy:")
+        printed.print(f"The best, by validation {found.metric}:")
         printed.print(_command(context, "train", {**options, **found.best}), soft_wrap=True)
     if found.interrupted:
         more = f"--storage {how['storage']} goes on" if "storage" in how else "no --storage to go on from"
@@ -168,10 +168,11 @@ def _comment(context: click.Context, found: Tuning, winner: Mapping[str, Any]) -
 
     given = {name: value for name, value in context.params.items() if name not in ELSEWHERE and value is not None}
     final = winner["final_val_accuracy"] is not None
-    accuracy = winner["final_val_accuracy" if final else "val_accuracy"]
+    told = next(trial for trial in found.told() if trial["number"] == winner["number"])
+    figure = told[f"final_val_{found.metric}" if final else f"val_{found.metric}"]
     seeds = ",".join(map(str, found.final_seeds if final else found.seeds))
     made = f"{_command(context, 'tune', given)}; {date.today()}, {PROGRAM} {version(PROGRAM)}"
-    return f"{made}, {len(found.trials)} trials, validation accuracy {accuracy:.4f} over seeds {seeds}"
+    return f"{made}, {len(found.trials)} trials, validation {found.metric} {figure:.4f} over seeds {seeds}"
 
 
 def _command(context: click.Context, command: str, options: Mapping[str, Any]) -> str:
@@ -194,8 +195,11 @@ def _table(found: Tuning) -> Any:
     def rank(trial: Mapping[str, Any]) -> tuple[float, ...]:
         return trial is not found.winner, -(trial["final_val_accuracy"] or 0), -trial["val_accuracy"], trial["number"]
 
-    complete = sorted((trial for trial in found.trials if trial["state"] == "complete"), key=rank)
+    pairs = zip(found.trials, found.told(), strict=True)
+    ranked = sorted((pair for pair in pairs if pair[0]["state"] == "complete"), key=lambda pair: rank(pair[0]))
+    complete = [told for _, told in ranked]
     shown = complete[:SHOWN] + [trial for trial in complete[SHOWN:] if trial["standing"]]
     states = [trial["state"] for trial in found.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return search_table(shown, f"{found.algorithm} on {found.dataset}: {counts} trials")
+    by = "" if found.metric == "accuracy" else f"; {found.metric}"
+    return search_table(shown, f"{found.algorithm} on {found.dataset}: {counts} trials{by}", found.metric)

@@ -14,7 +14,9 @@ from gamlp_admm.datasets.splits import (
     USUAL,
     default_rule,
     has_many_labels,
-    known_labels,
+    known_rows,
+    known_targets,
+    target_kind,
     told_split,
     warn_of_empty,
 )
@@ -71,18 +73,22 @@ def divided(data: Data, split: str | None, seed: int | None, classes: Any) -> tu
     """
     count = count_of(data, classes)
     if classes is not None and (split is None or split.partition(":")[0] in CAME):
-        data.y = data.y if has_many_labels(data.y) else known_labels(data.y, count)
+        data.y = known_targets(data.y, count)
         for part in ("train", "val", "test"):
             data[f"{part}_mask"] = data.get(f"{part}_mask", torch.zeros(len(data.y), dtype=torch.bool))
         return "none", "what came with the data"
+    y = known_targets(data.y, count)
+    data.y = known_rows(y, count)
     rule = split
+    if (kind := target_kind(y)) != "classes" and split is not None and split.startswith("per-class"):
+        raise InputError(f"split {split!r} needs one class a node; data.y has {kind}")
     if split is None or split == USUAL or split.partition(":")[0] in CAME:
         warn_of_empty(data, seed)
         rule = default_rule(data, seed, count)
         rule = SHARES if rule == "per-class" else rule
     assert rule is not None
     masks, text = told_split(rule, data, seed, count)
-    data.y = data.y if has_many_labels(data.y) else known_labels(data.y, count)
+    data.y = y
     data.update({f"{part}_mask": mask for part, mask in masks._asdict().items()})
     return rule, text
 

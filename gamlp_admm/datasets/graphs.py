@@ -23,7 +23,7 @@ from gamlp_admm.datasets.graph_files import edges_of, read, with_attributes
 from gamlp_admm.datasets.graph_splits import SHARES, count_of, divided, set_masks
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
-from gamlp_admm.datasets.splits import choose_split, has_many_labels
+from gamlp_admm.datasets.splits import choose_split, target_kind
 from gamlp_admm.datasets.tables import Columns
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
@@ -52,7 +52,8 @@ def load_graph(
             sparse adjacency ``[N, N]`` whose entry i, j is an edge from i to j.
         label: Name of what has the class of a node: of tables a column, of ``Data`` and arrays an attribute, of
             NetworkX an attribute of the nodes; else labels ``[N]``, numbers or texts. Negative, NaN, ``None`` and
-            empty: not known.
+            empty: not known. ``[N, T]`` of 0 and 1 (-1 or NaN: not known) is several labels a node; other numbers
+            ``[N, T]``, and fractions ``[N]``, are real targets.
         features: Of tables the columns, ``"age,f*"`` or a list of names, of others the attribute; else an array
             ``[N, F]``. Or what is made of the graph where nodes have none: ``"degree"``, ``"identity"``, or
             ``"random:64"``, a random projection of the identity to 64 columns.
@@ -209,7 +210,7 @@ def _labels(data: Data, classes: Sequence[str] | int | None) -> None:
     data.y, names = numbered(data.y, classes)
     if names is not None:
         data.class_names = names
-    data.num_nodes = len(data.y) if has_many_labels(data.y) else data.y.numel()
+    data.num_nodes = len(data.y)
     for what, count in counts.items():
         if count not in (None, data.num_nodes):
             raise InputError(f"the graph has {count:,} {what} and {data.num_nodes:,} labels")
@@ -299,7 +300,7 @@ def _described(data: Data, name: str, classes: int | None, rule: str, text: str)
         nodes=int(data.num_nodes),
         edges=int(data.num_edges),
         features=int(data.num_features),
-        classes=int(data.y.max()) + 1 if classes is None else classes,
+        classes=(int(data.y.max()) + 1 if target_kind(data.y) == "classes" else 1) if classes is None else classes,
         train=train,
         val=val,
         test=test,

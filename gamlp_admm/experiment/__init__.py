@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from gamlp_admm.experiment.comparison import Comparison, compare
     from gamlp_admm.experiment.declaration import Option
     from gamlp_admm.experiment.options import register_option
-    from gamlp_admm.experiment.outcome import Run, environment, summarize, summary
+    from gamlp_admm.experiment.outcome import Run, best_run, environment, summarize, summary
     from gamlp_admm.experiment.prediction import Prediction, predict
     from gamlp_admm.experiment.predictor import NodePrediction, Predictor, load_predictor
     from gamlp_admm.experiment.resolve import Experiment, Resolved
@@ -25,6 +25,7 @@ __all__ = [
     "Prepared",
     "Resolved",
     "Run",
+    "best_run",
     "compare",
     "correct_and_smooth",
     "environment",
@@ -42,7 +43,7 @@ __getattr__, __dir__ = exports(
     __name__,
     {
         **dict.fromkeys(("Comparison", "compare"), f"{__name__}.comparison"),
-        **dict.fromkeys(("Run", "environment", "summarize", "summary"), f"{__name__}.outcome"),
+        **dict.fromkeys(("Run", "best_run", "environment", "summarize", "summary"), f"{__name__}.outcome"),
         **dict.fromkeys(("Prediction", "predict"), f"{__name__}.prediction"),
         **dict.fromkeys(("NodePrediction", "Predictor", "load_predictor"), f"{__name__}.predictor"),
         **dict.fromkeys(("Experiment", "Resolved"), f"{__name__}.resolve"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gamlp_admm.admm.thin import compressible
+from gamlp_admm.datasets.splits import target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.resolve import Resolved
@@ -161,7 +162,7 @@ def _personalised(used: Resolved, data: Any) -> Mapping[str, Any] | None:
 
 
 def _labels(used: Resolved, data: Any) -> Mapping[str, Any] | None:
-    if used.operator == "none" or data.y.dim() > 1:
+    if used.operator == "none" or target_kind(data.y) != "classes":
         return None
     return {"label_operator": "sym", "label_hops": LABEL_HOPS, "label_scale": 1.0}
 

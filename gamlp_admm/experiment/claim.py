@@ -12,7 +12,7 @@ from typing import Any
 from gamlp_admm.algorithms import registry
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.options import declared, names_where, renamed
-from gamlp_admm.experiment.resolve import Resolved
+from gamlp_admm.experiment.resolve import SUITED, Resolved
 from gamlp_admm.parallel.first import on_first
 from gamlp_admm.system.durable import sync
 from gamlp_admm.system.files import replacing
@@ -84,8 +84,10 @@ def claimed(used: Resolved, process_group: Any) -> Iterator[str | os.PathLike[st
 
 
 def _config(used: Resolved) -> dict[str, Any]:
+    # The risk that is left to the data is noted as that of classes, as before it was.
     free = names_where(free=True)
-    return dict(_plain({name: value for name, value in used.values().items() if name not in free}))
+    values = {**used.values(), "loss": used.loss or SUITED["classes"]}
+    return dict(_plain({name: value for name, value in values.items() if name not in free}))
 
 
 def _default(name: str, used: Resolved) -> Any:

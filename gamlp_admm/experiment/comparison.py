@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gamlp_admm.codecs.plan import Plan
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment.outcome import Run, summary
+from gamlp_admm.experiment.outcome import Run, metric_name, summary
 from gamlp_admm.experiment.resolve import Experiment, Resolved
 from gamlp_admm.experiment.runner import prepare, run
 from gamlp_admm.experiment.seeds import seeded
@@ -92,6 +92,8 @@ class Comparison:
     def rows(self) -> list[dict[str, Any]]:
         """Return a row a codec: accuracies (mean and sample standard deviation over seeds), bytes and seconds.
 
+        Where runs are selected by another ``metric``, its name and its figures too, as ``test_roc_auc_mean``.
+
         ``bytes_per_iteration`` is that at the final depth, ``bytes_total`` the mean over seeds;
         ``times_fewer_than_fp32`` and ``times_fewer_than_authors`` compare it with p and q, and with p, q and u, in
         32-bit floating point.
@@ -105,6 +107,7 @@ class Comparison:
                     "codec": codec,
                     "algorithm": reports[0]["algorithm"],
                     "seeds": len(reports),
+                    **({} if (metric := metric_name(reports[0])) == "accuracy" else {"metric": metric}),
                     **{name: value for name, value in summary(reports).items() if not name.startswith("last_val")},
                     "bytes_per_iteration": bytes_per_iteration(reports[0]),
                     "bytes_total": total,

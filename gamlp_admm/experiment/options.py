@@ -245,9 +245,18 @@ class Options:
     loss: str = option(
         "Risk of the last layer: cross_entropy, squared_error, binary_cross_entropy or squared_hinge.",
         TRAINING,
-        "cross_entropy",
+        text="recipe, else by the labels: cross_entropy; of several a node binary_cross_entropy; of real targets "
+        "squared_error",
         names="nn:RISKS",
         recipe=TUNED,
+    )
+    metric: str = option(
+        "What is best on validation: accuracy (of real targets R²), balanced_accuracy, f1_macro, roc_auc, "
+        "average_precision, loss or r2.",
+        TRAINING,
+        "accuracy",
+        names="training.metrics:METRICS",
+        tune=FIXED,
     )
     class_weight: str = option(
         "Weight of the classes in the risk: none or balanced.",

@@ -19,6 +19,7 @@ from gamlp_admm.experiment.per_class import per_class
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn import GAMLP
 from gamlp_admm.system.words import outcome
+from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.rows import SPLITS
 from gamlp_admm.transforms.recipe import Transform
@@ -47,7 +48,7 @@ class Run:
     def __str__(self) -> str:
         told, number = self.report, self.experiment.processes
         seconds = told["seconds"]["train"]
-        return "\n".join(outcome(told["best"], told["last"], seconds, told["bytes_sent_total"], number))
+        return "\n".join(outcome(told["best"], told["last"], seconds, told["bytes_sent_total"], number, told["metric"]))
 
     def __repr__(self) -> str:
         of = f"{self.experiment.algorithm} on {self.experiment.dataset}"
@@ -93,7 +94,9 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "config": used.values(),
         "environment": environment(used.device, used.processes),
         "history": [{k: _finite(v) for k, v in record.items()} for record in result.records],
-        "best": result.best or {k: last.get(k) for k in ("iteration", "val_accuracy", "test_accuracy")},
+        "metric": result.metric,
+        "best": {"metric": "accuracy"}
+        | (result.best or {k: last.get(k) for k in ("iteration", "val_accuracy", "test_accuracy")}),
         "last": last,
         "seconds": seconds,
         "bytes_sent_total": result.bytes_sent_total,
@@ -110,6 +113,29 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},
         **({} if data is None else per_class(model, data)),
     }
+
+
+def metric_name(report: Mapping[str, Any]) -> str:
+    """Return the name of the metric that a run was selected by, of its report; older ones do not say it."""
+    return str(report.get("metric", "accuracy"))
+
+
+def best_run(runs: Sequence[Run]) -> Run:
+    """Return the run that is best on validation by the runs' metric, the earlier on ties.
+
+    Example:
+        >>> from gamlp_admm.experiment import Experiment, best_run, run, seeded
+        >>> plan = Experiment(dataset="karate", operator="sym", hidden=8, iterations=3, metric="loss")
+        >>> runs = [run(each) for each in seeded(plan, [0, 1])]
+        >>> best_run(runs).report["best"]["val_loss"] == min(each.report["best"]["val_loss"] for each in runs)
+        True
+    """
+
+    def score(run: Run) -> float:
+        value = METRICS[metric_name(run.report)].better(run.report["best"])[1]
+        return -math.inf if value is None else value
+
+    return max(runs, key=score)
 
 
 def _finite(value: float | None) -> float | None:
@@ -136,8 +162,9 @@ def environment(device: str, processes: int = 1) -> dict[str, Any]:
 def summarize(runs: Sequence[Run]) -> dict[str, Any]:
     """Return ``runs``, their reports, and ``summary``: means and sample standard deviations over the runs.
 
-    ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last. A run that
-    was stopped counts only where none came to its end.
+    ``test_accuracy`` is that of the weights that are best on validation, ``last_test_accuracy`` of the last; with
+    another metric its figures beside them, as ``test_roc_auc``. A run that was stopped counts only where none came to
+    its end.
 
     Example:
         >>> from gamlp_admm.experiment import Experiment, run, seeded, summarize
@@ -162,7 +189,8 @@ def summary(reports: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """
     result: dict[str, float | None] = {}
     for selected, prefix in (("best", ""), ("last", "last_")):
-        for key in ("test_accuracy", "val_accuracy"):
+        names = dict.fromkeys(("accuracy", metric_name(reports[0])))
+        for key in (f"{split}_{name}" for name in names for split in ("test", "val")):
             values = [report[selected].get(key) for report in reports]
             known = None not in values
             deviation = statistics.stdev(values) if known and len(values) > 1 else 0.0

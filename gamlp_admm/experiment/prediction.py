@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from gamlp_admm.datasets import LoadedDataset
-from gamlp_admm.datasets.splits import CAME
+from gamlp_admm.datasets.splits import CAME, known_rows, target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.options import OF_GRAPHS
 from gamlp_admm.experiment.predictor import NodePrediction, Predictor, load_predictor
 from gamlp_admm.experiment.resolve import Experiment
+from gamlp_admm.nn.losses import risk
+from gamlp_admm.training.metrics import metric_of
 from gamlp_admm.training.rows import SPLITS
 
 
@@ -25,7 +27,7 @@ class Prediction(NodePrediction):
     Attributes:
         dataset: Name of the data set.
         rows: Node numbers of each split, and of ``all``.
-        accuracy: Accuracy over the labelled nodes of each split; ``None`` where there are none.
+        accuracy: Accuracy over the labelled nodes of each split, of real targets R²; ``None`` where there are none.
         node_ids: Names of the nodes, where they have some.
     """
 
@@ -76,9 +78,13 @@ def predict(
         graph.train_mask = graph.y >= 0
     made = predictor(loaded)
     accuracy: dict[str, float | None] = {}
+    kind, told = target_kind(graph.y), risk(predictor.loss)
     for split, nodes in rows.items():
-        known = nodes[graph.y[nodes] >= 0]
-        accuracy[split] = float((made.classes[known] == graph.y[known]).double().mean()) if len(known) else None
+        known = nodes[known_rows(graph.y)[nodes] >= 0]
+        if kind == "classes":
+            accuracy[split] = float((made.classes[known] == graph.y[known]).double().mean()) if len(known) else None
+        else:
+            accuracy[split] = metric_of("accuracy", kind).of(made.outputs[known], graph.y[known], told, kind)
     ids = None if loaded.node_ids is None else tuple(loaded.node_ids)
     return Prediction(**vars(made), dataset=loaded.info.name, rows=rows, accuracy=accuracy, node_ids=ids)
 

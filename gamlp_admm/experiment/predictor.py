@@ -226,7 +226,7 @@ def _kept(model: GAMLP, metadata: Mapping[str, Any]) -> dict[str, Any]:
         dtype = str(model.linears[0].weight.dtype).removeprefix("torch.")
         used = Experiment.of({**_options(metadata), "dtype": dtype}).resolve()
         features = used.transform(model.config["out_channels"])
-        return {"features": features, "loss": used.loss, "weight_attr": used.weight}
+        return {"features": features, "loss": used.loss or "cross_entropy", "weight_attr": used.weight}
     features = from_recipe(metadata["features"], model.config["in_channels"])
     loss, weight_attr = metadata.get("loss", "cross_entropy"), metadata.get("weight_attr")
     if not isinstance(weight_attr, str | None):

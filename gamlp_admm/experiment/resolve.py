@@ -29,11 +29,15 @@ from gamlp_admm.experiment.options import (
 from gamlp_admm.experiment.recipe import checked, read_recipe
 from gamlp_admm.system import torchrun
 from gamlp_admm.training.growth import depths
+from gamlp_admm.training.metrics import KINDS, metric_of
 from gamlp_admm.training.trainer import Trainer
 from gamlp_admm.transforms.recipe import Transform
 
 TUNED_FOR = ("pdadmm-g", "pdadmm-g-q", "pdadmm")
 """The algorithms that recipes are tuned for."""
+
+SUITED = {"classes": "cross_entropy", "labels": "binary_cross_entropy", "values": "squared_error"}
+"""The risk of each kind of targets, where none was asked for."""
 
 MOST_SECONDS = 1e9
 """What clocks can count to."""
@@ -82,6 +86,22 @@ class Resolved(Options):
     @cached_property
     def _features(self) -> Transform:
         return features.transform(self, self.torch_dtype)
+
+    def settled(self: R, kind: str) -> R:
+        """Return the options with the risk that suits the data's targets, where it was left open, and the metric.
+
+        Args:
+            kind: What the targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
+
+        Raises:
+            InputError: What is asked for does not go with such targets.
+        """
+        if kind != "classes" and self.correct_and_smooth:
+            raise InputError(f"correct_and_smooth is for one class a node; {self.dataset} has {KINDS[kind]}")
+        made = self.changed({"loss": self.loss or SUITED[kind], "metric": metric_of(self.metric, kind).name})
+        if made.loss == self.trainer.loss:  # what was made of these options serves
+            made.__dict__.update(trainer=self.trainer, _features=self._features)
+        return made
 
     def transform(self, num_classes: int | None = None) -> Callable[[Any], Any]:
         """Return the transform that makes the model's features.

@@ -12,19 +12,23 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
+from gamlp_admm.datasets.splits import target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
 from gamlp_admm.experiment.outcome import Run, report
-from gamlp_admm.experiment.resolve import Experiment, Resolved
+from gamlp_admm.experiment.resolve import SUITED, Experiment, Resolved
 from gamlp_admm.nn import GAMLP, risk
 from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.exchange import device_of
 from gamlp_admm.parallel.first import is_first, on_first, size
+from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.training.result import Callback
+from gamlp_admm.transforms.correct_and_smooth import accuracy
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
 from gamlp_admm.transforms.recipe import Transform, fit_features
 
@@ -46,6 +50,7 @@ class Prepared:
         about: What was chosen from.
         choose_seconds: Time of choosing.
         split: Where the masks come from (:class:`gamlp_admm.datasets.LoadedDataset`).
+        kind: What its targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
         dataset: Name of the data set.
         features: The transform that makes ``x``, fitted; ``None`` in processes other than the first.
     """
@@ -59,6 +64,7 @@ class Prepared:
     about: list[dict[str, Any]] = field(default_factory=list)
     choose_seconds: float = 0.0
     split: str = ""
+    kind: str = "classes"
     dataset: str = ""
     features: Transform | None = None
 
@@ -92,10 +98,12 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         start = time.perf_counter()
         loaded = given or source.load(used)
         middle = time.perf_counter()
+        kind = target_kind(loaded.data.y)
         known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split, "dataset": used.dataset}
+        known["kind"] = kind
         known |= {"load_seconds": middle - start}
         if used.auto == "all":
-            made = choose(used, loaded.data, loaded.info.classes)
+            made = choose(used.settled(kind), loaded.data, loaded.info.classes)
             augmented, features, seconds = made.data, made.features, time.perf_counter() - middle
             known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
         else:
@@ -164,6 +172,7 @@ def run(
 
 def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, process_group: Any, checkpoint: Any) -> Run:
     first = is_first(process_group)
+    used = used.settled(prepared.kind)
     if prepared.changes:
         used = used.changed(prepared.changes)
     with _threads(used.threads):
@@ -176,6 +185,7 @@ def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, proc
             seed=used.seed,
             grow=used.stages,
             patience=used.patience or None,
+            metric=used.metric,
             evaluate_every=used.evaluate_every,
             callbacks=callbacks,
             checkpoint_dir=checkpoint,
@@ -222,7 +232,7 @@ def _model(used: Resolved, prepared: Prepared, whole: bool) -> GAMLP:
 
 @torch.no_grad()
 def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any]:
-    """Return what reports say of Correct and Smooth after training: the way chosen on validation, and accuracies.
+    """Return what reports say of Correct and Smooth after training: the way chosen on validation, and figures.
 
     Example:
         >>> from gamlp_admm.experiment import Experiment, correct_and_smooth, prepare, run
@@ -232,12 +242,20 @@ def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any
         >>> sorted(told["correct_and_smooth"])
         ['chosen', 'test_accuracy', 'val_accuracy']
     """
-    probabilities = risk(used.loss).probabilities(model(data.x.to(used.device)))
-    best = chosen_way(probabilities.to(data.x), data)
-    test = data.test_mask & (data.y >= 0)
-    accuracy = float((best.probabilities[test].argmax(1) == data.y[test]).double().mean()) if test.any() else None
-    way = None if best.candidate is None else asdict(best.candidate)
-    return {"correct_and_smooth": {"chosen": way, "val_accuracy": best.val_accuracy, "test_accuracy": accuracy}}
+    metric = METRICS[used.metric]
+
+    def score(probabilities: Tensor, classes: Tensor) -> float:
+        value = None if metric.summed else metric.of_probabilities(probabilities, classes)
+        return accuracy(probabilities, classes) if value is None else -value if metric.lower else value
+
+    probabilities = risk(used.loss or SUITED["classes"]).probabilities(model(data.x.to(used.device)))
+    best = chosen_way(probabilities.to(data.x), data, score=score)
+    told: dict[str, Any] = {"chosen": None if best.candidate is None else asdict(best.candidate)}
+    for each in dict.fromkeys((METRICS["accuracy"], metric)):
+        for split in ("val", "test"):
+            nodes = data[f"{split}_mask"] & (data.y >= 0)
+            told[f"{split}_{each.name}"] = each.of_probabilities(best.probabilities[nodes], data.y[nodes])
+    return {"correct_and_smooth": told}
 
 
 @torch.no_grad()

@@ -68,22 +68,27 @@ class Risk(ABC):
         rows = self.rows(z, y)
         return rows.sum() if weight is None else rows @ weight
 
-    def score_sums(self, z: Tensor, y: Tensor) -> Tensor:
-        """Return what :meth:`score` needs, as float64 sums over rows, which add up over parts of the rows."""
-        return _counts(z.argmax(-1) == y.argmax(-1))
+    def score_sums(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return what :meth:`score` needs, as float64 sums over rows, which add up over parts of the rows.
+
+        The second is how much there is that counts: without any there is no score.
+
+        Args:
+            z: Outputs, ``[N, C]``.
+            y: Targets, ``[N, C]``.
+            weight: How often each row counts, ``[N]``; ``None`` for once.
+        """
+        return _sums(weight, z.argmax(-1) == y.argmax(-1), _ones(z))
 
     def score(self, sums: Tensor) -> float:
         """Return how well outputs predict targets, 1 is perfect: accuracy unless the risk says otherwise.
+
+        Metrics other than accuracy and R² are in :mod:`gamlp_admm.training.metrics`.
 
         Args:
             sums: What :meth:`score_sums` returned.
         """
         return float(sums[0] / sums[1])
-
-    def weighted_sums(self, z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        """Return hits and rows, each row as often as its weight ``[N]`` says, as float64 sums; of one class a row."""
-        hits = (z.argmax(-1) == y.argmax(-1)).double()
-        return torch.stack([hits @ weight.double(), weight.double().sum()])
 
     def probabilities(self, z: Tensor) -> Tensor:
         """Return class probabilities ``[N, C]`` for outputs ``z``."""
@@ -93,8 +98,15 @@ class Risk(ABC):
         return f"risk({self.name!r})"
 
 
-def _counts(hits: Tensor) -> Tensor:
-    return torch.stack([hits.sum(), hits.new_tensor(hits.numel(), dtype=torch.int64)]).double()
+def _ones(z: Tensor) -> Tensor:
+    return z.new_ones(len(z), dtype=torch.bool)
+
+
+def _sums(weight: Tensor | None, *terms: Tensor) -> Tensor:
+    # Sums over rows of terms [N], as often as each counts, in float64.
+    if weight is None:
+        return torch.stack([term.sum().double() for term in terms])
+    return torch.stack([term.double() @ weight.double() for term in terms])
 
 
 class CrossEntropy(Risk):
@@ -176,16 +188,22 @@ class SquaredError(Risk):
     def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
         return (y + nu * m) / (1 + nu)
 
-    def score_sums(self, z: Tensor, y: Tensor) -> Tensor:
+    def score_sums(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """See :meth:`Risk.score_sums`: hits, rows, one-hot rows, squared error, Σy² and the columns' Σy."""
         z, y = z.double(), y.double()
-        one_hot = ((y == 0) | (y == 1)).all(-1) & (y.sum(-1) == 1) & (y.shape[-1] > 1)
         hits = z.argmax(-1) == y.argmax(-1)
-        sums = [hits.sum(), y.new_tensor(len(y)), one_hot.sum(), (z - y).square().sum(), y.square().sum()]
-        return torch.cat([torch.stack([x.double() for x in sums]), y.sum(0)])
+        squares = (z - y).square(), y.square()
+        if weight is None:
+            counts = _sums(None, hits, _ones(z), one_hot_rows(y))
+            return torch.cat([counts, torch.stack([each.sum() for each in squares]), y.sum(0)])
+        sums = _sums(weight, hits, _ones(z), one_hot_rows(y), *(each.sum(-1) for each in squares))
+        return torch.cat([sums, weight.double() @ y])
 
     def score(self, sums: Tensor) -> float:
-        """Accuracy for one-hot targets, else the coefficient of determination R² (of constant targets 1 or 0)."""
+        """Accuracy for one-hot targets, else the coefficient of determination R² (of constant targets 1 or 0).
+
+        Of several columns R² is of all their squares, that of scikit-learn with ``multioutput="variance_weighted"``.
+        """
         hits, rows, one_hot, error, squares = sums[:5].tolist()
         if rows == one_hot:
             return float(hits / rows)
@@ -199,7 +217,10 @@ class SquaredError(Risk):
 
 
 class BinaryCrossEntropy(Risk):
-    """Sigmoid cross-entropy summed over labels, for multi-label targets ``[N, C]`` of zeros and ones."""
+    """Sigmoid cross-entropy summed over labels, for multi-label targets ``[N, C]`` of zeros and ones, NaN if unknown.
+
+    What is not known has no part in the risk: its prox is the centre, its slope 0.
+    """
 
     name = "binary_cross_entropy"
     smoothness = 0.25
@@ -213,10 +234,11 @@ class BinaryCrossEntropy(Risk):
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         # softplus(z) − zy would cancel (torch's own loss does), and F.softplus drops what lies below e^-20.
-        return -torch.lerp(F.logsigmoid(-z), F.logsigmoid(z), y).sum(-1)
+        terms = torch.lerp(F.logsigmoid(-z), F.logsigmoid(z), y.nan_to_num(0.5))
+        return -torch.where(y.isnan(), 0, terms).sum(-1)
 
     def slope(self, z: Tensor, y: Tensor) -> Tensor:
-        return torch.sigmoid(z).sub_(y)
+        return torch.where(y.isnan(), 0, torch.sigmoid(z).sub_(y))
 
     def regressed(self, y: Tensor) -> Tensor:
         """The logits of which σ, linear around 0, is y."""
@@ -226,6 +248,7 @@ class BinaryCrossEntropy(Risk):
         if not m.numel():
             return m
         # The minimiser solves σ(z) − y + ν(z − m) = 0, whose left side rises in z: Newton within a bracket.
+        unknown, y = y.isnan(), y.nan_to_num(0.5)
         low, high = m - (1 - y) / nu, m + y / nu
         z = start.clamp(low, high)
         eps = torch.finfo(m.dtype).eps
@@ -241,11 +264,13 @@ class BinaryCrossEntropy(Risk):
             z = z_new
             if moved <= 4 * eps:
                 break
-        return z
+        return torch.where(unknown, m, z)
 
-    def score_sums(self, z: Tensor, y: Tensor) -> Tensor:
-        """Count labels, over all nodes and classes, on the right side of one half."""
-        return _counts((z > 0) == (y > 0.5))
+    def score_sums(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Count labels that are known, over all nodes and classes, on the right side of one half."""
+        known = ~y.isnan()
+        hits = ((z > 0) == (y > 0.5)) & known
+        return _sums(weight, hits.sum(-1), known.sum(-1))
 
     def probabilities(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)
@@ -268,6 +293,11 @@ class SquaredHinge(Risk):
 
     def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
         return torch.where(y * m >= 1, m, (2 * y + nu * m) / (2 + nu))
+
+
+def one_hot_rows(y: Tensor) -> Tensor:
+    """Return which rows of targets ``[N, C]`` have a 1 in one of several columns and 0 in the others, ``[N]``."""
+    return ((y == 0) | (y == 1)).all(-1) & (y.sum(-1) == 1) & (y.shape[-1] > 1)
 
 
 RISKS: dict[str, Risk] = {r.name: r for r in (CrossEntropy(), SquaredError(), BinaryCrossEntropy(), SquaredHinge())}

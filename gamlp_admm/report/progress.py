@@ -44,7 +44,7 @@ class LiveProgress:
         self.first = self.first or (now, iteration)
         start, done = self.first
         pace = (now - start) / (iteration - done) if iteration > done else None
-        self.live.update(Group(self._bar(iteration, total, pace), self._numbers(record)))
+        self.live.update(Group(self._bar(iteration, total, pace), self._numbers(record, progress.metric)))
 
     def _bar(self, iteration: int, total: int, pace: float | None) -> Table:
         bar = Table.grid(padding=(0, 1))
@@ -53,11 +53,12 @@ class LiveProgress:
         return bar
 
     @staticmethod
-    def _numbers(record: dict[str, Any]) -> Text:
+    def _numbers(record: dict[str, Any], metric: str) -> Text:
         parts = [f"{record['layers']} layers", f"objective {record['objective']:.4g}"]
         if record["primal_residual"] is not None:
             parts.append(f"primal residual {record['primal_residual']:.2e}")
-        parts += [f"{split} {percent(record[f'{split}_accuracy'])}" for split in SPLITS]
+        parts += [] if metric == "accuracy" else [metric]
+        parts += [f"{split} {percent(record[f'{split}_{metric}'])}" for split in SPLITS]
         return Text("  ".join(parts), style="dim")
 
 

@@ -41,12 +41,13 @@ class SearchProgress:
         self.progress.update(self.task, description=what, completed=step.done, total=step.total)
 
 
-def search_table(trials: Sequence[dict[str, Any]], title: str) -> Table:
+def search_table(trials: Sequence[dict[str, Any]], title: str, metric: str = "accuracy") -> Table:
     """Return the table of some trials of a search.
 
     Args:
-        trials: Rows of :attr:`gamlp_admm.tuning.Tuning.trials`, at least one, in the order of the table.
+        trials: Rows of :meth:`gamlp_admm.tuning.Tuning.told`, at least one, in the order of the table.
         title: What was searched.
+        metric: Name of the metric.
     """
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("trial", *trials[0]["searched"], "validation", "finals", "seconds"):
@@ -54,11 +55,11 @@ def search_table(trials: Sequence[dict[str, Any]], title: str) -> Table:
 
     def accuracy(trial: dict[str, Any], name: str) -> str:
         mean, deviation = trial[name], trial[f"{name}_std"]
-        spread = deviation if name == "val_accuracy" else mean is not None
+        spread = deviation if name == f"val_{metric}" else mean is not None
         return percent(mean) + (f" ± {deviation:.4f}" if spread else "")
 
     for trial in trials:
         number = f"{trial['number']}, as it stands" if trial["standing"] else str(trial["number"])
-        accuracies = [accuracy(trial, "val_accuracy"), accuracy(trial, "final_val_accuracy")]
+        accuracies = [accuracy(trial, f"val_{metric}"), accuracy(trial, f"final_val_{metric}")]
         table.add_row(number, *trial["searched"].values(), *accuracies, f"{trial['seconds']:.3g}")
     return table

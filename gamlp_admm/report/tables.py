@@ -19,8 +19,13 @@ if TYPE_CHECKING:  # importing torch takes a second, which tables do not need
 SPLITS = ("train", "val", "test")
 
 
+def metric_of(report: dict[str, Any]) -> str:
+    """Return the name of the metric that a run was selected by, of its report; older ones do not say it."""
+    return str(report.get("metric", "accuracy"))
+
+
 def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
-    """Return the summary of one run: accuracies and cost.
+    """Return the summary of one run: metrics and cost.
 
     Args:
         report: What ``train --json`` writes.
@@ -28,15 +33,17 @@ def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
     """
     config, best, last = report["config"], report["best"], report["last"]
     table = Table(title=headline(config), title_justify="left", title_style="bold")
-    for column in ("weights", "iteration", "train", "validation", "test"):
-        table.add_column(column, justify="left" if column == "weights" else "right")
+    metrics = list(dict.fromkeys((metric_of(report), "r2" if "val_r2" in last else "accuracy")))
+    named = metrics != ["accuracy"]
+    for column in ("weights", "iteration", *(["metric"] if named else []), "train", "validation", "test"):
+        table.add_column(column, justify="left" if column in ("weights", "metric") else "right")
     at_best = next((r for r in report["history"] if r["iteration"] == best["iteration"]), last)
-    for name, chosen in (
-        ("best on validation", {**best, **{"train_accuracy": at_best["train_accuracy"]}}),
-        ("last", last),
-    ):
-        accuracies = [percent(chosen[f"{split}_accuracy"]) for split in SPLITS]
-        table.add_row(name, str(chosen["iteration"]), *accuracies)
+    for name, chosen in (("best on validation", {**at_best, **best}), ("last", last)):
+        which = [name, str(chosen["iteration"])]
+        for metric in metrics:
+            values = [percent(chosen[f"{split}_{metric}"]) for split in SPLITS]
+            table.add_row(*which, *([metric] if named else []), *values)
+            which = ["", ""]
     seconds = report["seconds"]
     each = 1e3 * seconds["train"] / last["iteration"]
     lines = [
@@ -93,12 +100,14 @@ def headline(config: dict[str, Any]) -> str:
 def seeds_table(report: dict[str, Any]) -> Table:
     """Return the summary of several seeds."""
     runs, summary = report["runs"], report["summary"]
-    table = Table(title=headline(runs[0]["config"]), title_justify="left", title_style="bold", show_footer=True)
+    metric = metric_of(runs[0])
+    title = headline(runs[0]["config"]) + ("" if metric == "accuracy" else f"; {metric}")
+    table = Table(title=title, title_justify="left", title_style="bold", show_footer=True)
     table.add_column("seed", "mean ± std", justify="right")
     columns = {
-        "validation": ("best", "val_accuracy", "val_accuracy"),
-        "test": ("best", "test_accuracy", "test_accuracy"),
-        "last test": ("last", "test_accuracy", "last_test_accuracy"),
+        "validation": ("best", f"val_{metric}", f"val_{metric}"),
+        "test": ("best", f"test_{metric}", f"test_{metric}"),
+        "last test": ("last", f"test_{metric}", f"last_test_{metric}"),
     }
     for title, (_, _, name) in columns.items():
         mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
@@ -117,7 +126,8 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> 
         rows: What :meth:`gamlp_admm.experiment.comparison.Comparison.rows` returns.
         config: The options of one of the runs.
     """
-    title = headline(config | {"algorithm": "codecs"})
+    metric = metric_of(rows[0])
+    title = headline(config | {"algorithm": "codecs"}) + ("" if metric == "accuracy" else f"; {metric}")
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("codec", no_wrap=True)
     columns = ("test", "last test", "bytes an iteration", "bytes in all", "less than fp32", "than authors", "seconds")
@@ -134,8 +144,8 @@ def comparison_table(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> 
     for row in rows:
         table.add_row(
             row["codec"],
-            accuracy(row, "test_accuracy"),
-            accuracy(row, "last_test_accuracy"),
+            accuracy(row, f"test_{metric}"),
+            accuracy(row, f"last_test_{metric}"),
             size(row["bytes_per_iteration"]),
             size(row["bytes_total"]),
             times(row, "times_fewer_than_fp32"),

@@ -23,14 +23,25 @@ def size(count: float) -> str:
     return f"{count:.3g} {units[step]}"
 
 
-def accuracies(record: Mapping[str, Any]) -> str:
-    """Return the accuracies of a record, of the splits that have one, as ``validation 0.8100, test 0.8320``."""
-    found = {word: record.get(f"{split}_accuracy") for split, word in SPLITS.items()}
-    return ", ".join(f"{word} {percent(value)}" for word, value in found.items() if value is not None) or "no accuracy"
+def accuracies(record: Mapping[str, Any], metric: str = "accuracy") -> str:
+    """Return the accuracies of a record, of the splits that have one, as ``validation 0.8100, test 0.8320``.
+
+    Args:
+        record: The record.
+        metric: Another metric of which it has figures, as ``roc_auc``; it is then said.
+    """
+    found = {word: record.get(f"{split}_{metric}") for split, word in SPLITS.items()}
+    told = ", ".join(f"{word} {percent(value)}" for word, value in found.items() if value is not None)
+    return ("" if metric == "accuracy" else f"{metric} ") + told if told else f"no {metric}"
 
 
 def outcome(
-    best: Mapping[str, Any], last: Mapping[str, Any], seconds: float, sent: int, processes: int = 1
+    best: Mapping[str, Any],
+    last: Mapping[str, Any],
+    seconds: float,
+    sent: int,
+    processes: int = 1,
+    metric: str = "accuracy",
 ) -> list[str]:
     """Return what came of a run, in two or three lines.
 
@@ -40,9 +51,10 @@ def outcome(
         seconds: Training time.
         sent: Bytes that crossed boundaries between layers, or would have in one process.
         processes: Number of processes.
+        metric: Name of the metric that selected.
     """
-    lines = [] if not best else [f"best on validation, iteration {best['iteration']}: {accuracies(best)}"]
-    lines.append(f"last, iteration {last['iteration']}: {accuracies(last)}")
+    lines = [] if not best else [f"best on validation, iteration {best['iteration']}: {accuracies(best, metric)}"]
+    lines.append(f"last, iteration {last['iteration']}: {accuracies(last, metric)}")
     return [
         *lines,
         f"{seconds:.3g} s of training, {'sent' if processes > 1 else 'would send'} {size(sent)} between layers",

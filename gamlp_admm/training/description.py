@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamlp_admm.nn.gamlp import GAMLP
+from gamlp_admm.training.identity import described
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.rows import SPLITS
 from gamlp_admm.training.session import Algorithm
@@ -21,7 +23,7 @@ SAMPLED = 256
 
 
 def description(
-    trainer: Algorithm, model: GAMLP, data: Any, node_weight: Tensor | None, options: FitOptions
+    trainer: Algorithm, model: GAMLP, data: Any, weights: Mapping[str, Tensor | None], options: FitOptions
 ) -> dict[str, Any]:
     """Return what a process was asked for, by name; of data, which not all need, what it has.
 
@@ -29,20 +31,21 @@ def description(
         trainer: The algorithm.
         model: The network. Its weights count where training starts from them.
         data: As for :meth:`gamlp_admm.training.trainer.Trainer.fit`; ``None`` where the process has none.
-        node_weight: As for ``fit``.
+        weights: Those of the nodes, by their names in ``fit``.
         options: The other arguments of ``fit``; its directory counts as there or not, and callbacks are its own.
     """
     weight = next(model.parameters())
     said: dict[str, Any] = {"algorithm": trainer.algorithm, **trainer.settings(), **model.config}
     said |= {name: quick_digest(value) for name, value in vars(trainer).items() if isinstance(value, Tensor)}
     said |= {"dtype": weight.dtype} | {name: value for name, value in vars(options).items() if name != "callbacks"}
+    said["metric"] = described(options.metric)
     said["checkpoint_dir"] = "none" if options.checkpoint_dir is None else "given"
     if options.seed is None and not options.resume and not weight.is_meta:
         said["the model's weights"] = quick_digest(torch.cat([p.detach().flatten() for p in model.parameters()]))
     if data is not None:
         found = {name: getattr(data, name, None) for name in ("x", "y", *(f"{split}_mask" for split in SPLITS))}
         said |= {f"data.{name}": quick_digest(value) for name, value in found.items() if isinstance(value, Tensor)}
-        said["node_weight"] = "none" if node_weight is None else quick_digest(node_weight)
+        said |= {name: "none" if value is None else quick_digest(value) for name, value in weights.items()}
     return said
 
 

@@ -1,6 +1,8 @@
-"""Loss and accuracy of the real forward pass: the honest curves, and what models are selected by."""
+"""Loss, accuracy and metric of the real forward pass: the honest curves, and what models are selected by."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -8,7 +10,9 @@ from torch import Tensor
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network, Weights, linears
 from gamlp_admm.parallel.channel import LocalChannel
+from gamlp_admm.parallel.team import Team
 from gamlp_admm.training.coordinates import Features
+from gamlp_admm.training.metrics import METRICS, Metric, figures
 from gamlp_admm.training.rows import SPLITS, NodeData
 
 CHUNK = 4096  # rows of one step of the forward pipeline; fixed, so that the bits do not depend on the processes
@@ -21,10 +25,19 @@ class Evaluator:
         data: Features, targets and splits.
         risk: The risk.
         network: The network.
+        metric: What is measured beside loss and accuracy.
+        team: The processes.
     """
 
-    def __init__(self, data: NodeData, risk: Risk, network: Network) -> None:
-        self.data, self.risk, self.network = data, risk, network
+    def __init__(
+        self,
+        data: NodeData,
+        risk: Risk,
+        network: Network,
+        metric: Metric = METRICS["accuracy"],
+        team: Team | None = None,
+    ) -> None:
+        self.data, self.risk, self.network, self.metric, self.team = data, risk, network, metric, team or Team()
 
     def outputs(
         self, weights: Weights, layers: range, features: Features | None, channel: LocalChannel, last: bool
@@ -74,7 +87,8 @@ class Evaluator:
 
     def sums(self, z: Tensor | None) -> Tensor:
         """Return the sums that :meth:`measures` needs, which add up over processes; zeros where ``z`` is ``None``."""
-        y = self.data.y
+        beyond = [] if self.metric.summed else [figures(self.metric, z, self.data, self.risk, self.team)]
+        y, scored = self.data.y, self.data.val_weight
         if z is None:
             z, y = y[:0], y[:0]
             sizes, weight = [0] * len(SPLITS), None
@@ -83,30 +97,32 @@ class Evaluator:
         parts = list(zip(torch.split(z, sizes), torch.split(y, sizes), strict=True))
         loss = self.risk.value(*parts[0], weight).double()
         rows = loss.new_tensor(sizes)
-        by_class = self.data.val_weight
-        weighted = [] if by_class is None else [self._weighted(parts[1], by_class)]
-        return torch.cat([loss[None], rows, *weighted, *(self.risk.score_sums(*part) for part in parts)])
-
-    def _weighted(self, part: tuple[Tensor, Tensor], by_class: Tensor) -> Tensor:
-        z, y = part
-        return self.risk.weighted_sums(z, y, by_class if len(z) else by_class[:0])
+        scores = [self.risk.score_sums(*part) for part in parts]
+        if scored is not None:
+            scores.append(self.risk.score_sums(*parts[1], scored[: len(parts[1][0])]))
+        return torch.cat([loss[None], rows, *(each.to(loss.device) for each in beyond), *scores])
 
     def measures(self, sums: Tensor) -> dict[str, float | None]:
-        """Return ``train_loss``, ``train_accuracy``, ``val_accuracy`` and ``test_accuracy``; the loss is weighted.
+        """Return ``train_loss``, weighted, and ``train_accuracy``, ``val_accuracy``, ``test_accuracy`` or score.
 
         Args:
             sums: What :meth:`sums` returned, added up over all processes.
 
         Returns:
-            The measures; ``None`` for a split without rows. Where classes have weights, ``val_score`` too: the share of
-            validation rows that are right, each counted as often as its class weighs.
+            The measures; ``None`` for a split without rows. Of real targets what is called accuracy is R², which is
+            there by its own name, too. Where validation rows have weights, ``val_score`` is their accuracy (or R²),
+            each counted as often as it weighs. Of another metric its figures.
         """
-        loss, rows, rest = sums[0], sums[1 : 1 + len(SPLITS)], sums[1 + len(SPLITS) :]
+        count = len(SPLITS)
+        loss, rows, rest = sums[0], sums[1 : 1 + count].tolist(), sums[1 + count :]
         result: dict[str, float | None] = {"train_loss": float(loss / self.data.total_weight)}
+        beyond, rest = ([], rest) if self.metric.summed else (rest[:count].tolist(), rest[count:])
+        scores = rest.chunk(count + (self.data.val_weight is not None))
+        told = [self.risk.score(score) if score[1] else None for score in scores]
         if self.data.val_weight is not None:
-            (hits, weight), rest = rest[:2], rest[2:]
-            result["val_score"] = float(hits / weight) if weight else None
-        scores = rest.chunk(len(SPLITS))
-        for split, count, score in zip(SPLITS, rows.tolist(), scores, strict=True):
-            result[f"{split}_accuracy"] = self.risk.score(score) if count else None
+            result["val_score"] = told[-1]
+        for name in ("accuracy", *(("r2",) if self.data.kind == "values" else ())):
+            result |= {f"{split}_{name}": value for split, value in zip(SPLITS, told, strict=False)}
+        for split, value, n in zip(SPLITS, beyond, rows, strict=False):
+            result[f"{split}_{self.metric.name}"] = value if n and math.isfinite(value) else None
         return result

@@ -76,10 +76,11 @@ def identity_of(
         "dtype": str(like.dtype),
         "grow": list(options.stages),
         "seed": None if options.seed is None else int(options.seed),
+        "metric": described(options.metric),
         **data,
     }
     network = {name: p.default for name, p in inspect.signature(type(model)).parameters.items() if p.default != p.empty}
-    return Identity(values, {**algorithm.assumed(), **network, "data": {}})
+    return Identity(values, {**algorithm.assumed(), **network, "metric": "accuracy", "data": {}})
 
 
 def digests(data: Any, nodes: NodeData) -> dict[str, str]:

@@ -21,6 +21,7 @@ from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.evaluation import Evaluator
 from gamlp_admm.training.gathering import gather
 from gamlp_admm.training.growth import grown_from, kept, passing, shapes
+from gamlp_admm.training.metrics import metric_of, warn_of_undefined
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Progress, Result
 from gamlp_admm.training.rows import NodeData
@@ -75,12 +76,13 @@ class Loop:
     ) -> None:
         self.trainer, self.model, self.nodes, self.risk = trainer, model, nodes, the_risk
         self.options, self.team, self.like, self.checkpoint = options, team, like, checkpoint
-        self.evaluator = Evaluator(nodes, the_risk, model.network)
+        self.metric = metric_of(options.metric, nodes.kind)
+        self.evaluator = Evaluator(nodes, the_risk, model.network, self.metric, team)
         self.schedule = trainer.penalty_schedule()
-        self.result = Result()
+        self.result = Result(metric=self.metric.name)
         if not model.network.residual:  # of which the theorems say nothing
             self.result.converges, self.result.theorem = trainer.converges(model.f), trainer.theorem(model.f)
-        self.selection = Selection(self.result, options.select, options.patience)
+        self.selection = Selection(self.result, options.select, options.patience, self.metric)
         rows_of = dict(team.collect((team.shard, nodes.num_train)))
         self.num_train, first_row = sum(rows_of.values()), sum(rows_of[shard] for shard in range(team.shard))
         self.rows = range(first_row, first_row + nodes.num_train)
@@ -250,6 +252,8 @@ class Loop:
             raise FloatingPointError(
                 f"iteration {record['iteration']}: the objective is no longer finite; the best weights are kept"
             )
+        if not self.result.records and self.team.rank == 0:
+            warn_of_undefined(self.metric, record)
         self.selection.note(record, weights, final=self.depth == self.options.stages[-1])
 
     def _record(self, weights: Weights) -> Record:
@@ -282,6 +286,7 @@ class Loop:
             self.options.iterations * len(self.options.stages),
             self.team.parts,
             lambda: self.coordinates.leave(self.session.weights()),
+            self.metric.name,
         )
         answers = [callback(progress) for callback in self.options.callbacks]
         return self.team.maximum(float(True in answers)) > 0

@@ -14,6 +14,7 @@ from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.training.evaluation import CHUNK, Evaluator
 from gamlp_admm.training.growth import shapes
+from gamlp_admm.training.metrics import Metric
 from gamlp_admm.training.result import Result
 from gamlp_admm.training.rows import NodeData, features
 from gamlp_admm.training.schedules import Record
@@ -93,7 +94,9 @@ def own_outputs(model: GAMLP, data: Any, rows: Tensor) -> Tensor:
     return torch.cat([model(x[part].to(like)) for part in parts])
 
 
-def confirm(model: GAMLP, data: Any, nodes: NodeData, risk: Risk, result: Result, select: str) -> tuple[Record, Record]:
+def confirm(
+    model: GAMLP, data: Any, nodes: NodeData, risk: Risk, result: Result, select: str, metric: Metric
+) -> tuple[Record, Record]:
     """Let a result say what the returned model is worth by its own forward pass, on features as they are.
 
     As a rule that is what training saw. It is not where the model's dtype cannot compute it: features far from 0 beside
@@ -106,12 +109,13 @@ def confirm(model: GAMLP, data: Any, nodes: NodeData, risk: Risk, result: Result
         risk: The risk.
         result: The result, whose ``best`` or ``last``, whichever the model was selected as, is corrected in place.
         select: ``best`` or ``last``.
+        metric: What is measured beside accuracy.
 
     Returns:
         The best and the last as corrected.
     """
     assert nodes.rows is not None
-    evaluator = Evaluator(nodes, risk, model.network)
+    evaluator = Evaluator(nodes, risk, model.network, metric)
     z = own_outputs(model, data, nodes.rows).to(nodes.y)
     measured = evaluator.measures(evaluator.sums(z))
     told = result.last if select == "last" else result.best

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gamlp_admm.errors import InputError, positive_integer, random_seed
 from gamlp_admm.training.gathering import GATHERS
+from gamlp_admm.training.metrics import Figure, metric_of
 from gamlp_admm.training.result import Callback
 
 
@@ -19,7 +20,7 @@ class FitOptions:
         stages: Depth of each stage of growth.
         iterations: Iterations of each stage.
         seed: Draws the start weights; ``None`` for those of the model.
-        patience: Evaluations without a better validation accuracy that end a stage, or ``None``.
+        patience: Evaluations without a better validation score that end a stage, or ``None``.
         evaluate_every: Iterations from one record to the next.
         select: ``best`` or ``last``.
         callbacks: Called after each evaluated iteration.
@@ -28,6 +29,7 @@ class FitOptions:
         resume: Whether to go on from the checkpoint.
         overwrite: Whether to replace it.
         gather: Which processes' models receive all layers.
+        metric: What selects: a name of :data:`gamlp_admm.training.metrics.METRICS`, or a function.
 
     Raises:
         InputError: An option is wrong.
@@ -45,6 +47,7 @@ class FitOptions:
     resume: bool
     overwrite: bool
     gather: str
+    metric: str | Figure = "accuracy"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", random_seed(self.seed))
@@ -59,3 +62,4 @@ class FitOptions:
             raise InputError("resume and overwrite exclude each other")
         if self.gather not in GATHERS:
             raise InputError(f"gather {self.gather!r}: allowed: {', '.join(GATHERS)}")
+        metric_of(self.metric)

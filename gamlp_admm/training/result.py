@@ -20,11 +20,14 @@ class Result:
         history: A list of dictionaries, one an evaluated iteration, with the keys ``iteration`` (from 1, over all
             stages; 0 for a start that was made from the data), ``layers``, ``objective``, ``primal_residual``,
             ``dual_residual``, ``train_loss``, ``train_accuracy``, ``val_accuracy``, ``test_accuracy``, ``seconds`` and
-            ``bytes_sent`` (both since the start; seconds without evaluation).
-        best: ``iteration``, ``val_accuracy`` and ``test_accuracy`` of the record with the highest validation accuracy
-            at the final depth, the earlier on ties; the last record where there are no validation nodes or the final
-            depth was not reached.
-        last: ``iteration`` and accuracies of the last record.
+            ``bytes_sent`` (both since the start; seconds without evaluation). With another :attr:`metric` its figures
+            too, as ``val_roc_auc``; of real targets ``val_r2``, which is also what ``val_accuracy`` then holds.
+        best: ``iteration``, ``val_accuracy`` and ``test_accuracy``, and figures of the metric, of the record that is
+            best by it on validation at the final depth, the earlier on ties; the last record where there are no
+            validation nodes or the final depth was not reached. ``metric`` is the one that selected it, where another
+            than accuracy was asked for.
+        last: ``iteration``, accuracies and figures of the metric of the last record.
+        metric: Name of the metric that was asked for; of real targets ``r2`` in place of ``accuracy``.
         converges: Whether the penalties satisfy the algorithm's convergence theorem; ``None`` where it has none.
         theorem: The same as a phrase, with the condition.
         solver: How the first layer's weights were solved in the last stage, and why; ``None`` where nothing was chosen.
@@ -48,6 +51,7 @@ class Result:
     records: Records | list[Record] = field(default_factory=Records)
     best: Record = field(default_factory=dict)
     last: Record = field(default_factory=dict)
+    metric: str = "accuracy"
     converges: bool | None = None
     theorem: str | None = None
     start: Record | None = None
@@ -80,7 +84,8 @@ class Result:
     def __str__(self) -> str:
         if not self.records:
             return "no evaluations"
-        return "\n".join(outcome(self.best, self.last, self.seconds, self.bytes_sent_total, len(self.processes)))
+        spent = self.seconds, self.bytes_sent_total, len(self.processes)
+        return "\n".join(outcome(self.best, self.last, *spent, self.metric))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {'; '.join(str(self).splitlines())}>"
@@ -95,12 +100,14 @@ class Progress:
         total_iterations: Iterations of the whole run.
         parts: The layers of each part, which a process owns, counted from 0.
         weights: Returns (W, b) of each layer of the network as it stands, of those that this process owns.
+        metric: Name of the metric that selects (:attr:`Result.metric`).
     """
 
     record: Record
     total_iterations: int
     parts: list[range]
     weights: Callable[[], Weights]
+    metric: str = "accuracy"
 
 
 Callback = Callable[[Progress], object]

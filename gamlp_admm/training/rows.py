@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, InputWarning
-from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.losses import Risk, one_hot_rows
 from gamlp_admm.parallel.team import Team
 
 SPLITS = ("train", "val", "test")
@@ -27,9 +27,11 @@ class NodeData:
         sizes: Number of rows of each split.
         weight: Weights of the training rows, all positive, or ``None`` for ones.
         blocks: Numbers of columns of the blocks that ``x`` is made of, such as hops; empty where that is not known.
-        val_weight: Weights of the validation rows by their class, where classes have weights, or ``None``.
+        val_weight: Weights of the validation rows in the score that selects, those of their classes where classes have
+            weights; or ``None`` for ones.
         total_weight: Weights of the training rows over all shards, summed: their number where they have none.
         rows: Numbers of the rows in the data, where all are here, or ``None``.
+        kind: What the targets were: ``classes``, one a node; ``labels``, several a node; or real ``values``.
     """
 
     x: Tensor | None
@@ -40,6 +42,7 @@ class NodeData:
     val_weight: Tensor | None = None
     total_weight: float = 0.0
     rows: Tensor | None = None
+    kind: str = "classes"
 
     def __post_init__(self) -> None:
         if not self.total_weight:
@@ -68,6 +71,7 @@ class NodeData:
                 blocks=self.blocks,
                 val_weight=None if self.val_weight is None else self.val_weight[piece[1] - self.sizes[0]],
                 total_weight=self.total_weight,
+                kind=self.kind,
             )
             for piece in pieces
         ]
@@ -81,6 +85,7 @@ def node_data(
     like: Tensor,
     node_weight: Tensor | None = None,
     class_weight: Tensor | str | None = None,
+    val_weight: Tensor | None = None,
 ) -> NodeData:
     """Check a data set and bring it to a model's device and dtype. Training nodes of weight 0 are left out.
 
@@ -94,6 +99,8 @@ def node_data(
         node_weight: Weight of each node, ``[N]``, or ``None`` for ones: a training node of weight 2 counts as two.
         class_weight: Weight of each class, ``[C]``, by which those of its nodes are multiplied; ``"balanced"`` for
             N/(C · count), a node counted as often as it weighs; or ``None`` for ones.
+        val_weight: How often each node counts, ``[N]``, where validation nodes are scored to select by; ``None`` for
+            the weight of its class.
 
     Raises:
         InputError: The data does not fit the model, has NaN or infinite features, labels outside the classes,
@@ -108,21 +115,24 @@ def node_data(
         raise InputError("data.train_mask selects no node; training needs at least one")
     _check_labels(y, rows, torch.cat(list(rows.values())), num_classes, risk)
     _warn_overlaps(rows, len(x))
-    weight = _node_weights(node_weight, rows["train"], len(x))
+    weight = _node_weights("node_weight", node_weight, rows["train"], len(x))
+    scored = _node_weights("val_weight", val_weight, rows["val"], len(x))
     by_class = _class_weights(class_weight, y, rows["train"], weight, num_classes)
     if by_class is not None:
         weight = by_class[y.cpu()[rows["train"]]] * (1 if weight is None else weight)
+        scored = by_class[y.cpu()[rows["val"]]] if scored is None else scored
     rows["train"], weight = _that_weigh(rows["train"], weight, like)
     used = torch.cat(list(rows.values()))
     _check_finite(x[used.to(x.device)], used)
     return NodeData(
         x=x[used.to(x.device)].to(like),
-        y=risk.target(y.cpu()[used], num_classes, like.dtype).to(like.device),
+        y=(target := risk.target(y.cpu()[used], num_classes, like.dtype)).to(like.device),
         sizes=tuple(len(r) for r in rows.values()),
         weight=weight,
         blocks=feature_blocks(data),
-        val_weight=None if by_class is None else by_class[y.cpu()[rows["val"]]].to(like),
+        val_weight=None if scored is None else scored.to(like),
         rows=used,
+        kind=_kind(y, target, risk),
     )
 
 
@@ -168,9 +178,10 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
 
     def header() -> list[tuple[Any, ...]]:
         shards.extend(checked().shards(team.num_shards))
-        return [(s.sizes, s.weight is not None, s.blocks, s.val_weight is not None, s.total_weight) for s in shards]
+        there = [(s.weight is not None, s.val_weight is not None) for s in shards]
+        return [(s.sizes, *known, s.blocks, s.total_weight, s.kind) for s, known in zip(shards, there, strict=True)]
 
-    sizes, weighted, blocks, by_class, total = team.of_first(header)[team.shard]
+    sizes, weighted, scored, blocks, total, kind = team.of_first(header)[team.shard]
 
     def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
         held = [getattr(shard, name) for shard in shards] if team.rank == 0 else None
@@ -179,9 +190,9 @@ def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: 
     x = rows("x", (sum(sizes), widths[0]), everyone=False)
     y = rows("y", (sum(sizes), widths[1]), everyone=True)
     weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
-    val_weight = rows("val_weight", (sizes[1],), everyone=True) if by_class else None
+    val_weight = rows("val_weight", (sizes[1],), everyone=True) if scored else None
     assert y is not None
-    return NodeData(x, y, tuple(sizes), weight, tuple(blocks), val_weight, total)
+    return NodeData(x, y, tuple(sizes), weight, tuple(blocks), val_weight, total, kind=kind)
 
 
 def _tensor(data: Any, name: str) -> Tensor:
@@ -247,11 +258,7 @@ def _targets(y: Tensor, num_nodes: int, num_classes: int, risk: Risk) -> Tensor:
 def _check_labels(y: Tensor, rows: dict[str, Tensor], used: Tensor, num_classes: int, risk: Risk) -> None:
     y = y.cpu()
     if y.ndim == 2:
-        values = y[used].double()
-        if not torch.isfinite(values).all():
-            raise InputError("data.y has NaN or infinite values; allowed: finite")
-        if risk.matrix == "labels" and not ((values >= 0) & (values <= 1)).all():
-            raise InputError(f"data.y has values outside 0 to 1, which {risk.name} does not allow")
+        _check_matrix(y[used].double(), used, risk)
         return
     wrong = (y[used] < 0) | (y[used] >= num_classes)
     if wrong.any():
@@ -264,6 +271,25 @@ def _check_labels(y: Tensor, rows: dict[str, Tensor], used: Tensor, num_classes:
             InputWarning,
             stacklevel=4,
         )
+
+
+def _check_matrix(values: Tensor, used: Tensor, risk: Risk) -> None:
+    if risk.matrix != "labels":
+        if not torch.isfinite(values).all():
+            raise InputError("data.y has NaN or infinite values; allowed: finite")
+        return
+    unknown = values.isnan()
+    if not (unknown | (values >= 0) & (values <= 1)).all():
+        raise InputError(f"data.y has values outside 0 to 1, which {risk.name} does not allow; NaN is for unknown")
+    if unknown.all(1).any():
+        node = int(used[unknown.all(1)][0])
+        raise InputError(f"data.y has no known label at node {node}; allowed: masks of nodes with at least one")
+
+
+def _kind(y: Tensor, target: Tensor, risk: Risk) -> str:
+    if y.ndim == 1 or (risk.matrix == "values" and bool(one_hot_rows(target).all())):
+        return "classes"
+    return "labels" if risk.matrix == "labels" else "values"
 
 
 def _warn_overlaps(rows: dict[str, Tensor], num_nodes: int) -> None:
@@ -292,13 +318,13 @@ def _class_weights(
     return class_weight.cpu().double()
 
 
-def _node_weights(node_weight: Tensor | None, train: Tensor, num_nodes: int) -> Tensor | None:
-    # Of the training nodes, float64.
-    if node_weight is None:
+def _node_weights(name: str, weight: Tensor | None, rows: Tensor, num_nodes: int) -> Tensor | None:
+    # Of some nodes, float64.
+    if weight is None:
         return None
-    if not _are_weights(node_weight, num_nodes):
-        raise InputError(f"node_weight must be a tensor of {num_nodes} finite non-negative numbers, one a node")
-    return node_weight.cpu().double()[train]
+    if not _are_weights(weight, num_nodes):
+        raise InputError(f"{name} must be a tensor of {num_nodes} finite non-negative numbers, one a node")
+    return weight.cpu().double()[rows]
 
 
 def _that_weigh(train: Tensor, weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from gamlp_admm.nn.network import Weights
+from gamlp_admm.training.metrics import METRICS, Metric
 from gamlp_admm.training.records import Later
 from gamlp_admm.training.result import Result
+from gamlp_admm.training.rows import SPLITS
 from gamlp_admm.training.schedules import Record
 
 
@@ -17,18 +20,23 @@ class Selection:
     Args:
         result: Where the best and the last record are noted.
         select: ``best`` or ``last``.
-        patience: Evaluations without a better validation accuracy that end a stage; ``None`` for no end.
+        patience: Evaluations without a better validation score that end a stage; ``None`` for no end.
+        metric: What is selected by on validation.
 
     Attributes:
         best: Weights of the best record so far, or ``None``.
         finite: The newest weights that are known to be finite.
-        since: Evaluations of this stage since its best validation accuracy.
+        by: Name of the metric that selects: accuracy or R² where the one asked for is not defined on validation rows.
+        since: Evaluations of this stage since its best validation score.
     """
 
-    def __init__(self, result: Result, select: str, patience: int | None = None) -> None:
-        self.result, self.select, self.patience = result, select, patience
+    def __init__(
+        self, result: Result, select: str, patience: int | None = None, metric: Metric = METRICS["accuracy"]
+    ) -> None:
+        self.result, self.select, self.patience, self.metric = result, select, patience, metric
         self.best: Weights | None = None
         self.finite: Weights = []
+        self.by = ""
         self.new_stage()
 
     def new_stage(self) -> None:
@@ -50,7 +58,7 @@ class Selection:
             self._count(record)
 
     def _count(self, record: Record) -> None:
-        score = validation(record)
+        score = self._score(record)
         if score is not None and (self._peak is None or score > self._peak):
             self.since, self._peak = 0, score
         elif score is not None:
@@ -58,7 +66,7 @@ class Selection:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the stage has gone ``patience`` evaluations without a better validation accuracy."""
+        """Whether the stage has gone ``patience`` evaluations without a better validation score."""
         return self.patience is not None and self.since >= self.patience
 
     def note(self, record: Record, weights: Weights, final: bool) -> None:
@@ -72,12 +80,27 @@ class Selection:
         self.finite = weights
         self.result.records.append(record)
         self._count(record)
-        self.result.last = {k: record[k] for k in ("iteration", "train_accuracy", "val_accuracy", "test_accuracy")}
-        score, best = validation(record), self.result.best
-        if final and (score is None or not best or score > validation(best)):
-            kept = ("iteration", "val_accuracy", "test_accuracy", *(("val_score",) if "val_score" in record else ()))
-            self.result.best = {k: record[k] for k in kept}
+        self.result.last = self._kept(record, SPLITS)
+        score, best = self._score(record), self.result.best
+        if final and (score is None or not best or score > self._score(best)):
+            self.result.best = self._kept(record, SPLITS[1:])
+            if self.metric.name != "accuracy":
+                self.result.best["metric"] = self.by
+            if "val_score" in record:
+                self.result.best["val_score"] = record["val_score"]
             self.best = weights
+
+    def _score(self, record: Record) -> Any:
+        # By one metric throughout: a record of which another would decide is worse than any.
+        name, score = self.metric.better(record)
+        self.by = self.by or name
+        return score if name == self.by else -math.inf
+
+    def _kept(self, record: Record, splits: Sequence[str]) -> Record:
+        names = dict.fromkeys(("accuracy", "r2", self.metric.name))
+        return {"iteration": record["iteration"]} | {
+            key: record[key] for name in names for split in splits if (key := f"{split}_{name}") in record
+        }
 
     def chosen(self, newest: Weights) -> Weights:
         """Return the weights to end with.
@@ -86,11 +109,5 @@ class Selection:
             newest: Those of the last iteration.
         """
         if not self.result.best and self.result.last:  # stopped before the final depth
-            last = self.result.last
-            self.result.best = {k: last[k] for k in ("iteration", "val_accuracy", "test_accuracy")}
+            self.result.best = self._kept(self.result.last, SPLITS[1:])
         return self.best if self.select == "best" and self.best is not None else newest
-
-
-def validation(record: Record) -> Any:
-    """Return what a record is selected by: validation accuracy, weighted where classes have weights; or ``None``."""
-    return record.get("val_score", record["val_accuracy"])

@@ -25,6 +25,7 @@ from gamlp_admm.training.description import description
 from gamlp_admm.training.growth import depths, shapes
 from gamlp_admm.training.identity import described, digests, identity_of
 from gamlp_admm.training.loop import Loop
+from gamlp_admm.training.metrics import Figure, metric_of
 from gamlp_admm.training.models import confirm, trainable, trained_like, usual_device
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
@@ -117,6 +118,8 @@ class Trainer(Algorithm):
         patience: int | None = None,
         evaluate_every: int = 1,
         node_weight: Tensor | None = None,
+        val_weight: Tensor | None = None,
+        metric: str | Figure = "accuracy",
         select: str = "best",
         callbacks: Sequence[Callback] = (),
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -146,10 +149,16 @@ class Trainer(Algorithm):
             grow: Depths of the stages of greedy growth, e.g. ``(2, 5, 10)``; ``None`` trains at full depth. ``"auto"``
                 grows networks of 5 layers or more, trained by ADMM from weights drawn anew, through 2, 5, 10, 20, …,
                 unless they start from the data (``init="ridge"``).
-            patience: Ends a stage after so many evaluations without a better validation accuracy.
+            patience: Ends a stage after so many evaluations without a better validation score.
             evaluate_every: Iterations from one history record to the next (the last of a stage always has one).
             node_weight: Weight of each node, ``[N]``: a training node of weight 2 counts as two, and one of weight 0 is
                 left out.
+            val_weight: How often each node counts, ``[N]``, in the validation accuracy (or R²) that selects; ``None``
+                for the weight of its class. Other metrics are unweighted.
+            metric: What is best on validation: ``accuracy`` (of real targets R²), ``balanced_accuracy``, ``f1_macro``,
+                ``roc_auc``, ``average_precision``, ``loss`` or ``r2``; or a function of true classes ``[N]`` (several
+                labels, or values, ``[N, C]``) and probabilities (values) ``[N, C]``, NumPy arrays, to a number of which
+                more is better. The history has its figures (:mod:`gamlp_admm.training.metrics`).
             select: What the model receives: ``"best"`` on validation at the final depth, or ``"last"``.
             callbacks: Called after each evaluated iteration.
             checkpoint_dir: Directory of the run's checkpoint, written at the end and every ``checkpoint_every``; no
@@ -192,10 +201,11 @@ class Trainer(Algorithm):
                 resume,
                 overwrite,
                 gather,
+                metric,
             )
 
         def said(options: FitOptions) -> dict[str, Any]:
-            told = description(self, model, data, node_weight, options)
+            told = description(self, model, data, {"node_weight": node_weight, "val_weight": val_weight}, options)
             return told | {"node_shards": node_shards, "balance": balance, "timeout": timeout}
 
         options = agreed(asked, said, process_group, timeout)
@@ -204,17 +214,18 @@ class Trainer(Algorithm):
             explicit(balance, model.num_layers, team.num_parts)
         with usual_device():
             try:
-                return self._fitted(model, data, node_weight, options, team)
+                return self._fitted(model, data, (node_weight, self.class_weight, val_weight), options, team)
             finally:
                 if trace_dir is not None:
                     trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
 
-    def _fitted(self, model: GAMLP, data: Any, node_weight: Tensor | None, options: FitOptions, team: Team) -> Result:
+    def _fitted(self, model: GAMLP, data: Any, weights: tuple[Any, ...], options: FitOptions, team: Team) -> Result:
         the_risk, like, whole = risk(self.loss), trained_like(model, team.device), list[NodeData]()
         widths, about = (model.config["in_channels"], model.config["out_channels"]), dict[str, Any]()
 
         def checked() -> NodeData:
-            nodes = node_data(data, *widths, the_risk, like, node_weight, self.class_weight)
+            nodes = node_data(data, *widths, the_risk, like, *weights)
+            metric_of(options.metric, nodes.kind)
             whole.append(replace(nodes, x=None))
             if options.checkpoint_dir is not None:
                 about.update(rows=list(nodes.sizes), data=digests(data, nodes))
@@ -225,7 +236,8 @@ class Trainer(Algorithm):
         with opened(options.checkpoint_dir, identity, team, options.resume, options.overwrite) as checkpoint:
             result = self._run(model, nodes, the_risk, options, team, like, checkpoint)
         if options.gather != "none" or team.size == 1:
-            told = team.of_first(lambda: confirm(model, data, whole[0], the_risk, result, options.select))
+            metric = metric_of(options.metric, nodes.kind)
+            told = team.of_first(lambda: confirm(model, data, whole[0], the_risk, result, options.select, metric))
             result.best, result.last = told
         return result
 

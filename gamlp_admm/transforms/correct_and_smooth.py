@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,15 +128,27 @@ class Chosen:
         candidate: ``None`` for the probabilities as they were.
         probabilities: ``[N, C]``.
         val_accuracy: Accuracy over the validation nodes whose class is known.
+        val_score: What it was chosen by.
     """
 
     candidate: CorrectAndSmooth | None
     probabilities: Tensor
     val_accuracy: float
+    val_score: float
 
 
-def chosen(probabilities: Tensor, data: Any, candidates: Sequence[CorrectAndSmooth] = GRID) -> Chosen:
-    """Return the candidate with the best validation accuracy; labels of test nodes are not read.
+def accuracy(probabilities: Tensor, labels: Tensor) -> float:
+    """Return how many of some nodes have their class as the likeliest, as a share."""
+    return float((probabilities.argmax(1) == labels).double().mean())
+
+
+def chosen(
+    probabilities: Tensor,
+    data: Any,
+    candidates: Sequence[CorrectAndSmooth] = GRID,
+    score: Callable[[Tensor, Tensor], float] = accuracy,
+) -> Chosen:
+    """Return the candidate with the best validation score; labels of test nodes are not read.
 
     The best of many on few validation nodes is partly luck: a gain of a point on 500 nodes may be a loss elsewhere.
 
@@ -145,6 +157,7 @@ def chosen(probabilities: Tensor, data: Any, candidates: Sequence[CorrectAndSmoo
         data: As there, with ``val_mask``.
         candidates: What to try besides leaving the probabilities as they are. Of equals, these come first as they are,
             then the earlier candidate.
+        score: From probabilities ``[n, C]`` and classes ``[n]`` of validation nodes to a number; more is better.
 
     Raises:
         InputError: The probabilities or the data are not allowed, or no validation node has a label.
@@ -153,17 +166,15 @@ def chosen(probabilities: Tensor, data: Any, candidates: Sequence[CorrectAndSmoo
     nodes, labels = _labelled(data, "val", probabilities)
     if not len(nodes):
         raise InputError("data.val_mask selects no node with a label: a choice needs validation nodes")
-    best = Chosen(None, probabilities, _accuracy(probabilities, nodes, labels))
+
+    def told(candidate: CorrectAndSmooth | None, result: Tensor) -> Chosen:
+        return Chosen(candidate, result, accuracy(result[nodes], labels), score(result[nodes], labels))
+
+    best = told(None, probabilities)
     for candidate in candidates:
-        result = candidate._apply(problem)
-        accuracy = _accuracy(result, nodes, labels)
-        if accuracy > best.val_accuracy:
-            best = Chosen(candidate, result, accuracy)
+        made = told(candidate, candidate._apply(problem))
+        best = made if made.val_score > best.val_score else best
     return best
-
-
-def _accuracy(probabilities: Tensor, nodes: Tensor, labels: Tensor) -> float:
-    return float((probabilities[nodes].argmax(1) == labels).double().mean())
 
 
 @dataclass(frozen=True)

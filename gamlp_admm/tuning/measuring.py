@@ -21,10 +21,13 @@ from typing import Any, TypeVar
 
 import torch
 
+from gamlp_admm.datasets.splits import target_kind
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.experiment import Experiment, Prepared, Resolved, prepare, run
 from gamlp_admm.experiment.features import augmentation
+from gamlp_admm.experiment.outcome import metric_name
 from gamlp_admm.system.workers import Workers, workers
+from gamlp_admm.training.metrics import METRICS
 
 CACHE_BYTES = 2 * 2**30
 """Features kept for later runs, by all processes together; those in use may be larger."""
@@ -37,8 +40,8 @@ class Measured:
     """What the runs of an experiment gave.
 
     Attributes:
-        best: Validation accuracy of the weights that are best on validation, of each seed; with Correct and Smooth, of
-            what it makes of them.
+        best: Validation score of the weights that are best on validation, of each seed: accuracy, or the experiment's
+            metric, the loss with its sign changed; with Correct and Smooth, of what it makes of them.
         last: That of the last weights.
         seconds: Time of it all.
         error: Why a run failed, or ``None``.
@@ -91,12 +94,16 @@ class Measurer:
         return Measured(best, last, time.perf_counter() - start, error, wrong_input)
 
     def _run(self, experiment: Experiment | Resolved, prepared: Prepared) -> tuple[float, float]:
-        """Return the validation accuracies of the best and of the last weights."""
+        """Return the validation scores of the best and of the last weights; more is better."""
         report = run(experiment, [lambda _: self.stop()], prepared).report
-        best: float | None = (report.get("correct_and_smooth") or report["best"])["val_accuracy"]
-        if best is None:
+        metric = METRICS[metric_name(report)]
+        best, last = report.get("correct_and_smooth") or report["best"], report["last"]
+        if best["val_accuracy"] is None:
             raise InputError(f"{experiment.dataset} has no validation nodes, and tune selects on them")
-        return best, report["last"]["val_accuracy"]
+        values = [each[f"val_{metric.name}"] for each in (best, last)]
+        if None in values:
+            raise InputError(f"metric {metric.name} is not defined on the validation nodes, and tune selects by it")
+        return tuple(-value if metric.lower else value for value in values)
 
     def prepared(self, experiment: Experiment | Resolved) -> Prepared:
         """Return an experiment's augmented data, without test nodes."""
@@ -122,6 +129,8 @@ def resplit(data: Any, seed: int) -> Any:
         data: PyG ``Data`` with one class a node.
         seed: Draws them.
     """
+    if target_kind(data.y) != "classes":
+        raise InputError("resplit needs one class a node")
     generator = torch.Generator().manual_seed(seed)
     pool = data.train_mask | data.val_mask
     train = torch.zeros_like(pool)

@@ -11,6 +11,7 @@ from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.options import IN_MEMORY, recipe_names
 from gamlp_admm.experiment.resolve import TUNED_FOR
 from gamlp_admm.system.words import percent
+from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.tuning.notation import searchable
 from gamlp_admm.tuning.space import Space
 
@@ -26,7 +27,7 @@ class Step:
         phase: ``search``, or ``finals``: the best trials from more seeds.
         done: Trials, or runs of the finals, that are done.
         total: Their number in the end.
-        best: Highest validation accuracy of a trial so far, or ``None``.
+        best: Best validation accuracy, or other metric, of a trial so far, or ``None``.
     """
 
     phase: str
@@ -53,7 +54,10 @@ class Tuning:
             options), ``standing`` (whether its options are those that stood before), ``options``, ``searched`` (their
             notation), ``val_accuracy`` (mean over seeds, of the weights that are best on validation),
             ``val_accuracy_std``, ``last_val_accuracy`` (of the last weights), ``seconds``, ``error``; and of finalists
-            ``final_val_accuracy``, ``final_val_accuracy_std`` and ``final_last_val_accuracy``, else ``None``.
+            ``final_val_accuracy``, ``final_val_accuracy_std`` and ``final_last_val_accuracy``, else ``None``. With
+            another metric these are its figures, the loss with its sign changed: more is better; :meth:`told` calls
+            them by its name.
+        metric: Name of the metric.
         interrupted: Whether it was ended by Ctrl-C.
     """
 
@@ -63,6 +67,7 @@ class Tuning:
     seeds: list[int]
     final_seeds: list[int]
     trials: list[dict[str, Any]] = field(default_factory=list)
+    metric: str = "accuracy"
     interrupted: bool = False
 
     def __str__(self) -> str:
@@ -70,7 +75,9 @@ class Tuning:
         if (best := self.winner) is None:
             return f"{trials}: none is complete"
         options = ", ".join(f"{name}={value!r}" for name, value in self.best.items())
-        return f"{trials}; the best, number {best['number']}: validation {percent(best['val_accuracy'])}\n{options}"
+        value = percent(abs(best["val_accuracy"]) if METRICS[self.metric].lower else best["val_accuracy"])
+        by = "" if self.metric == "accuracy" else f" {self.metric}"
+        return f"{trials}; the best, number {best['number']}: validation{by} {value}\n{options}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {'; '.join(str(self).splitlines())}>"
@@ -98,7 +105,21 @@ class Tuning:
 
     def report(self) -> dict[str, Any]:
         """Return what ``tune --json`` writes."""
-        return {"best": self.best, **asdict(self)}
+        return {"best": self.best, **asdict(self), "trials": self.told()}
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return the trials as they are reported: figures by the metric's name, in its own sign."""
+        if self.metric == "accuracy":
+            return self.trials
+        sign = -1 if METRICS[self.metric].lower else 1
+
+        def named(name: str, value: Any) -> tuple[str, Any]:
+            if not (name.endswith(("val_accuracy", "val_accuracy_std"))):
+                return name, value
+            signed = value if value is None or name.endswith("_std") else sign * value
+            return name.replace("accuracy", self.metric), signed
+
+        return [dict(named(name, value) for name, value in trial.items()) for trial in self.trials]
 
 
 def check_recipe(experiment: Experiment, space: Space | None = None) -> None:

@@ -34,7 +34,9 @@ def tune(
     data: Any = None,
     callbacks: Sequence[StepCallback] = (),
 ) -> Tuning:
-    """Search for the options with the highest validation accuracy; test accuracy is not looked at.
+    """Search for the options with the highest validation accuracy, or best other metric of the experiment.
+
+    Test nodes are not looked at.
 
     The first trial is the experiment as it stands. The others are proposed by Optuna's TPE sampler, which maximises
     the mean over ``seeds`` of the validation accuracy of the weights that are best on validation. Then the best of
@@ -84,7 +86,8 @@ def tune(
         space.check(experiment)
     with _quiet_optuna(), measurers(jobs, graph, resplit) as pool:
         search = Search(experiment, space, seeds, sampler_seed, storage, resplit, graph and graph.data)
-        result = Tuning(used.dataset, used.algorithm, search.space.texts, list(seeds), list(final_seeds))
+        about = (used.dataset, used.algorithm, search.space.texts, list(seeds), list(final_seeds))
+        result = Tuning(*about, metric=used.metric)
         phases = (search.standing(), search.proposed(trials, timeout), search.finals(finalists, final_seeds))
         try:
             for task, measured in chain.from_iterable(measure_all(pool, phase, Task.runs) for phase in phases):

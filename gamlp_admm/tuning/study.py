@@ -16,6 +16,7 @@ from gamlp_admm.experiment import Experiment, Resolved
 from gamlp_admm.experiment.declaration import FIXED
 from gamlp_admm.experiment.options import names_where, renamed
 from gamlp_admm.training.identity import digest
+from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.tuning import journal
 from gamlp_admm.tuning.measuring import Measured
 from gamlp_admm.tuning.notation import Choice, searchable
@@ -175,6 +176,8 @@ class Search:
         """Return how far the search is."""
         rows = self.rows()
         best = max((row["val_accuracy"] for row in rows if row["state"] == "complete"), default=None)
+        if best is not None and METRICS[self.experiment.metric].lower:
+            best = -best
         if self.finals_total:
             return Step("finals", self.finals_done, self.finals_total, best)
         return Step("search", len(rows), trials, best)

@@ -52,6 +52,7 @@ def test_json_has_the_keys_of_the_contract(gamlp):
     assert report.keys() == {
         *("dataset", "algorithm", "config", "environment", "history", "best", "last", "seconds"),
         *(
+            "metric",
             "bytes_sent_total",
             "num_parameters",
             "num_nodes",
@@ -76,7 +77,7 @@ def test_json_has_the_keys_of_the_contract(gamlp):
         *("iteration", "layers", "objective", "primal_residual", "dual_residual", "train_loss"),
         *("train_accuracy", "val_accuracy", "test_accuracy", "seconds", "bytes_sent"),
     }
-    assert report["best"].keys() == {"iteration", "val_accuracy", "test_accuracy"}
+    assert report["best"].keys() == {"iteration", "val_accuracy", "test_accuracy", "metric"}
     assert report["last"].keys() == {"iteration", "train_accuracy", "val_accuracy", "test_accuracy"}
     assert report["seconds"].keys() == {"augment", "choose", "train", "total"}
     assert report["bytes_sent_total"] == report["history"][-1]["bytes_sent"] > 0

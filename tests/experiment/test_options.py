@@ -79,6 +79,7 @@ def test_what_makes_another_search() -> None:
         "recipe",
         "dtype",
         "auto",
+        "metric",
     }
 
 

@@ -58,6 +58,8 @@ def test_node_shards_equal_the_whole_to_rounding(tmp_path, size, node_shards, hi
             for mine, expected in zip(part["history"], whole["history"], strict=True):
                 assert mine["objective"] == pytest.approx(expected["objective"], rel=1e-9)
                 assert mine["test_accuracy"] == expected["test_accuracy"]
+                metric = f"val_{processes.METRICS.get(name, 'accuracy')}"
+                assert mine[metric] == pytest.approx(expected[metric], rel=1e-9)
                 assert mine["bytes_sent"] == expected["bytes_sent"]
             assert all(torch.equal(part["weights"][key], t) for key, t in ranks[0]["weights"].items())
         stages = size // node_shards

@@ -214,12 +214,14 @@ def test_several_labels_a_node() -> None:
     with pytest.raises(InputError, match=r"data\.y has values outside 0 to 1"):
         check(data, 4, "binary_cross_entropy")
     data.y = data.y.double()
-    data.y[3, 1] = NAN
-    with pytest.raises(InputError, match=r"data\.y has NaN"):
+    data.y[3, 1] = NAN  # not known
+    assert torch.equal(check(data, 4, "binary_cross_entropy").y[:30].isnan(), data.y[:30].isnan())
+    data.y[3] = NAN
+    with pytest.raises(InputError, match=r"data\.y has no known label at node 3"):
         check(data, 4, "binary_cross_entropy")
     with pytest.raises(InputError, match=r"data\.y has 4 columns; the model gives 3"):
         check(data, 3, "binary_cross_entropy")
-    data.y[3, 1] = 1
+    data.y[3] = 1
     with pytest.raises(InputError, match="class_weight needs one class a node"):
         check(data, 4, "binary_cross_entropy", class_weight="balanced")
 
