@@ -33,6 +33,9 @@ METHODS = {
 }
 """What can be trained, by name: by the data set's recipe, else by the package's defaults; with ``:10``, 10 layers."""
 
+SELECTED = {"rocauc": {"metric": "roc_auc"}}
+"""Options that select weights by OGB's metric, where it is not accuracy."""
+
 DATASETS = ("ogbn-arxiv",)
 SEEDS = tuple(range(10))
 """The seeds that the leaderboards name; for ogbn-papers100M three of them are enough."""
@@ -74,8 +77,8 @@ class Leaderboard(Benchmark):
         """See :meth:`Benchmark.experiment`."""
         algorithm, _, layers = job.method.partition(":")
         options: dict[str, Any] = {"layers": int(layers)} if layers else {}
-        if self.device is not None:
-            options["device"] = self.device
+        options |= {"device": self.device} if self.device is not None else {}
+        options |= SELECTED.get(ogb_evaluator(job.dataset).eval_metric, {})
         return Experiment(
             dataset=job.dataset, root=root, algorithm=algorithm, seed=job.seed, threads=self.threads, **options
         )

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from raw_ogb import make_mag, make_products
+from raw_ogb import make_mag, make_products, make_proteins
 
 from gamlp_admm.bench.jobs import Shelf
 from gamlp_admm.bench.ogb import METHODS, Leaderboard, hardware, plan
 from gamlp_admm.bench.running import run_jobs
 from gamlp_admm.datasets import loading
 from gamlp_admm.errors import InputError
+from gamlp_admm.experiment import run
 from gamlp_admm.report.ogb import form, ogb_markdown
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a data root with small graphs in OGB's layout, which are what the descriptions say."""
-    made = {
-        "ogbn-products": make_products(tmp_path / "ogb/ogbn_products"),
-        "ogbn-mag": make_mag(tmp_path / "ogb/ogbn_mag"),
-    }
+    makers = {"ogbn-products": make_products, "ogbn-mag": make_mag, "ogbn-proteins": make_proteins}
+    made = {name: make(tmp_path / "ogb" / name.replace("-", "_")) for name, make in makers.items()}
     describe = loading.dataset_info
     monkeypatch.setattr(loading, "dataset_info", lambda name: made.get(name) or describe(name))
     monkeypatch.setattr("gamlp_admm.datasets.ogb.cache_folder", lambda: tmp_path / "cache")
@@ -44,7 +43,7 @@ def test_figures_are_those_of_the_run_and_its_weights(root: Path) -> None:
     (job,) = plan(["ogbn-products"], seeds=[3])
     found = Leaderboard().train(job, {}, str(root), Shelf())
     assert (found["metric"], found["ogb"]) == ("acc", "1.3.6")
-    report = _report(job, root)
+    report = run(Leaderboard().experiment(job, str(root))).report
     assert found["val_accuracy"] == pytest.approx(report["best"]["val_accuracy"])
     assert found["test_accuracy"] == pytest.approx(report["best"]["test_accuracy"])
     assert found["num_parameters"] == report["num_parameters"] > 0
@@ -52,10 +51,13 @@ def test_figures_are_those_of_the_run_and_its_weights(root: Path) -> None:
     assert "CPU, 1 thread)" in found["hardware"] == hardware("cpu", 1)
 
 
-def _report(job: Any, root: Path) -> dict[str, Any]:
-    from gamlp_admm.experiment import run
-
-    return run(Leaderboard().experiment(job, str(root))).report
+def test_many_labels_are_selected_by_the_area_under_the_curve(root: Path) -> None:
+    (job,) = plan(["ogbn-proteins"], ["ridge"], [0])
+    report = run(replace(Leaderboard().experiment(job, str(root)), iterations=1)).report
+    best, figures = report["best"], report["ogb"]
+    assert (figures["metric"], best["metric"]) == ("rocauc", "roc_auc")
+    assert figures["valid"] == pytest.approx(best["val_roc_auc"])
+    assert figures["test"] == pytest.approx(best["test_roc_auc"])
 
 
 def test_rows_and_forms(root: Path, tmp_path: Path) -> None:
