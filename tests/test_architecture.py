@@ -44,6 +44,8 @@ ONLY_IN = {
     "rich": "cli report",
     "matplotlib": "report",
     "jinja2": "report",
+    "onnx": "nn",
+    "onnxruntime": "nn",
     "safetensors": "training nn datasets",
     "sklearn": "datasets estimators bench training",
     "threadpoolctl": "bench",

@@ -15,6 +15,7 @@ from gamlp_admm.cli.bench import bench
 from gamlp_admm.cli.compare import compare
 from gamlp_admm.cli.console import Commands, execute
 from gamlp_admm.cli.datasets import datasets
+from gamlp_admm.cli.export import export
 from gamlp_admm.cli.predict import predict
 from gamlp_admm.cli.report import report
 from gamlp_admm.cli.train import train
@@ -48,5 +49,5 @@ def main(args: Sequence[str] | None = None) -> int:
     return execute(commands, args)
 
 
-for command in (train, tune, compare, predict, report, datasets, bench):
+for command in (train, tune, compare, predict, export, report, datasets, bench):
     commands.add_command(command)

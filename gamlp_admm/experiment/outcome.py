@@ -13,8 +13,9 @@ from typing import IO, Any
 
 import torch
 
+from gamlp_admm.experiment.declaration import DATA, FEATURES, OUTPUT, PROCESSES
 from gamlp_admm.experiment.features import augmentation
-from gamlp_admm.experiment.options import OF_GRAPHS
+from gamlp_admm.experiment.options import OF_GRAPHS, declared
 from gamlp_admm.experiment.per_class import per_class
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.nn import GAMLP
@@ -69,7 +70,15 @@ class Run:
             classes=self.model.config["out_channels"],
             test_accuracy=self.report["best"]["test_accuracy"],
             correct_and_smooth=self.report.get("correct_and_smooth", {}).get("chosen"),
+            about=self._about(),
         )
+
+    def _about(self) -> dict[str, Any]:
+        """Return what a model card says of the run; nothing that names the machine."""
+        apart = (DATA, FEATURES, PROCESSES, OUTPUT)
+        options = {n: getattr(self.experiment, n) for n, each in declared().items() if each.option.group not in apart}
+        told = {name: self.report[name] for name in ("dataset", "algorithm", "best")}
+        return {**told, "versions": self.report["environment"]["versions"], "options": options}
 
 
 def saved_options() -> tuple[str, ...]:

@@ -197,8 +197,19 @@ def load_predictor(path: str | Path | IO[bytes], device: str | torch.device = "c
         InputError: The file is no such model.
 
     Example:
-        >>> prediction = load_predictor("model.safetensors")(graph)
-        >>> prediction.names[:3], prediction.probabilities[:3]
+        >>> import io
+        >>> import torch
+        >>> from gamlp_admm import GAMLP, AugmentFeatures, PdADMMG, load_dataset, load_predictor
+        >>> graph, features = load_dataset("karate").data, AugmentFeatures(hops=2)
+        >>> data = features(graph)
+        >>> model = GAMLP(data.num_features, hidden_channels=8, out_channels=4, num_layers=2)
+        >>> result = PdADMMG().fit(model, data, iterations=5, seed=0)
+        >>> file = io.BytesIO()  # or a path
+        >>> model.save(file, features=features, class_names=["Mr Hi", "officer", "north", "south"])
+        >>> _ = file.seek(0)
+        >>> prediction = load_predictor(file)(graph)
+        >>> torch.equal(prediction.outputs, model(data.x)), len(prediction.names), prediction.probabilities.shape
+        (True, 34, torch.Size([34, 4]))
     """
     name = str(path) if isinstance(path, str | Path) else "the model"
     model, metadata = GAMLP.load(path)
