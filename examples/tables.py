@@ -16,18 +16,18 @@ def write(folder: Path, count: int, known: int) -> None:
 
     Args:
         folder: Receives the tables.
-        count: Number of nodes; the first of them are the same for each number.
+        count: Number of nodes, up to 450; the first of them are the same for each number.
         known: Number of nodes whose kind is known.
     """
     draw = random.Random(0)
+    kinds = [draw.randrange(3) for _ in range(450)]
     nodes, edges = [], []
-    for i in range(count):
-        kind = draw.randrange(3)
+    for i, kind in enumerate(kinds[:count]):
         measured = [round(draw.gauss(mean, 1.5), 3) for mean in (kind, -kind, 0)]
         nodes.append([f"item {i}", KINDS[kind] if i < known else "", *measured])
-        for _ in range(min(i, 6)):
+        for _ in range(min(i, 10)):
             other = draw.randrange(i)
-            alike = nodes[other][1] in (KINDS[kind], "")
+            alike = kinds[other] == kind
             if alike or draw.random() < 0.2:
                 edges.append([f"item {i}", f"item {other}", draw.randint(3, 5) if alike else 1])
     folder.mkdir(parents=True, exist_ok=True)
