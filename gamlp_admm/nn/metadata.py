@@ -60,6 +60,6 @@ def unpacked(text: str, file: Any) -> tuple[dict[str, Any], set[str]]:
         if shape != table.get("shape"):
             raise ValueError(f"{name} has shape {shape}, not {table.get('shape')}")
         names.add(name)
-        return file.get_tensor(name)
+        return file.get_tensor(name).clone()  # where torch lays tensors: bits of products depend on the alignment
 
     return dict(json.loads(text, object_hook=decode)), names

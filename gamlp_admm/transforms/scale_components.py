@@ -112,7 +112,7 @@ class ScaleComponents(FeatureTransform):
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             torch.manual_seed(0)
             _, sigma, V = torch.svd_lowrank(x, min(K + _OVERSAMPLING, *x.shape), niter=3)
-        sigma, V = sigma[:K], V[:, :K]
+        sigma, V = sigma[:K], V[:, :K].contiguous()  # as a file has it: bits depend on the layout
         tiny = torch.finfo(x.dtype).eps * max(x.shape) * sigma[0]
         return V, torch.where(sigma > tiny, (sigma / sigma[0]) ** self.power, 0)
 
