@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import operator
+import os
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "DamageWarning",
@@ -99,6 +101,76 @@ def positive_integer(name: str, value: object) -> int:
     if number < 1:
         raise InputError(f"{name} must be a positive integer, not {value!r}")
     return number
+
+
+def number(name: str, value: object) -> float:
+    """Return a value as a ``float``, if it is one number: Python's, NumPy's or of a tensor, not a text or a bool.
+
+    Args:
+        name: What the value is for.
+        value: The value.
+
+    Raises:
+        InputError: It is anything else.
+    """
+    try:
+        if isinstance(value, bool | str | bytes):
+            raise TypeError
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} must be a number, not {value!r}") from None
+
+
+def integer(name: str, value: object) -> int:
+    """Return a value as an ``int``, if it is one: Python's, or one that stands for it; arguments as :func:`number`.
+
+    Raises:
+        InputError: It is anything else.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{name} must be an integer, not {value!r}") from None
+
+
+def flag(name: str, value: object) -> bool:
+    """Return a value as a ``bool``, if it is one: Python's or NumPy's; of a text, "no" would count as yes.
+
+    Raises:
+        InputError: It is anything else.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
+def several(name: str, value: object, what: str) -> list[Any]:
+    """Return the items of a value, if it has some: not of one thing that stands alone, or a text.
+
+    Args:
+        name: What the value is for.
+        value: The value.
+        what: What the items are, as the message says it.
+
+    Raises:
+        InputError: It is no collection.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InputError(f"{name} must be a list of {what}, not {value!r}")
+    return list(value)
+
+
+def file_name(name: str, value: object) -> str:
+    """Return a path as a text.
+
+    Raises:
+        InputError: It is no path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name} must be a path, not a {type(value).__name__}")
+    return os.fspath(value)
 
 
 def random_seed(seed: object) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, integer, number, unknown
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network, Weights, linears
 from gamlp_admm.optim import BADM, SISA
@@ -172,11 +172,12 @@ class Backprop(Trainer):
             if f.name not in taken and getattr(self, f.name) != f.default:
                 names = ", ".join(sorted(taken - {"optimizer"}))
                 raise InputError(f"{f.name} does not apply to {self.optimizer}; it takes {names}")
-        for name in ("lr", "sigma", "rho", "batch_size", "sub_batches"):
+        kinds = {"lr": number, "sigma": number, "rho": number, "batch_size": integer, "sub_batches": integer}
+        for name, kind in kinds.items():
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not kind(name, value) > 0:
                 raise InputError(f"{name} must be positive, not {value}")
-        if not self.weight_decay >= 0:
+        if not number("weight_decay", self.weight_decay) >= 0:
             raise InputError(f"weight_decay must not be negative, not {self.weight_decay}")
         super().__post_init__()
 

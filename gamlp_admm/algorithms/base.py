@@ -19,7 +19,7 @@ from gamlp_admm.admm.state import Block, block_weights, stacks
 from gamlp_admm.algorithms.exchanging import ExchangingSession, forward_blocks
 from gamlp_admm.algorithms.start import ridge_start
 from gamlp_admm.codecs.plan import Codecs
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, number, unknown
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
@@ -119,7 +119,7 @@ def check_positive(**numbers: float | None) -> None:
     for name, value in numbers.items():
         if value is None:
             continue
-        if not value > 0:
+        if not number(name, value) > 0:
             raise InputError(f"{name} must be positive, not {value}")
         if not LEAST <= value <= MOST:
             raise InputError(f"{name} {value}: allowed: from {LEAST:g} to {MOST:g}")
@@ -175,7 +175,7 @@ class ADMM(Trainer):
 
     def __post_init__(self) -> None:
         check_positive(rho=self.rho, tau=self.tau)
-        if self.mu is not None and not 0 <= self.mu <= MOST:
+        if self.mu is not None and not 0 <= number("mu", self.mu) <= MOST:
             raise InputError(f"mu must not be negative, and at most {MOST:g}, not {self.mu}")
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)

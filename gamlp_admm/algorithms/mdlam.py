@@ -33,7 +33,7 @@ from gamlp_admm.admm.stacked import products, squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import ADMMSession, check_positive
 from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, number
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.training.session import Stage
 
@@ -296,7 +296,7 @@ class MDLAM(Sweep):
 
     def __post_init__(self) -> None:
         check_positive(epsilon=self.epsilon, epsilon_min=self.epsilon_min)
-        if not 0 < self.epsilon_decay <= 1:
+        if not 0 < number("epsilon_decay", self.epsilon_decay) <= 1:
             raise InputError(f"epsilon_decay {self.epsilon_decay}: allowed: above 0, up to 1")
         super().__post_init__()
 

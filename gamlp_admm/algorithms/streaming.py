@@ -25,7 +25,7 @@ from gamlp_admm.admm.solving import FitPlan
 from gamlp_admm.admm.state import Block, block_weights, stacks
 from gamlp_admm.algorithms.base import ADMM
 from gamlp_admm.algorithms.exchanging import ExchangingSession, forward_blocks
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, integer
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Pair
@@ -220,7 +220,7 @@ class Streamed(ADMM):
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
+        if self.batch_size is not None and integer("batch_size", self.batch_size) < 1:
             raise InputError(f"batch_size must be positive, not {self.batch_size}")
         super().__post_init__()
 

@@ -52,7 +52,10 @@ def set_masks(data: Data, split: Any, needed: bool = True) -> None:
 
 
 def _mask(name: str, nodes: Any, count: int) -> Tensor:
-    numbers = torch.as_tensor(nodes).reshape(-1)
+    try:
+        numbers = torch.as_tensor(nodes).reshape(-1)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"the split's {name} must have numbers of nodes, not {nodes!r}") from None
     if numbers.dtype == torch.bool and len(numbers) == count:
         return numbers
     if numbers.numel() and (numbers.is_floating_point() or numbers.min() < 0 or numbers.max() >= count):

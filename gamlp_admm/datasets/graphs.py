@@ -25,7 +25,7 @@ from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
 from gamlp_admm.datasets.splits import choose_split, target_kind
 from gamlp_admm.datasets.tables import Columns
-from gamlp_admm.errors import InputError, InputWarning, unknown
+from gamlp_admm.errors import InputError, InputWarning, random_seed, unknown
 
 PROJECTED = 128
 MOST_IDENTITY = 20_000
@@ -92,6 +92,7 @@ def load_graph(
         >>> loaded.data.y, loaded.data.class_names
         (tensor([ 0,  1,  0,  1,  0, -1]), ['a', 'b'])
     """
+    seed = random_seed(seed)
     words = {"label": label, "features": _columns_of(features), "id": id, "weight": weight, "split": _column_of(split)}
     named = {what: name for what, name in words.items() if isinstance(name, str) or what == "features"}
     if not isinstance(split, str | Mapping | None):

@@ -22,7 +22,7 @@ from gamlp_admm.datasets.splits import (
     told_split,
     warn_of_empty,
 )
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, file_name, random_seed, unknown
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +107,10 @@ def load_dataset(
         >>> load_dataset("karate", split="60/20/20", seed=1).data.val_mask.sum()
         tensor(7)
     """
-    folder = default_root() if root is None else Path(root).expanduser()
+    folder = default_root() if root is None else Path(file_name("root", root)).expanduser()
+    seed = random_seed(seed)
+    if not isinstance(name, str):
+        raise InputError(f"name is a {type(name).__name__}: allowed: the name of a data set; load_graph takes graphs")
     if name.startswith(PREFIX):
         data, info = load_pyg(name, folder, None if split == USUAL else split)
     else:

@@ -92,6 +92,8 @@ def draw_split(rule: str, data: Data, seed: int | None = None, classes: int | No
 
 def told_split(rule: str, data: Data, seed: int | None = None, classes: int | None = None) -> Split:
     """Divide the nodes, and say where each part comes from; as :func:`draw_split`."""
+    if not isinstance(rule, str):
+        raise InputError(f"split must be a rule, such as '60/20/20', not {rule!r}")
     data = _classed(data, classes)
     if "/" in rule:
         return by_shares(shares(rule), data, 0 if seed is None else seed)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gamlp_admm.codecs.plan import Plan
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, several
 from gamlp_admm.experiment.outcome import Run, metric_name, summary
-from gamlp_admm.experiment.resolve import Experiment, Resolved
+from gamlp_admm.experiment.resolve import Experiment, Resolved, check_kind
 from gamlp_admm.experiment.runner import prepare, run
 from gamlp_admm.experiment.seeds import seeded
 from gamlp_admm.experiment.source import handed
@@ -43,6 +43,8 @@ def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) ->
     Raises:
         InputError: An option is wrong, or a codec or seed is given twice.
     """
+    check_kind(experiment)
+    codecs = several("codecs", codecs, "codecs")
     if not codecs or len(set(codecs)) < len(codecs):
         raise InputError(f"codecs {','.join(codecs)!r}: allowed: different codecs, at least one")
     result: list[tuple[str, Resolved]] = []

@@ -123,6 +123,17 @@ class Resolved(Options):
         return None if isinstance(self.grow, str) else self.grow
 
 
+def check_kind(experiment: object) -> None:
+    """Check that something is an experiment.
+
+    Raises:
+        InputError: It is a name, say.
+    """
+    if not isinstance(experiment, Experiment | Resolved):
+        what, allowed = type(experiment).__name__, "an Experiment, such as Experiment(dataset='cora')"
+        raise InputError(f"the experiment is a {what}; allowed: {allowed}")
+
+
 described(Experiment)
 described(Resolved)
 

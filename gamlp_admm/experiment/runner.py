@@ -21,7 +21,7 @@ from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
 from gamlp_admm.experiment.outcome import Run, report
-from gamlp_admm.experiment.resolve import SUITED, Experiment, Resolved
+from gamlp_admm.experiment.resolve import SUITED, Experiment, Resolved, check_kind
 from gamlp_admm.nn import GAMLP, risk
 from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.exchange import device_of
@@ -120,6 +120,7 @@ def _resolved(experiment: Experiment | Resolved, process_group: Any) -> Resolved
     # A group has as many processes as it has, whatever the options say, on what its backend is for; and all of them run
     # the same experiment.
     def resolve() -> Resolved:
+        check_kind(experiment)
         if process_group is None:
             return experiment.resolve()
         device = device_of(process_group) if experiment.device == "auto" else experiment.device

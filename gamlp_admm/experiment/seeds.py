@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, several
 from gamlp_admm.experiment.claim import has_checkpoint
 from gamlp_admm.experiment.options import Options, declared
 
@@ -24,6 +24,7 @@ def checked_seeds(name: str, seeds: Sequence[int]) -> list[int]:
     Raises:
         InputError: There is none, one is given twice, or one is no seed.
     """
+    seeds = several(name, seeds, "integers")
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"{name} {','.join(map(str, seeds))!r}: allowed: different integers, at least one")
     return [declared()["seed"].check(seed) for seed in seeds]

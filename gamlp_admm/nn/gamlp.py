@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
-from gamlp_admm.errors import InputError, positive_integer, unknown
+from gamlp_admm.errors import InputError, file_name, flag, positive_integer, unknown
 from gamlp_admm.nn import activations
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.metadata import packed, unpacked
@@ -90,8 +90,7 @@ class GAMLP(nn.Module):
         in_channels, hidden_channels, out_channels, num_layers = sizes.values()
         if init not in INITS:
             raise unknown("init", init, INITS)
-        if type(residual).__name__ not in ("bool", "bool_"):  # NumPy's, too; of a text "no" would count as yes
-            raise InputError(f"residual must be True or False, not {residual!r}")
+        flag("residual", residual)
         self.config: dict[str, Any] = {**sizes, "activation": activation, "init": init, "residual": bool(residual)}
         self.network = Network(activations.activation(activation), residual)
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
@@ -206,10 +205,10 @@ class GAMLP(nn.Module):
         text, tensors = packed(metadata)
         tensors |= {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         header = {"gamlp": json.dumps(self.config), "metadata": text}
-        if not isinstance(path, str | os.PathLike):
+        if hasattr(path, "write"):
             path.write(save(tensors, header))
             return
-        with replacing(Path(path)) as part:
+        with replacing(Path(file_name("path", path))) as part:
             save_file(tensors, str(part), metadata=header)
 
     @classmethod
@@ -260,6 +259,8 @@ def _regular(path: str | Path | IO[bytes]) -> Iterator[str]:
         if path.is_file() or path.is_dir() or not path.exists():
             yield str(path)
             return
+    if not hasattr(path, "read"):
+        file_name("path", path)  # which says what it is
     opened = path.open("rb") if isinstance(path, Path) else nullcontext(path)
     with tempfile.NamedTemporaryFile() as copy, opened as source:
         shutil.copyfileobj(source, copy)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gamlp_admm import errors
 from gamlp_admm.errors import InputError
 from gamlp_admm.optim.means import Means
 
@@ -93,7 +94,7 @@ class ConsensusOptimizer(Optimizer):
             InputError: An option of the group is out of range.
         """
         for name, value in {**self.defaults, **param_group}.items():
-            if name in self.defaults and isinstance(value, int | float | Tensor) and not isinstance(value, bool):
+            if name in self.defaults and not isinstance(self.defaults[name], bool):
                 _check(name, value)
         super().add_param_group(param_group)
 
@@ -271,7 +272,7 @@ class ConsensusOptimizer(Optimizer):
 
 
 def _check(name: str, value: float | Tensor) -> None:
-    number = float(value) if not isinstance(value, Tensor) or value.numel() == 1 else math.nan
+    number = errors.number(name, value) if not isinstance(value, Tensor) or value.numel() == 1 else math.nan
     allowed = {"lr": "positive or 0", "weight_decay": "0 or more"}.get(name, "positive")
     if not (math.isfinite(number) and (number > 0 or (number == 0 and allowed != "positive"))):
         raise InputError(f"{name} {value}: allowed: {allowed}")

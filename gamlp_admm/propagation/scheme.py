@@ -14,7 +14,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from gamlp_admm.errors import InputError, InputWarning, unknown
+from gamlp_admm.errors import InputError, InputWarning, number, unknown
 from gamlp_admm.propagation.diffuse import heat, heat_remainder
 from gamlp_admm.propagation.operators import (
     DIRECTIONS,
@@ -70,9 +70,9 @@ class Scheme:
         first: int = 0,
     ) -> None:
         _check_operator(operator)
-        if not 0 < alpha <= 1:
+        if not 0 < number("alpha", alpha) <= 1:
             raise InputError(f"alpha is {alpha}: it must be greater than 0 and at most 1")
-        if not (t > 0 and math.isfinite(t)):
+        if not (number("t", t) > 0 and math.isfinite(t)):
             raise InputError(f"t is {t}: it must be positive and finite")
         if direction not in DIRECTIONS:
             raise unknown("direction", direction, DIRECTIONS)

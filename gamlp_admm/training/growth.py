@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, integer, several, unknown
 from gamlp_admm.nn.network import Network
 
 GROWTH = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -35,7 +35,7 @@ def depths(grow: Sequence[int] | str | None, num_layers: int) -> list[int]:
         return [num_layers]
     if isinstance(grow, str):
         raise unknown("grow", grow, ("auto", "depths such as (2, 5, 10)", "None"))
-    stages = list(grow)
+    stages = [integer("a depth of grow", depth) for depth in several("grow", grow, "depths, such as (2, 5)")]
     if stages != sorted(set(stages)) or stages[0] < 2 or stages[-1] != num_layers:
         raise InputError(f"grow {stages} must rise from at least 2 layers to the model's {num_layers}")
     return stages

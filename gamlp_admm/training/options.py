@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gamlp_admm.errors import InputError, positive_integer, random_seed
+from gamlp_admm.errors import InputError, file_name, positive_integer, random_seed, several
 from gamlp_admm.training.gathering import GATHERS
 from gamlp_admm.training.metrics import Figure, metric_of
 from gamlp_admm.training.result import Callback
@@ -52,8 +52,12 @@ class FitOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", random_seed(self.seed))
         for name in ("iterations", "evaluate_every", "patience", "checkpoint_every"):
-            if (value := getattr(self, name)) is not None:
+            if (value := getattr(self, name)) is not None or name in ("iterations", "evaluate_every"):
                 object.__setattr__(self, name, positive_integer(name, value))
+        if not all(map(callable, several("callbacks", self.callbacks, "functions"))):
+            raise InputError(f"callbacks must be functions, not {self.callbacks!r}")
+        if self.checkpoint_dir is not None:
+            file_name("checkpoint_dir", self.checkpoint_dir)
         if self.select not in ("best", "last"):
             raise InputError(f"select {self.select!r}: allowed: best, last")
         if (self.resume or self.overwrite or self.checkpoint_every) and self.checkpoint_dir is None:

@@ -199,6 +199,9 @@ def _tensor(data: Any, name: str) -> Tensor:
     # An attribute as a tensor: also an array, NumPy's or SciPy's, and what else makes itself dense.
     value = getattr(data, name, None)
     if value is None:
+        if not (data is None or hasattr(data, "x")):
+            allowed = "a PyG Data, such as load_dataset(…).data, or anything with x, y and train_mask"
+            raise InputError(f"data is a {type(data).__name__}; allowed: {allowed}")
         raise InputError(f"data.{name} is missing; data needs x, y and train_mask")
     if not isinstance(value, Tensor) and hasattr(value, "todense"):
         value = value.toarray() if hasattr(value, "toarray") else value.to_dense()

@@ -74,6 +74,8 @@ def schedule(spec: str | Schedule) -> Schedule:
     """
     if callable(spec):
         return spec
+    if not isinstance(spec, str):
+        raise unknown("schedule", spec, [*SCHEDULES, "a callable"])
     name, *numbers = spec.split(":")
     if name not in SCHEDULES:
         raise unknown("schedule", name, SCHEDULES)

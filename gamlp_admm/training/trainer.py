@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, flag, number, unknown
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk, risk
 from gamlp_admm.parallel.agreement import agreed
@@ -78,6 +78,12 @@ class Trainer(Algorithm):
             object.__setattr__(self, name, value)
         if self.scale not in SCALES:
             raise unknown("scale", self.scale, SCALES)
+        risk(self.loss)
+        for f in fields(self):
+            if isinstance(f.default, bool):
+                flag(f.name, getattr(self, f.name))
+            elif isinstance(f.default, float):
+                number(f.name, getattr(self, f.name))
 
     def __dir__(self) -> list[str]:
         return [*(f.name for f in fields(self)), "algorithm", "defaults", "fit", "foresee", "settings", "theorem"]

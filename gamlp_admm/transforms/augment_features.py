@@ -117,7 +117,7 @@ class AugmentFeatures(PropagatingTransform):
         metapaths: Any = None,
         node_type: str | None = None,
     ) -> None:
-        if dtype is not None and not dtype.is_floating_point:
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise InputError(f"dtype is {dtype}: it must be a floating-point type")
         super().__init__(propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction), weight_attr)
         self.normalize_features = normalize_features

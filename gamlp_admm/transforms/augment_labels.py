@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm import propagation
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, integer, number
 from gamlp_admm.transforms.propagating import PropagatingTransform, blocks_of
 
 EXACT = 2000
@@ -83,10 +83,10 @@ class AugmentLabels(PropagatingTransform):
         seed: int = 0,
         weight_attr: str | None = None,
     ) -> None:
-        if not math.isfinite(scale):
+        if not math.isfinite(number("scale", scale)):
             raise InputError(f"scale is {scale}: it must be finite")
         for name, value, least in (("num_classes", num_classes, 1), ("folds", folds, 2), ("seed", seed, 0)):
-            if value is not None and value < least:
+            if value is not None and integer(name, value) < least:
                 raise InputError(f"{name} is {value}: it must be an integer, {least} or more")
         scheme = propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction, first=1)
         super().__init__(scheme, weight_attr)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, several, unknown
 from gamlp_admm.propagation import MOST_STEPS, OPERATORS
 from gamlp_admm.transforms.augment_features import AugmentFeatures
 from gamlp_admm.transforms.feature_transform import FeatureTransform
@@ -39,6 +39,9 @@ class CombineFeatures(FeatureTransform):
     """
 
     def __init__(self, parts: Sequence[AugmentFeatures]) -> None:
+        for part in (parts := several("parts", parts, "AugmentFeatures")):
+            if not isinstance(part, AugmentFeatures):
+                raise InputError(f"parts must be AugmentFeatures, not {part!r}; a text is for CombineFeatures.parse")
         if not parts:
             raise InputError("CombineFeatures needs at least one transform")
         self.parts = tuple(parts)
@@ -50,7 +53,7 @@ class CombineFeatures(FeatureTransform):
         Raises:
             InputError: A part is not allowed.
         """
-        return cls([parse_features(part, dtype) for part in re.split(r"\+(?=[a-z])", text)])
+        return cls([parse_features(part, dtype) for part in re.split(r"\+(?=[a-z])", str(text))])
 
     def forward(self, data: Data) -> Data:
         """Combine; calling the transform itself works on a shallow copy.

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.nn import models
 
 from gamlp_admm import propagation
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, flag, integer, number
 from gamlp_admm.transforms.propagating import edges_of
 
 
@@ -64,13 +64,14 @@ class CorrectAndSmooth:
     def __post_init__(self) -> None:
         for stage in ("correction", "smoothing"):
             layers, alpha = getattr(self, f"num_{stage}_layers"), getattr(self, f"{stage}_alpha")
-            if layers < 0:
+            if integer(f"num_{stage}_layers", layers) < 0:
                 raise InputError(f"num_{stage}_layers is {layers}: it must be an integer, 0 or more")
             if layers > propagation.MOST_STEPS:
                 raise InputError(f"num_{stage}_layers is {layers}: it must be at most {propagation.MOST_STEPS}")
-            if not 0 <= alpha <= 1:
+            if not 0 <= number(f"{stage}_alpha", alpha) <= 1:
                 raise InputError(f"{stage}_alpha is {alpha}: it must be from 0 to 1")
-        if not (self.scale > 0 and math.isfinite(self.scale)):
+        flag("autoscale", self.autoscale)
+        if not (number("scale", self.scale) > 0 and math.isfinite(self.scale)):
             raise InputError(f"scale is {self.scale}: it must be positive and finite")
 
     def __call__(self, probabilities: Tensor, data: Any) -> Tensor:

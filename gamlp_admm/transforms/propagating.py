@@ -30,6 +30,8 @@ class PropagatingTransform(FeatureTransform):
         self.alpha = scheme.alpha
         self.t = scheme.t
         self.direction = scheme.direction
+        if not isinstance(weight_attr, str | None):
+            raise InputError(f"weight_attr must be the name of an attribute, or None, not {weight_attr!r}")
         self.weight_attr = weight_attr
 
     @property

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gamlp_admm.errors import InputError, positive_integer
+from gamlp_admm.errors import InputError, number, positive_integer
 from gamlp_admm.propagation import constructor_call, dense_features
 from gamlp_admm.transforms.feature_transform import FeatureTransform
 
@@ -60,7 +60,7 @@ class ScaleComponents(FeatureTransform):
     """
 
     def __init__(self, power: float = 0.0, components: int = 256, unit_rows: bool = False) -> None:
-        if not math.isfinite(power):
+        if not math.isfinite(number("power", power)):
             raise InputError(f"power is {power}: it must be finite")
         self.power = power
         self.components = positive_integer("components", components)
@@ -88,7 +88,7 @@ class ScaleComponents(FeatureTransform):
         return {"centre": (num_features,), **scaling}
 
     def _transform(self, data: Data) -> dict[str, Tensor]:
-        features, dtype = dense_features(data.x)
+        features, dtype = dense_features(getattr(data, "x", None))
         found = {name: tensor.to(features) for name, tensor in (self.fitted or {}).items()}
         if self.fitted is None:
             found["centre"] = features.mean(0)
