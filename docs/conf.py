@@ -48,7 +48,7 @@ napoleon_use_ivar = True
 nitpick_ignore_regex = [
     # what other packages define: their inventories are in the network
     (r"py:.*", r"(torch|np|numpy|sparse|scipy|pd|pandas|sklearn|optuna|nx|os|abc|collections|pathlib|types)\b.*"),
-    (r"py:class", r"(list|dict|tuple)\[.*"),  # the first half of a type with a comma
+    (r"py:class", r".*\b(list|dict|tuple)\[.*"),  # the first half of a type with a comma
 ]
 
 html_theme = "furo"
