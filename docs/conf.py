@@ -48,7 +48,7 @@ napoleon_use_ivar = True
 nitpick_ignore_regex = [
     # what other packages define: their inventories are in the network
     (r"py:.*", r"(torch|np|numpy|sparse|scipy|pd|pandas|sklearn|optuna|nx|os|abc|collections|pathlib|types)\b.*"),
-    (r"py:class", r"(list|dict|tuple)\[.*"),  # the first half of a type with a comma
+    (r"py:class", r".*\b(list|dict|tuple)\[.*"),  # the first half of a type with a comma
 ]
 
 html_theme = "furo"
@@ -92,7 +92,8 @@ def find(app, env, node, content):
     if ends:
         found = min(ends, key=len)
         return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], found, node, content)
-    return content if stands_in_code(target) else None
+    names = (target, f"{node.get('py:class')}.{target}")  # of its class, where it stands in the docstring of one
+    return content if any(map(stands_in_code, names)) else None
 
 
 def skip(app, what, name, thing, skipped, options):
