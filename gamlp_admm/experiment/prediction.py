@@ -75,7 +75,7 @@ def predict(
     graph = loaded.data
     rows = {split: graph[f"{split}_mask"].nonzero()[:, 0] for split in SPLITS} | {"all": torch.arange(len(graph.y))}
     if predictor.takes_labels and not any(len(rows[split]) for split in SPLITS):
-        graph.train_mask = graph.y >= 0
+        graph.train_mask = known_rows(graph.y) >= 0
     made = predictor(loaded)
     accuracy: dict[str, float | None] = {}
     kind, told = target_kind(graph.y), risk(predictor.loss)

@@ -38,6 +38,13 @@ class NodePrediction:
         probabilities: ``[N, C]``. Of a model that was trained by ``binary_cross_entropy`` each is of a label by itself.
         outputs: What the network gives, ``[N, C]``: logits, or predicted targets of a regression.
         class_names: Names of the classes, where they have some.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.experiment import NodePrediction
+        >>> z = torch.tensor([[0.0, 2.0]])
+        >>> NodePrediction(z.argmax(-1), z.softmax(-1), z, ("no", "yes")).names
+        ['yes']
     """
 
     classes: Tensor
@@ -66,6 +73,15 @@ class Predictor:
         correct_and_smooth: What is done to probabilities, with the labels of the graph's training nodes.
         metadata: What else was saved.
         name: What messages call the model.
+
+    Example:
+        >>> import io
+        >>> from gamlp_admm import GAMLP, AugmentFeatures, load_dataset, load_predictor
+        >>> graph = load_dataset("karate").data
+        >>> GAMLP(3 * 34, 8, 4, num_layers=2).save(file := io.BytesIO(), features=AugmentFeatures(2))
+        >>> predictor = load_predictor(io.BytesIO(file.getvalue()))  # or a file's name
+        >>> predictor.num_features, predictor.takes_labels
+        (34, False)
     """
 
     model: GAMLP
