@@ -25,7 +25,7 @@ from gamlp_admm import GAMLP, MDLAM, Anderson, DlADMM, PdADMMG, Result
 from gamlp_admm.admm.solving import FitPlan, plan
 from gamlp_admm.algorithms import ADMMSession
 from gamlp_admm.errors import NeighbourError
-from gamlp_admm.experiment import runner
+from gamlp_admm.experiment import runner, source
 from gamlp_admm.optim import BADM, SISA
 from gamlp_admm.parallel.first import is_first
 from gamlp_admm.training.session import Stage
@@ -171,13 +171,13 @@ def options(rank: int, folder: str) -> None:
 
 def experiment(rank: int, folder: str) -> None:
     """Run an experiment and go on from its checkpoint; note what each process loads, makes and holds."""
-    loads, load = [], runner.load_dataset
+    loads, load = [], source.load_dataset
 
     def counting(*arguments: Any, **options: Any) -> Any:
         loads.append(1)
         return load(*arguments, **options)
 
-    runner.load_dataset = counting
+    source.load_dataset = counting
     plan = runner.Experiment(dataset="karate", layers=4, grow="none", iterations=3, checkpoint=f"{folder}/kept")
     group = dist.group.WORLD
     done = runner.run(plan, process_group=group)

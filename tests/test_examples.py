@@ -91,6 +91,7 @@ def test_optimizers(name, python):
     assert min(accuracies.values()) > 0.75
 
 
+@pytest.mark.slow
 def test_estimator(python):
     printed = python(EXAMPLES / "estimator.py")
     assert printed.count("test accuracy 0.9") == 2

@@ -27,6 +27,7 @@ PAGES = {
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 TEXT = PAGES["README.md"]
+QUICK = ("karate", "digits", "digits-knn")  # which need no files
 FENCE = re.compile(r"(?:^<!-- (?P<marker>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.M)
 
 
@@ -55,7 +56,8 @@ BLOCKS = [
 def blocks(language):
     """Return test parameters: the blocks of a language that are not set-up commands."""
     chosen = [b for b in BLOCKS if b.language == language and not b.marker.startswith("command: ")]
-    return pytest.mark.parametrize("block", [pytest.param(b, id=b.place) for b in chosen])
+    slow = {b.place: [pytest.mark.slow] if "init_process_group" in b.code else [] for b in chosen}
+    return pytest.mark.parametrize("block", [pytest.param(b, id=b.place, marks=slow[b.place]) for b in chosen])
 
 
 def commands():
@@ -67,8 +69,9 @@ def commands():
             new = [line for line in lines if line and tuple(line) not in seen]
             seen |= set(map(tuple, new))
             starting = any(line[0] == "torchrun" or "--processes" in line for line in new)  # as tests/parallel does
+            real = any(line[at + 1] not in QUICK for line in new for at, word in enumerate(line) if word == "--dataset")
             if new:
-                chosen.append(pytest.param(new, id=block.place, marks=[pytest.mark.slow] if starting else []))
+                chosen.append(pytest.param(new, id=block.place, marks=[pytest.mark.slow] if starting or real else []))
     return pytest.mark.parametrize("lines", chosen)
 
 

@@ -96,6 +96,7 @@ def test_ctrl_c_keeps_what_is_done(
     assert len(made_up) == sum(trial["state"] == "complete" for trial in trials) + 4 * len(finalists)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hears_ctrl_c")
 def test_processes_share_the_work_and_are_interrupted(tmp_path: Path) -> None:
     """Two processes end in order after Ctrl-C; what is there then is what one process finds."""

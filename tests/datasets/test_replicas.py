@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch_geometric.data import Data
 
-from gamlp_admm.datasets import dataset_info
+from gamlp_admm.datasets import LoadedDataset, dataset_info
 from gamlp_admm.experiment import Experiment, run
 
 REPLICAS = {"pubmed": 1, "flickr": 50, "ogbn-arxiv": 60}
@@ -43,7 +42,7 @@ def replica(name: str, times: int) -> Data:
 @pytest.mark.parametrize("layers", [None, 10])
 @pytest.mark.parametrize("name", REPLICAS)
 def test_recipes_learn_data_of_the_same_shape(name: str, layers: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = SimpleNamespace(data=replica(name, REPLICAS[name]), info=dataset_info(name), split="made up")
+    loaded = LoadedDataset(replica(name, REPLICAS[name]), dataset_info(name), "made up")
 
     def load_dataset(*args: Any, **options: Any) -> Any:
         return loaded

@@ -100,7 +100,6 @@ def _written(folder: Path, nodes: str, edges: str) -> Path:
         (NODES.replace("n3,b,3,-3", "n3,b,inf,-3"), EDGES, "column 'f' has 1 cells without a finite number"),
         (NODES.encode("utf-16"), EDGES, "allowed: text in UTF-8"),
         ("id,kind,f\n" + "".join(f"n{i},name {i},1\n" for i in range(30)), EDGES, "a label of its own"),
-        ("id,kind,f\n" + "".join(f"n{i},{i / 7},1\n" for i in range(10)), EDGES, "fractions"),
         (NODES, "source\nn1\n", "edges need two columns"),
         (NODES, EDGES.replace("n4,n5", "n4,n55"), r"edge has the target 'n55', which is no node \(row 5\)"),
         (NODES, EDGES.replace("n4,n5", "n4,"), r"the target '', which is no node \(row 5\)"),

@@ -32,6 +32,7 @@ def command(*arguments, **options):
     )
 
 
+@pytest.mark.slow
 def test_processes_and_torchrun_give_the_report_of_one_process(tmp_path):
     one, two, three = (tmp_path / f"{name}.json" for name in ("one", "two", "three"))
     assert main([*DIGITS, "--quiet", "--json", str(one)]) == 0
@@ -64,6 +65,7 @@ def test_wrong_input_starts_no_process(arguments, says, monkeypatch, capsys):
     assert says in err
 
 
+@pytest.mark.slow
 def test_wrong_input_that_the_processes_find_is_one_line_and_status_2(tmp_path):
     done = command(*DIGITS, "--processes", 2, "--root", tmp_path, "--dataset", "pyg:Planetoid:nowhere")
     assert done.returncode == 2
@@ -102,6 +104,7 @@ def test_a_killed_process_ends_the_run_and_leaves_no_orphan_and_nothing_listens_
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_signal_is_passed_on(tmp_path):
     command = [sys.executable, "-m", "gamlp_admm", *DIGITS, "--iterations", "1000000", "--processes", "2"]
     with subprocess.Popen([*command, "--checkpoint", str(tmp_path)], stderr=subprocess.PIPE, text=True) as running:
