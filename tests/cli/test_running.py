@@ -40,6 +40,7 @@ def test_ctrl_c_writes_a_checkpoint_to_resume_from(gamlp, tmp_path):
     assert [record["iteration"] for record in history] == list(range(reached + 4))
 
 
+@pytest.mark.slow
 def test_what_ignores_ctrl_c_goes_on(tmp_path):
     args = [*KARATE, "--checkpoint", str(tmp_path), "--checkpoint-every", "1", "--iterations", "300", "--quiet"]
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "gamlp_admm", *args]

@@ -74,6 +74,7 @@ def test_wrong_input_that_the_processes_find_is_one_line_and_status_2(tmp_path):
     assert not done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="reads /proc")
 def test_a_killed_process_ends_the_run_and_leaves_no_orphan_and_nothing_listens_beyond_loopback():
     # The data set makes the command lines of this test's processes unlike any other's.
