@@ -37,6 +37,7 @@ class Run:
         stopped: The iteration after which a callback, in whichever process, ended it early, or ``None``.
         features: The transform that makes the model's features of a graph, fitted to that of the run.
         names: ``class_names`` and ``feature_names``, where the graph has them.
+        kind: What its targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
     """
 
     experiment: Resolved
@@ -45,6 +46,7 @@ class Run:
     stopped: int | None = None
     features: Transform | None = None
     names: Mapping[str, list[str]] = field(default_factory=dict)
+    kind: str = "classes"
 
     def __str__(self) -> str:
         told, number = self.report, self.experiment.processes
@@ -65,6 +67,7 @@ class Run:
             features=self.features,
             **self.names,
             loss=self.experiment.loss,
+            kind=self.kind,
             weight_attr=self.experiment.weight,
             experiment=used,
             classes=self.model.config["out_channels"],

@@ -28,16 +28,21 @@ from gamlp_admm.transforms.augment_labels import AugmentLabels
 from gamlp_admm.transforms.correct_and_smooth import CorrectAndSmooth
 from gamlp_admm.transforms.recipe import Transform, from_recipe, input_columns, steps_of
 
+KINDS = ("classes", "labels", "values")
+"""What can be predicted of a node: its class, which labels it has, or real values."""
+
 
 @dataclass(frozen=True, eq=False)
 class NodePrediction:
     """What a model says of the nodes of a graph.
 
     Attributes:
-        classes: Number of the likeliest class of each node, ``[N]``.
-        probabilities: ``[N, C]``. Of a model that was trained by ``binary_cross_entropy`` each is of a label by itself.
+        classes: Number of the likeliest class of each node, ``[N]``; means nothing of real targets.
+        probabilities: ``[N, C]``. Of a model that was trained by ``binary_cross_entropy`` each is of a label by itself;
+            they mean nothing of real targets, which ``outputs`` are.
         outputs: What the network gives, ``[N, C]``: logits, or predicted targets of a regression.
         class_names: Names of the classes, where they have some.
+        kind: What is predicted: ``classes``, one a node; ``labels``, several a node; or real ``values``.
 
     Example:
         >>> import torch
@@ -51,6 +56,7 @@ class NodePrediction:
     probabilities: Tensor
     outputs: Tensor
     class_names: tuple[str, ...] | None = None
+    kind: str = "classes"
 
     @property
     def names(self) -> list[str]:
@@ -73,6 +79,7 @@ class Predictor:
         correct_and_smooth: What is done to probabilities, with the labels of the graph's training nodes.
         metadata: What else was saved.
         name: What messages call the model.
+        kind: What is predicted (:class:`NodePrediction`).
 
     Example:
         >>> import io
@@ -93,6 +100,7 @@ class Predictor:
     correct_and_smooth: CorrectAndSmooth | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     name: str = "the model"
+    kind: str = "classes"
 
     @property
     def num_features(self) -> int:
@@ -145,7 +153,7 @@ class Predictor:
         if self.correct_and_smooth is not None:
             probabilities = self.correct_and_smooth(probabilities, data)
             classes = probabilities.argmax(-1)
-        return NodePrediction(classes, probabilities, z, self.class_names)
+        return NodePrediction(classes, probabilities, z, self.class_names, self.kind)
 
     def _checked(self, graph: Data | LoadedDataset) -> Data:
         """Return a graph with its columns and classes in the model's order."""
@@ -261,7 +269,9 @@ def _kept(model: GAMLP, metadata: Mapping[str, Any]) -> dict[str, Any]:
     names = _names(metadata, "class_names", model.config["out_channels"])
     columns = _names(metadata, "feature_names", input_columns(features, model.config["in_channels"]))
     shared = {"features": features, "weight_attr": weight_attr, "class_names": names, "feature_names": columns}
-    return {**shared, "loss": risk(str(loss)).name}
+    if (kind := metadata.get("kind", "classes")) not in KINDS:
+        raise unknown("kind", str(kind), KINDS)
+    return {**shared, "loss": risk(str(loss)).name, "kind": kind}
 
 
 def _names(metadata: Mapping[str, Any], key: str, count: int | None) -> tuple[str, ...] | None:

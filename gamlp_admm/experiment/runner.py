@@ -207,7 +207,7 @@ def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, proc
         chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
         chosen |= {"split": prepared.split} if prepared.split else {}
         told = report(used, model, result, seconds, prepared.data) | chosen | smoothed | official
-        return Run(used, model, told, result.stopped, prepared.features, _names(prepared.data))
+        return Run(used, model, told, result.stopped, prepared.features, _names(prepared.data), prepared.kind)
 
 
 def _names(data: Any) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ import torch
 from problems import rand, randn
 from torch_geometric.data import Data
 
+from gamlp_admm.cli import main
 from gamlp_admm.datasets import load_graph
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, predict, run
@@ -55,6 +56,23 @@ def test_real_targets():
         report = run(PLAN, data=loaded).report
         assert (report["config"]["loss"], report["metric"], report["config"]["metric"]) == ("squared_error", "r2", "r2")
         assert report["best"]["test_r2"] == report["best"]["test_accuracy"]
+
+
+def test_predictions_say_what_there_is_of_labels_and_values(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, y, column in (("labels", several().float(), "p"), ("values", graph(torch.zeros(120)).x[:, :2], "y")):
+        torch.save(graph(y), f"{name}.pt")
+        made = run(PLAN, data=f"{name}.pt")
+        made.save(f"{name}.safetensors")
+        capsys.readouterr()
+        assert main(["predict", f"{name}.safetensors", "--data", f"{name}.pt", "--out", f"{name}.csv"]) == 0
+        assert capsys.readouterr().out.startswith("accuracy on" if name == "labels" else "R² on")
+        head, *rows = (tmp_path / f"{name}.csv").read_text().splitlines()
+        assert head.split(",") == ["node", *(f"{column}{c}" for c in range(y.shape[1]))]
+        told = predict(f"{name}.safetensors", data=f"{name}.pt")
+        assert told.kind == name
+        expected = told.outputs if name == "values" else told.outputs.sigmoid()
+        assert rows[5].split(",") == [str(value) for value in (5, *expected[5].tolist())]
 
 
 def test_classes_stay_classes():
