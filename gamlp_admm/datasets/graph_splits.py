@@ -9,17 +9,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gamlp_admm.datasets.splits import (
-    CAME,
-    USUAL,
-    default_rule,
-    has_many_labels,
-    known_rows,
-    known_targets,
-    target_kind,
-    told_split,
-    warn_of_empty,
-)
+from gamlp_admm.datasets.splits import CAME, USUAL, default_rule, told_split, warn_of_empty
+from gamlp_admm.datasets.targets import has_many_labels, known_rows, known_targets, target_kind
 from gamlp_admm.errors import InputError, unknown
 
 SHARES = "60/20/20"

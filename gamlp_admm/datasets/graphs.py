@@ -23,8 +23,9 @@ from gamlp_admm.datasets.graph_files import edges_of, read, with_attributes
 from gamlp_admm.datasets.graph_splits import SHARES, count_of, divided, set_masks
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
-from gamlp_admm.datasets.splits import choose_split, target_kind
+from gamlp_admm.datasets.splits import choose_split
 from gamlp_admm.datasets.tables import Columns
+from gamlp_admm.datasets.targets import target_kind
 from gamlp_admm.errors import InputError, InputWarning, random_seed, unknown
 
 PROJECTED = 128

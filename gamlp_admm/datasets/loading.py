@@ -13,15 +13,8 @@ from gamlp_admm.datasets.pickles import arrays_only
 from gamlp_admm.datasets.pyg import PREFIX, load_pyg
 from gamlp_admm.datasets.raw import check_unpacked, default_root, described, ensure_raw, reading
 from gamlp_admm.datasets.readers import READERS
-from gamlp_admm.datasets.splits import (
-    USUAL,
-    choose_split,
-    default_rule,
-    has_many_labels,
-    known_labels,
-    told_split,
-    warn_of_empty,
-)
+from gamlp_admm.datasets.splits import USUAL, choose_split, default_rule, told_split, warn_of_empty
+from gamlp_admm.datasets.targets import has_many_labels, known_labels
 from gamlp_admm.errors import InputError, file_name, random_seed, unknown
 
 

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from gamlp_admm.datasets.info import dataset_names
 from gamlp_admm.datasets.ogb import PARTS
-from gamlp_admm.datasets.splits import has_many_labels
+from gamlp_admm.datasets.targets import has_many_labels
 from gamlp_admm.errors import InputError, unknown
 
 PREFIX = "ogbn-"

@@ -29,7 +29,8 @@ from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.pickles import arrays_only
 from gamlp_admm.datasets.raw import TIMEOUT, check_unpacked, downloading, one_line
 from gamlp_admm.datasets.readers import check_planetoid
-from gamlp_admm.datasets.splits import default_rule, draw_split, known_labels
+from gamlp_admm.datasets.splits import default_rule, draw_split
+from gamlp_admm.datasets.targets import known_labels
 from gamlp_admm.errors import InputError, InputWarning, unknown
 
 PREFIX = "pyg:"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gamlp_admm.admm.thin import compressible
-from gamlp_admm.datasets.splits import target_kind
+from gamlp_admm.datasets.targets import target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.resolve import Resolved

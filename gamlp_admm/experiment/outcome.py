@@ -37,7 +37,7 @@ class Run:
         stopped: The iteration after which a callback, in whichever process, ended it early, or ``None``.
         features: The transform that makes the model's features of a graph, fitted to that of the run.
         names: ``class_names`` and ``feature_names``, where the graph has them.
-        kind: What its targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
+        kind: What its targets are (:func:`gamlp_admm.datasets.targets.target_kind`).
     """
 
     experiment: Resolved

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from gamlp_admm.datasets import LoadedDataset
-from gamlp_admm.datasets.splits import CAME, known_rows, target_kind
+from gamlp_admm.datasets.splits import CAME
+from gamlp_admm.datasets.targets import known_rows, target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.options import OF_GRAPHS

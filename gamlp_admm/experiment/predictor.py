@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.datasets import LoadedDataset
+from gamlp_admm.datasets.targets import KINDS
 from gamlp_admm.errors import InputError, InputWarning, unknown
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.options import renamed
@@ -27,9 +28,6 @@ from gamlp_admm.propagation import dense_features
 from gamlp_admm.transforms.augment_labels import AugmentLabels
 from gamlp_admm.transforms.correct_and_smooth import CorrectAndSmooth
 from gamlp_admm.transforms.recipe import Transform, from_recipe, input_columns, steps_of
-
-KINDS = ("classes", "labels", "values")
-"""What can be predicted of a node: its class, which labels it has, or real values."""
 
 
 @dataclass(frozen=True, eq=False)

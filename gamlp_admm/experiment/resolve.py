@@ -91,7 +91,7 @@ class Resolved(Options):
         """Return the options with the risk that suits the data's targets, where it was left open, and the metric.
 
         Args:
-            kind: What the targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
+            kind: What the targets are (:func:`gamlp_admm.datasets.targets.target_kind`).
 
         Raises:
             InputError: What is asked for does not go with such targets.

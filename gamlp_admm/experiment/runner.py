@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
-from gamlp_admm.datasets.splits import target_kind
+from gamlp_admm.datasets.targets import target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
@@ -50,7 +50,7 @@ class Prepared:
         about: What was chosen from.
         choose_seconds: Time of choosing.
         split: Where the masks come from (:class:`gamlp_admm.datasets.LoadedDataset`).
-        kind: What its targets are (:func:`gamlp_admm.datasets.splits.target_kind`).
+        kind: What its targets are (:func:`gamlp_admm.datasets.targets.target_kind`).
         dataset: Name of the data set.
         features: The transform that makes ``x``, fitted; ``None`` in processes other than the first.
     """

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from gamlp_admm.datasets.splits import target_kind
+from gamlp_admm.datasets.targets import target_kind
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.experiment import Experiment, Prepared, Resolved, prepare, run
 from gamlp_admm.experiment.features import augmentation

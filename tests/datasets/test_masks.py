@@ -16,7 +16,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.datasets import load_dataset
-from gamlp_admm.datasets.splits import RULES, default_rule, draw_split, known_labels, told_split
+from gamlp_admm.datasets.splits import RULES, default_rule, draw_split, told_split
+from gamlp_admm.datasets.targets import known_labels
 from gamlp_admm.errors import InputError, InputWarning
 
 PARTS = ("train", "val", "test")
