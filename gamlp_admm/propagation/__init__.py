@@ -4,12 +4,14 @@ Four steps, one module each, none of which knows PyTorch Geometric:
 
 1. :mod:`~gamlp_admm.propagation.operators` turns edges into a sparse matrix Ã (SciPy CSR, float64), and
    :mod:`~gamlp_admm.propagation.relations` those between nodes of two types;
-2. :mod:`~gamlp_admm.propagation.product` multiplies it with dense features: where the time is spent;
-3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and writes the states that are wanted;
+2. :mod:`~gamlp_admm.propagation.product` multiplies it with dense features: where the time is spent; of large graphs by
+   :mod:`~gamlp_admm.propagation.gather`;
+3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and yields one state after the other;
 4. :mod:`~gamlp_admm.propagation.scheme` chooses among all this by the options that transforms take.
 """
 
 from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
+from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.operators import (
     DIRECTIONS,
     OPERATORS,
@@ -23,15 +25,17 @@ from gamlp_admm.propagation.operators import (
     row,
     sym,
 )
-from gamlp_admm.propagation.product import product, to_torch
+from gamlp_admm.propagation.product import Matrix, product, to_torch
 from gamlp_admm.propagation.relations import bipartite, mean
-from gamlp_admm.propagation.scheme import MOST_STEPS, Operator, Scheme, constructor_call, dense_features
+from gamlp_admm.propagation.scheme import MOST_STEPS, Operator, Scheme, constructor_call, dense_features, tiles
 from gamlp_admm.system.lazy import shown
 
 __all__ = [
     "DIRECTIONS",
     "MOST_STEPS",
     "OPERATORS",
+    "GatherMatrix",
+    "Matrix",
     "NamedOperator",
     "Operator",
     "Scheme",
@@ -52,6 +56,7 @@ __all__ = [
     "register_operator",
     "row",
     "sym",
+    "tiles",
     "to_torch",
 ]
 

@@ -1,31 +1,29 @@
-"""Diffusion schemes: repeat the product with Ã and write the states that are wanted.
+"""Diffusion schemes: repeat the product with Ã, one state after the other.
 
-Every scheme starts from the features H and makes a sequence of states ``[N, F]``, state 0 being H itself.
-``blocks`` says which states to keep: it maps the number of steps to the tensor that receives the state,
-usually a column block of one wide output. States between the kept ones need at most one more tensor
-``[N, F]`` (the heat series: two), and none when every state is kept.
+Every scheme starts from the features H and yields a sequence of states ``[N, F]`` without end, state 0 being H itself.
+A state holds until the next one is asked for, which may be written over it: whoever wants to keep it copies it. So two
+or three tensors ``[N, F]`` are there, whatever the number of steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import count, cycle
 
 import torch
 from scipy.special import pdtrc
 from torch import Tensor
 
-from gamlp_admm.propagation.product import product
+from gamlp_admm.propagation.product import Matrix, product
 
 
-def powers(matrix: Tensor, features: Tensor, blocks: Mapping[int, Tensor]) -> None:
-    """Write ``Ã^k H`` into ``blocks[k]`` for every k in ``blocks``.
+def powers(matrix: Matrix, features: Tensor) -> Iterator[Tensor]:
+    """Yield ``Ã^k H`` for k = 0, 1, ….
 
     Args:
-        matrix: ``[N, N]`` CSR, Ã.
+        matrix: ``[N, N]``, Ã.
         features: ``[N, F]``, H; not modified.
-        blocks: ``k -> [N, F]``, the tensors to write.
 
     Source:
         GA-MLP, arXiv 2010.15116; SIGN, arXiv 2004.11198; SGC, arXiv 1902.07153.
@@ -34,82 +32,73 @@ def powers(matrix: Tensor, features: Tensor, blocks: Mapping[int, Tensor]) -> No
         >>> import scipy.sparse as sparse, torch
         >>> from gamlp_admm.propagation import powers, to_torch
         >>> swap, x = to_torch(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32), torch.randn(2, 3)
-        >>> blocks = {k: torch.empty_like(x) for k in (1, 2)}
-        >>> powers(swap, x, blocks)
-        >>> torch.equal(blocks[1], x.flip(0)), torch.equal(blocks[2], x)
-        (True, True)
+        >>> states = powers(swap, x)
+        >>> [torch.equal(next(states), each) for each in (x, x.flip(0), x)]
+        [True, True, True]
     """
-    _write_start(features, blocks)
     state = features
-    for place in _places(blocks):
+    for place in _places(features):
+        yield state
         state = product(matrix, state, place)
 
 
-def pagerank(matrix: Tensor, features: Tensor, blocks: Mapping[int, Tensor], *, alpha: float) -> None:
-    """Write the states of personalised PageRank, ``Z_0 = H``, ``Z_{k+1} = (1 - α) Ã Z_k + α H``.
+def pagerank(matrix: Matrix, features: Tensor, *, alpha: float) -> Iterator[Tensor]:
+    """Yield the states of personalised PageRank, ``Z_0 = H``, ``Z_{k+1} = (1 - α) Ã Z_k + α H``.
 
     The limit is ``α (I - (1 - α) Ã)^-1 H``; each step shrinks the distance to it by ``1 - α``.
 
     Args:
-        matrix: ``[N, N]`` CSR, Ã.
+        matrix: ``[N, N]``, Ã.
         features: ``[N, F]``, H; not modified.
-        blocks: ``k -> [N, F]``, the tensors to write.
         alpha: α, the teleport probability, in (0, 1].
 
     Source:
         APPNP, arXiv 1810.05997, equation 4.
 
     Example:
+        >>> from itertools import islice
         >>> import scipy.sparse as sparse, torch
         >>> from gamlp_admm.propagation import pagerank, to_torch
         >>> swap, x = to_torch(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32), torch.randn(2, 3)
-        >>> blocks = {1: torch.empty_like(x)}
-        >>> pagerank(swap, x, blocks, alpha=0.5)
-        >>> torch.allclose(blocks[1], (x + x.flip(0)) / 2)
+        >>> *_, last = islice(pagerank(swap, x, alpha=0.5), 2)
+        >>> torch.allclose(last, (x + x.flip(0)) / 2)
         True
     """
-    _write_start(features, blocks)
     state = features
-    for place in _places(blocks):
+    for place in _places(features):
+        yield state
         state = product(matrix, state, place, restart=features, alpha=alpha)
 
 
-def heat(matrix: Tensor, features: Tensor, blocks: Mapping[int, Tensor], *, t: float) -> None:
-    """Write the partial sums of the heat kernel, ``exp(-t (I - Ã)) H = Σ_j exp(-t) t^j / j! Ã^j H``.
+def heat(matrix: Matrix, features: Tensor, *, t: float) -> Iterator[Tensor]:
+    """Yield the partial sums of the heat kernel, ``exp(-t (I - Ã)) H = Σ_j exp(-t) t^j / j! Ã^j H``.
 
     State k > 0 is the sum over j = 0…k; state 0 is H.
 
     Args:
-        matrix: ``[N, N]`` CSR, Ã.
+        matrix: ``[N, N]``, Ã.
         features: ``[N, F]``, H; not modified.
-        blocks: ``k -> [N, F]``, the tensors to write.
         t: The diffusion time, positive.
 
     Source:
         GDC, arXiv 1911.05485, equation 1 with the heat kernel's coefficients.
 
     Example:
+        >>> from itertools import islice
         >>> import scipy.sparse as sparse, torch
         >>> from gamlp_admm.propagation import heat, to_torch
         >>> same, x = to_torch(sparse.eye_array(2, format="csr"), torch.float64), torch.randn(2, 3, dtype=torch.float64)
-        >>> blocks = {40: torch.empty_like(x)}
-        >>> heat(same, x, blocks, t=3.0)  # exp(-t (I - I)) = I
-        >>> torch.allclose(blocks[40], x)
+        >>> *_, last = islice(heat(same, x, t=3.0), 40)  # exp(-t (I - I)) = I
+        >>> torch.allclose(last, x)
         True
     """
-    _write_start(features, blocks)
+    yield features
     coefficient = math.exp(-t)
-    term = features
-    scratch = [torch.empty_like(features) for _ in range(min(max(blocks), 2))]
-    for before, kept in _gaps(blocks):
-        if before == 0:
-            total = torch.mul(features, coefficient, out=blocks[kept])
-        else:
-            total = blocks[kept].copy_(blocks[before])
-        for step in range(before + 1, kept + 1):
-            term = product(matrix, term, scratch[(step - 1) % 2])
-            coefficient *= t / step
-            total.add_(term, alpha=coefficient)
+    total, term = features * coefficient, features
+    for step, place in zip(count(1), _places(features), strict=False):
+        term = product(matrix, term, place)
+        coefficient *= t / step
+        yield total.add_(term, alpha=coefficient)
 
 
 def heat_remainder(steps: int, t: float) -> float:
@@ -130,28 +119,10 @@ def heat_remainder(steps: int, t: float) -> float:
     return float(pdtrc(steps, t))
 
 
-def _write_start(features: Tensor, blocks: Mapping[int, Tensor]) -> None:
-    if 0 in blocks:
-        blocks[0].copy_(features)
-
-
-def _gaps(blocks: Mapping[int, Tensor]) -> Iterator[tuple[int, int]]:
-    """Yield ``(previous kept step or 0, next kept step)`` up to the last one."""
-    return pairwise([0, *sorted(step for step in blocks if step > 0)])
-
-
-def _places(blocks: Mapping[int, Tensor]) -> Iterator[Tensor]:
-    """Yield the tensor for the state after 1, 2, … steps.
-
-    States that are not kept alternate between the next kept block and one scratch tensor, such that the
-    kept state ends in its block and no step overwrites the state that it reads.
-    """
-    scratch = None
-    for before, kept in _gaps(blocks):
-        for step in range(before + 1, kept + 1):
-            if (kept - step) % 2 == 0:
-                yield blocks[kept]
-            else:
-                if scratch is None:
-                    scratch = torch.empty_like(blocks[kept])
-                yield scratch
+def _places(like: Tensor) -> Iterator[Tensor]:
+    """Yield two tensors to write states to, in turn; made when they are first needed."""
+    made = [torch.empty_like(like)]
+    yield made[0]
+    made.append(torch.empty_like(like))
+    yield made[1]
+    yield from cycle(made)

@@ -6,7 +6,7 @@ Row i of a matrix says from which nodes node i gathers: ``(A @ H)[i] = Σ_j A[i,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,7 +186,7 @@ class NamedOperator:
 
     Attributes:
         matrix: From the adjacency matrix A (:func:`adjacency`) to Ã, both ``[N, N]`` CSR.
-        diffuse: Writes the states that are wanted (:mod:`gamlp_admm.propagation.diffuse`).
+        diffuse: Yields the states, one after the other (:mod:`gamlp_admm.propagation.diffuse`).
         hops: Steps K where none are given.
         parameter: The number that ``diffuse`` takes, ``alpha`` or ``t``; ``None`` for none.
         last_only: Whether ``hops=K`` stands for state K alone, not for all states up to K.
@@ -198,7 +198,7 @@ class NamedOperator:
     """
 
     matrix: Callable[[sparse.csr_array], sparse.csr_array]
-    diffuse: Callable[..., None] = powers
+    diffuse: Callable[..., Iterator[Tensor]] = powers
     hops: int = 4
     parameter: str | None = None
     last_only: bool = False

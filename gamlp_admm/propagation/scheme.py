@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
 from operator import index
 from typing import Any, TypeAlias, cast
@@ -24,10 +24,16 @@ from gamlp_admm.propagation.operators import (
     as_operator,
     is_sparse,
 )
-from gamlp_admm.propagation.product import to_torch
+from gamlp_admm.propagation.product import Matrix, to_torch
 
 MOST_STEPS = 10_000
 """Steps of propagation: what has not spread then does not, and a number may come from a file that is wrong."""
+
+TILE = 128
+"""Columns that are propagated together, where features are large: the states of more no longer fit into caches."""
+
+SMALL = 2**22
+"""Numbers up to which features are propagated all together."""
 
 Operator: TypeAlias = "str | Callable[[sparse.csr_array], Any] | Tensor | sparse.sparray | sparse.spmatrix"
 
@@ -106,12 +112,13 @@ class Scheme:
         """
         return to_torch(self._matrix(edge_index, edge_weight, len(like)), like.dtype, like.device)
 
-    def propagate(self, matrix: Tensor, features: Tensor) -> Tensor:
+    def propagate(self, matrix: Matrix, features: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Return ``[T_k H for k in states]``, side by side.
 
         Args:
             matrix: ``[N, N]``, Ã, from :meth:`matrix`.
             features: ``[N, F]``, H; not modified.
+            dtype: Type of what is returned; ``None`` for that of the features.
 
         Returns:
             ``[N, len(states)·F]``.
@@ -121,14 +128,26 @@ class Scheme:
         """
         (N, columns), S = features.shape, len(self.states)
         try:
-            propagated = features.new_empty(N, S * columns)
+            propagated = features.new_empty(N, S, columns, dtype=dtype)
         except RuntimeError:
             size = f"{S:,} x {columns:,} features of {N:,} nodes"
             raise InputError(f"hops is {self.hops}: there is no memory for {size}") from None
-        blocks = {step: propagated.narrow(1, i * columns, columns) for i, step in enumerate(self.states)}
-        number = self.named.parameter
-        self.named.diffuse(matrix, features, blocks, **({number: getattr(self, number)} if number else {}))
-        return propagated
+        for tile in tiles(N, columns):
+            for i, state in enumerate(self.kept(matrix, features[:, tile].contiguous())):
+                propagated[:, i, tile] = state
+        return propagated.flatten(1)
+
+    def kept(self, matrix: Matrix, features: Tensor) -> Iterator[Tensor]:
+        """Yield the states that are kept, ``T_k H`` for k in ``states``; each holds until the next is asked for.
+
+        Args:
+            matrix: ``[N, N]``, Ã, from :meth:`matrix`.
+            features: ``[N, F]``, H, contiguous; not modified.
+        """
+        parameter = self.named.parameter
+        options = {parameter: getattr(self, parameter)} if parameter else {}
+        made = self.named.diffuse(matrix, features, **options)
+        return (state for step, state in zip(range(self.states[-1] + 1), made, strict=False) if step in self.states)
 
     def _matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, num_nodes: int) -> sparse.csr_array:
         if is_sparse(self.operator):
@@ -138,6 +157,15 @@ class Scheme:
         A = adjacency(edge_index, edge_weight, num_nodes, self.direction)
         made = self.named.matrix(A)
         return as_operator(made, num_nodes) if callable(self.operator) else made
+
+
+def tiles(num_nodes: int, columns: int) -> list[slice]:
+    """Return the column tiles that features are propagated in: all columns, or :data:`TILE` where there are many rows.
+
+    No bit depends on it: states of different columns have nothing to do with each other.
+    """
+    width = TILE if num_nodes * columns > SMALL else columns
+    return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]
 
 
 def dense_features(x: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, torch.dtype]:

@@ -168,7 +168,7 @@ class AugmentFeatures(PropagatingTransform):
         original = data.x
         features, dtype = self._features(original, self.dtype)
         matrix = self._matrix(data, features)
-        data.x = self._scheme.propagate(matrix, features).to(dtype)
+        data.x = self._scheme.propagate(matrix, features, dtype)
         data.feature_blocks = (features.shape[1],) * len(self.states)
         if self.keep_original:
             data.x_original = original
