@@ -1,6 +1,6 @@
 """Feature propagation: sparse operators of a graph, their product with dense features, diffusion schemes.
 
-Four steps, one module each, none of which knows PyTorch Geometric:
+Four steps, none of which knows PyTorch Geometric:
 
 1. :mod:`~gamlp_admm.propagation.operators` turns edges into a sparse matrix Ã (SciPy CSR, float64), and
    :mod:`~gamlp_admm.propagation.relations` those between nodes of two types;
@@ -8,6 +8,8 @@ Four steps, one module each, none of which knows PyTorch Geometric:
    :mod:`~gamlp_admm.propagation.gather`;
 3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and yields one state after the other;
 4. :mod:`~gamlp_admm.propagation.scheme` chooses among all this by the options that transforms take.
+
+What was propagated is kept on the disk by :mod:`~gamlp_admm.propagation.store`.
 """
 
 from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
@@ -28,6 +30,7 @@ from gamlp_admm.propagation.operators import (
 from gamlp_admm.propagation.product import Matrix, product, to_torch
 from gamlp_admm.propagation.relations import bipartite, mean
 from gamlp_admm.propagation.scheme import MOST_STEPS, Operator, Scheme, constructor_call, dense_features, tiles
+from gamlp_admm.propagation.store import StoredFeatures
 from gamlp_admm.system.lazy import shown
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "NamedOperator",
     "Operator",
     "Scheme",
+    "StoredFeatures",
     "add_self_loops",
     "adjacency",
     "as_operator",

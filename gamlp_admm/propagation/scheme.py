@@ -163,6 +163,11 @@ def tiles(num_nodes: int, columns: int) -> list[slice]:
     """Return the column tiles that features are propagated in: all columns, or :data:`TILE` where there are many rows.
 
     No bit depends on it: states of different columns have nothing to do with each other.
+
+    Example:
+        >>> from gamlp_admm.propagation import tiles
+        >>> tiles(100, 500), len(tiles(100_000, 500))
+        ([slice(0, 500, None)], 4)
     """
     width = TILE if num_nodes * columns > SMALL else columns
     return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]

@@ -1,0 +1,12 @@
+"""Propagated features on the disk: made once, within memory, read where they lie.
+
+- :mod:`~gamlp_admm.propagation.store.matrix`: one large matrix in a file, written in windows, read without being loaded;
+- :mod:`~gamlp_admm.propagation.store.stored`: a directory of features, with what else training needs of their nodes.
+"""
+
+from gamlp_admm.propagation.store.stored import StoredFeatures
+from gamlp_admm.system.lazy import shown
+
+__all__ = ["StoredFeatures"]
+
+__dir__ = shown(__name__)

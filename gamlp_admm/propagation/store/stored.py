@@ -1,0 +1,153 @@
+"""A directory of propagated features: what :class:`gamlp_admm.transforms.AugmentFeatures` gives, kept on the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gamlp_admm.errors import InputError
+from gamlp_admm.propagation.store import matrix
+from gamlp_admm.system.files import replacing, write_text
+
+FORMAT = 1
+ABOUT, FEATURES, NODES = "store.json", "x.safetensors", "nodes.safetensors"
+
+
+@dataclass(frozen=True)
+class StoredFeatures(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """Features in a directory, with what else is known of their nodes.
+
+    A ``torch.utils.data.DataLoader`` takes it as it is: an item is a dictionary of the features ``x`` and of what else
+    is known of a node, and a batch is read in one go.
+
+    Attributes:
+        path: The directory.
+        x: Features ``[R, C]``, memory-mapped: they are read from the disk where they are looked at.
+        nodes: Tensors ``[R, …]`` by name: ``y``, ``train_mask``, ``val_mask``, ``test_mask``, and ``n_id``, the
+            numbers of the nodes in their graph, where they are not all.
+        about: What ``store.json`` says: ``feature_blocks``, the ``recipe`` of the transform, names of classes, ….
+
+    Example:
+        >>> import tempfile, pathlib, torch
+        >>> from torch.utils.data import DataLoader
+        >>> from gamlp_admm.propagation.store import StoredFeatures
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     StoredFeatures.save(folder, torch.randn(10, 4), {"y": torch.arange(10)}, {"feature_blocks": [2, 2]})
+        ...     store = StoredFeatures.open(folder)
+        ...     [len(batch["y"]) for batch in DataLoader(store, batch_size=4, collate_fn=store.collate)]
+        [4, 4, 2]
+    """
+
+    path: Path
+    x: Tensor
+    nodes: Mapping[str, Tensor]
+    about: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path, verify: bool = True) -> StoredFeatures:
+        """Return the features in a directory.
+
+        Args:
+            path: The directory.
+            verify: Whether to read all files once, and compare their checksums.
+
+        Raises:
+            InputError: There are none, they are not complete, or a file is not what it was.
+        """
+        path = Path(path)
+        about = read_about(path)
+        if verify:
+            for name, checksum in about["checksums"].items():
+                if (found := checksum_of(path / name)) != checksum:
+                    raise InputError(f"{path / name} is damaged: its checksum is {found}, not {checksum}")
+        try:
+            nodes = load_file(path / NODES)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path / NODES} cannot be read ({error})") from None
+        return cls(path, matrix.mapped(path / FEATURES), nodes, about)
+
+    @staticmethod
+    def save(path: str | Path, x: Tensor, nodes: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Write features that are in memory; of others the parts are written one by one (:func:`finish`)."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        matrix.create(path / FEATURES, (x.shape[0], x.shape[1]), x.dtype)
+        matrix.write(path / FEATURES, 0, 0, x)
+        finish(path, nodes, about)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        return {"x": self.x[row], **{name: tensor[row] for name, tensor in self.nodes.items()}}
+
+    def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        index = torch.as_tensor(rows)
+        return {"x": self.x[index], **{name: tensor[index] for name, tensor in self.nodes.items()}}
+
+    @staticmethod
+    def collate(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch, which :meth:`__getitems__` made as a whole: the ``collate_fn`` of a loader."""
+        return batch
+
+
+def finish(path: Path, nodes: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write what makes a directory complete, when its features are; ``store.json`` comes last.
+
+    Args:
+        path: The directory.
+        nodes: Tensors ``[R, …]`` by name.
+        about: JSON values.
+    """
+    with replacing(path / NODES) as part:
+        save_file({name: tensor.contiguous() for name, tensor in nodes.items()}, part)
+    checksums = {name: checksum_of(path / name) for name in (FEATURES, NODES)}
+    told = {"format": FORMAT, **about, "checksums": checksums}
+    write_text(path / ABOUT, json.dumps(told, indent=1, sort_keys=True) + "\n")
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether a path is a directory of features, complete."""
+    return (path / ABOUT).is_file()
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what ``store.json`` says.
+
+    Raises:
+        InputError: There is none, or it is of another format.
+    """
+    try:
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} holds no stored features: {ABOUT} cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise InputError(f"{path / ABOUT} is damaged: it is no JSON") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("checksums"), dict):
+        raise InputError(f"{path / ABOUT} is not of format {FORMAT}, which this version reads")
+    return about
+
+
+def checksum_of(path: Path) -> str:
+    """Return the XXH3 checksum of a file, 128 bits in hexadecimal digits.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    digest = xxhash.xxh3_128()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**22):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
+    return digest.hexdigest()
