@@ -1,6 +1,6 @@
 """Propagated features on the disk: made once, within memory, read where they lie.
 
-- :mod:`~gamlp_admm.propagation.store.matrix`: one large matrix in a file, written in windows, read without being loaded;
+- :mod:`~gamlp_admm.propagation.store.matrix`: one matrix in a file, written in windows, read without being loaded;
 - :mod:`~gamlp_admm.propagation.store.stored`: a directory of features, with what else training needs of their nodes.
 """
 
