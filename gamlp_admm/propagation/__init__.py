@@ -5,7 +5,7 @@ Four steps, none of which knows PyTorch Geometric:
 1. :mod:`~gamlp_admm.propagation.operators` turns edges into a sparse matrix Ã (SciPy CSR, float64), and
    :mod:`~gamlp_admm.propagation.relations` those between nodes of two types;
 2. :mod:`~gamlp_admm.propagation.product` multiplies it with dense features: where the time is spent; of large graphs by
-   :mod:`~gamlp_admm.propagation.gather`;
+   :mod:`~gamlp_admm.propagation.gather`, some columns of them (:mod:`~gamlp_admm.propagation.features`) at a time;
 3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and yields one state after the other;
 4. :mod:`~gamlp_admm.propagation.scheme` chooses among all this by the options that transforms take.
 
@@ -13,7 +13,8 @@ What was propagated is kept on the disk by :mod:`~gamlp_admm.propagation.store`.
 """
 
 from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
-from gamlp_admm.propagation.gather import GatherMatrix
+from gamlp_admm.propagation.features import NodeFeatures, dense_features
+from gamlp_admm.propagation.gather import GatherMatrix, folded
 from gamlp_admm.propagation.operators import (
     DIRECTIONS,
     OPERATORS,
@@ -27,9 +28,9 @@ from gamlp_admm.propagation.operators import (
     row,
     sym,
 )
-from gamlp_admm.propagation.product import Matrix, product, to_torch
+from gamlp_admm.propagation.product import Matrix, as_matrix, product, to_torch
 from gamlp_admm.propagation.relations import bipartite, mean
-from gamlp_admm.propagation.scheme import MOST_STEPS, Operator, Scheme, constructor_call, dense_features, tiles
+from gamlp_admm.propagation.scheme import MOST_STEPS, KeptState, Operator, Scheme, constructor_call
 from gamlp_admm.propagation.store import StoredFeatures
 from gamlp_admm.system.lazy import shown
 
@@ -38,17 +39,21 @@ __all__ = [
     "MOST_STEPS",
     "OPERATORS",
     "GatherMatrix",
+    "KeptState",
     "Matrix",
     "NamedOperator",
+    "NodeFeatures",
     "Operator",
     "Scheme",
     "StoredFeatures",
     "add_self_loops",
     "adjacency",
+    "as_matrix",
     "as_operator",
     "bipartite",
     "constructor_call",
     "dense_features",
+    "folded",
     "heat",
     "heat_remainder",
     "is_sparse",
@@ -60,7 +65,6 @@ __all__ = [
     "register_operator",
     "row",
     "sym",
-    "tiles",
     "to_torch",
 ]
 

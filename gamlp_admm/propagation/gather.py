@@ -9,7 +9,7 @@ one thread: the bits depend neither on the number of threads nor on which column
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch import Tensor
 
 RESULT = 2**18
 """Numbers of the result that are made at a time: 1 MiB, which stays in the cache."""
+
+LARGE = 2**21
+"""Stored entries above which rows are gathered, on the CPU in float32."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class GatherMatrix:
         values: ``[E]`` float32; ``None`` for ones.
         scale: ``[M]`` float32, by which the sums are multiplied; ``None`` for ones.
         columns: N, the number of rows that may be gathered from.
+        root: ``[N]`` float32, where the matrix is ``diag(root) P diag(1 / root)``, P as all the above says; ``None``
+            for P. To apply many of them is to divide by the root once, apply many P, and multiply by the root once.
 
     Example:
         >>> import numpy as np, scipy.sparse as sparse, torch
@@ -45,6 +50,7 @@ class GatherMatrix:
     values: Tensor | None
     scale: Tensor | None
     columns: int
+    root: Tensor | None = None
 
     @classmethod
     def of(cls, matrix: sparse.csr_array, scale: np.ndarray | None = None) -> GatherMatrix:
@@ -72,6 +78,8 @@ class GatherMatrix:
         Returns:
             ``out``.
         """
+        if self.root is not None:
+            dense = dense / self.root[:, None]
         M, dense = self.shape[0], dense.contiguous()
         if not dense.shape[1]:
             return out
@@ -81,6 +89,8 @@ class GatherMatrix:
             rows = self._sums(dense, low, high)
             if self.scale is not None:
                 rows.mul_(self.scale[low:high, None])
+            if self.root is not None:
+                rows.mul_(self.root[low:high, None])
             if restart is not None:
                 rows.mul_(1 - alpha).add_(restart[low:high], alpha=alpha)
             out[low:high] = rows
@@ -94,3 +104,44 @@ class GatherMatrix:
         values = None if self.values is None else self.values[first:last]
         indices = self.indices[first:last]
         return F.embedding_bag(indices, dense, offsets, mode="sum", include_last_offset=True, per_sample_weights=values)
+
+
+def gathers(entries: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> bool:
+    """Return whether a matrix of so many stored entries is a :class:`GatherMatrix`."""
+    return entries > LARGE and dtype == torch.float32 and torch.device(device).type == "cpu"
+
+
+def folded(B: sparse.csr_array, coefficient: float) -> GatherMatrix:
+    """Return ``D^(r-1) B D^-r``, D as B's row sums, without stored values where all of B's are 1.
+
+    It is ``D^r (D^-1 B) D^-r``: rows of ones that are summed and divided by their number, between two scalings of the
+    features. Of sums, the inverse counts as 0 where they are 0.
+
+    Args:
+        B: ``[N, N]`` adjacency matrix with self-loops, not negative.
+        coefficient: r, in [0, 1]; 1/2 for the symmetric normalisation, 0 for the mean.
+
+    Source:
+        The normalised adjacency matrix of Graph Attention MLP, arXiv 2108.10097, section 2.1.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import folded
+        >>> half = folded(sparse.csr_array([[1.0, 1.0], [1.0, 1.0]]), 0.5)
+        >>> half.multiply(torch.eye(2), torch.empty(2, 2)).allclose(torch.full((2, 2), 0.5)), half.values
+        (True, None)
+    """
+    degree = B.sum(axis=1)
+    if (B.data == 1).all() and degree.all():
+        made = GatherMatrix.of(B, 1 / degree)
+        return replace(made, root=torch.from_numpy(degree**coefficient).float()) if coefficient else made
+    before, after = (_power(degree, exponent) for exponent in (-coefficient, coefficient - 1))
+    normal = B.copy()
+    normal.data *= np.repeat(after, np.diff(B.indptr)) * before[B.indices]
+    return GatherMatrix.of(normal)
+
+
+def _power(degree: np.ndarray, exponent: float) -> np.ndarray:
+    """Return the power, of 0 too where it is no inverse; else 0."""
+    positive = np.where(degree > 0, degree, 1.0)
+    return np.where((degree > 0) | (exponent == 0), positive**exponent, 0.0)

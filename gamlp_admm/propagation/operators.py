@@ -190,6 +190,8 @@ class NamedOperator:
         hops: Steps K where none are given.
         parameter: The number that ``diffuse`` takes, ``alpha`` or ``t``; ``None`` for none.
         last_only: Whether ``hops=K`` stands for state K alone, not for all states up to K.
+        coefficient: The r where ``matrix`` gives ``D^(r-1) (A+I) D^-r``, D as the row sums of A + I; ``None`` where it
+            gives something else.
 
     Example:
         >>> from gamlp_admm.propagation import OPERATORS
@@ -202,13 +204,14 @@ class NamedOperator:
     hops: int = 4
     parameter: str | None = None
     last_only: bool = False
+    coefficient: float | None = None
 
 
 OPERATORS: dict[str, NamedOperator] = {
-    "sym": NamedOperator(sym),
-    "row": NamedOperator(row),
-    "ppr": NamedOperator(sym, pagerank, hops=10, parameter="alpha", last_only=True),
-    "heat": NamedOperator(sym, heat, hops=10, parameter="t", last_only=True),
+    "sym": NamedOperator(sym, coefficient=0.5),
+    "row": NamedOperator(row, coefficient=0.0),
+    "ppr": NamedOperator(sym, pagerank, hops=10, parameter="alpha", last_only=True, coefficient=0.5),
+    "heat": NamedOperator(sym, heat, hops=10, parameter="t", last_only=True, coefficient=0.5),
 }
 """The operators by name: what ``--operator`` and the transforms know."""
 

@@ -15,9 +15,27 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from gamlp_admm.propagation.gather import GatherMatrix
+from gamlp_admm.propagation.gather import GatherMatrix, gathers
 
 Matrix: TypeAlias = "Tensor | GatherMatrix"
+
+
+def as_matrix(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str = "cpu") -> Matrix:
+    """Return a SciPy CSR matrix as what :func:`product` multiplies fastest: a large one gathers rows.
+
+    Args:
+        matrix: ``[M, N]``, sorted indices, no duplicates.
+        dtype: That of the features to be multiplied.
+        device: Where the features are.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import as_matrix
+        >>> as_matrix(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32).layout  # a small one
+        torch.sparse_csr
+    """
+    gathered = gathers(matrix.nnz, dtype, device)
+    return GatherMatrix.of(matrix) if gathered else to_torch(matrix, dtype, device)
 
 
 def to_torch(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:

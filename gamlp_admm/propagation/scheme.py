@@ -6,6 +6,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from operator import index
 from typing import Any, TypeAlias, cast
@@ -16,24 +17,21 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError, InputWarning, number, unknown
 from gamlp_admm.propagation.diffuse import heat, heat_remainder
+from gamlp_admm.propagation.features import NodeFeatures
+from gamlp_admm.propagation.gather import RESULT, GatherMatrix, folded, gathers
 from gamlp_admm.propagation.operators import (
     DIRECTIONS,
     OPERATORS,
     NamedOperator,
+    add_self_loops,
     adjacency,
     as_operator,
     is_sparse,
 )
-from gamlp_admm.propagation.product import Matrix, to_torch
+from gamlp_admm.propagation.product import Matrix, as_matrix
 
 MOST_STEPS = 10_000
 """Steps of propagation: what has not spread then does not, and a number may come from a file that is wrong."""
-
-TILE = 128
-"""Columns that are propagated together, where features are large: the states of more no longer fit into caches."""
-
-SMALL = 2**22
-"""Numbers up to which features are propagated all together."""
 
 Operator: TypeAlias = "str | Callable[[sparse.csr_array], Any] | Tensor | sparse.sparray | sparse.spmatrix"
 
@@ -99,7 +97,7 @@ class Scheme:
                     stacklevel=3,
                 )
 
-    def matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, like: Tensor) -> Tensor:
+    def matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, like: Tensor | NodeFeatures) -> Matrix:
         """Return Ã ``[N, N]``; its entries are computed in float64.
 
         Args:
@@ -110,9 +108,18 @@ class Scheme:
         Raises:
             InputError: The edges or the operator's matrix are missing or not allowed.
         """
-        return to_torch(self._matrix(edge_index, edge_weight, len(like)), like.dtype, like.device)
+        N = len(like)
+        if is_sparse(self.operator):
+            return as_matrix(as_operator(self.operator, N), like.dtype, like.device)
+        if edge_index is None:
+            raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
+        A = adjacency(edge_index, edge_weight, N, self.direction)
+        if self.named.coefficient is not None and gathers(A.nnz + N, like.dtype, like.device):
+            return folded(add_self_loops(A), self.named.coefficient)
+        made = self.named.matrix(A)
+        return as_matrix(as_operator(made, N) if callable(self.operator) else made, like.dtype, like.device)
 
-    def propagate(self, matrix: Matrix, features: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    def propagate(self, matrix: Matrix, features: Tensor | NodeFeatures, dtype: torch.dtype | None = None) -> Tensor:
         """Return ``[T_k H for k in states]``, side by side.
 
         Args:
@@ -126,81 +133,78 @@ class Scheme:
         Raises:
             InputError: There is no memory for it.
         """
-        (N, columns), S = features.shape, len(self.states)
+        H = features if isinstance(features, NodeFeatures) else NodeFeatures(features, features.dtype)
+        (N, columns), S = H.shape, len(self.states)
         try:
-            propagated = features.new_empty(N, S, columns, dtype=dtype)
+            propagated = torch.empty(N, S, columns, dtype=dtype or H.dtype, device=H.device)
         except RuntimeError:
             size = f"{S:,} x {columns:,} features of {N:,} nodes"
             raise InputError(f"hops is {self.hops}: there is no memory for {size}") from None
-        for tile in tiles(N, columns):
-            for i, state in enumerate(self.kept(matrix, features[:, tile].contiguous())):
-                propagated[:, i, tile] = state
+        for tile in H.tiles():
+            for i, state in enumerate(self.kept(matrix, H.tile(tile))):
+                state.write(propagated[:, i, tile])
         return propagated.flatten(1)
 
-    def kept(self, matrix: Matrix, features: Tensor) -> Iterator[Tensor]:
+    def kept(self, matrix: Matrix, features: Tensor) -> Iterator[KeptState]:
         """Yield the states that are kept, ``T_k H`` for k in ``states``; each holds until the next is asked for.
 
         Args:
             matrix: ``[N, N]``, Ã, from :meth:`matrix`.
-            features: ``[N, F]``, H, contiguous; not modified.
+            features: ``[N, F]``, H, contiguous, such as :meth:`NodeFeatures.tile`; not modified.
         """
+        last = self.states[-1]
+        if 0 in self.states:
+            yield KeptState(features)
+        if last == 0:
+            return
+        root = None
+        if isinstance(matrix, GatherMatrix) and matrix.root is not None:
+            root, matrix = matrix.root, replace(matrix, root=None)
+            features = features / root[:, None]
         parameter = self.named.parameter
         options = {parameter: getattr(self, parameter)} if parameter else {}
-        made = self.named.diffuse(matrix, features, **options)
-        return (state for step, state in zip(range(self.states[-1] + 1), made, strict=False) if step in self.states)
-
-    def _matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, num_nodes: int) -> sparse.csr_array:
-        if is_sparse(self.operator):
-            return as_operator(self.operator, num_nodes)
-        if edge_index is None:
-            raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
-        A = adjacency(edge_index, edge_weight, num_nodes, self.direction)
-        made = self.named.matrix(A)
-        return as_operator(made, num_nodes) if callable(self.operator) else made
+        for step, state in zip(range(last + 1), self.named.diffuse(matrix, features, **options), strict=False):
+            if step in self.states and step > 0:
+                yield KeptState(state, root)
 
 
-def tiles(num_nodes: int, columns: int) -> list[slice]:
-    """Return the column tiles that features are propagated in: all columns, or :data:`TILE` where there are many rows.
+@dataclass(frozen=True)
+class KeptState:
+    """A state as it is computed, until the next one is.
 
-    No bit depends on it: states of different columns have nothing to do with each other.
+    Where the normalisation of a matrix is folded (:attr:`GatherMatrix.root`), what is computed is the state divided by
+    a number a row, which is made good where the state is written.
 
-    Example:
-        >>> from gamlp_admm.propagation import tiles
-        >>> tiles(100, 500), len(tiles(100_000, 500))
-        ([slice(0, 500, None)], 4)
-    """
-    width = TILE if num_nodes * columns > SMALL else columns
-    return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]
-
-
-def dense_features(x: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, torch.dtype]:
-    """Return ``data.x`` dense, checked and in the type to compute in, which is float32 at least.
-
-    Args:
-        x: ``[N, F]``, dense or sparse.
-        dtype: Floating-point type of the output; ``None`` for that of ``x`` (for integers, torch's default).
-
-    Returns:
-        The features ``[N, F]``, and the type of the output.
-
-    Raises:
-        InputError: It is not a real matrix, or has NaN or infinite values.
+    Attributes:
+        computed: ``[N, F]``.
+        root: ``[N]``, the numbers; ``None`` for ones.
 
     Example:
         >>> import torch
-        >>> from gamlp_admm.propagation import dense_features
-        >>> x, dtype = dense_features(torch.eye(3, dtype=torch.float16).to_sparse())
-        >>> x.dtype, dtype
-        (torch.float32, torch.float16)
+        >>> from gamlp_admm.propagation import KeptState
+        >>> state = KeptState(torch.ones(2, 1), root=torch.tensor([2.0, 3.0]))
+        >>> state.write(out := torch.empty(2, 1, dtype=torch.bfloat16))
+        >>> out.tolist(), state[torch.tensor([1])].tolist()
+        ([[2.0], [3.0]], [[3.0]])
     """
-    if not isinstance(x, Tensor) or x.dim() != 2 or x.is_complex():
-        given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise InputError(f"data.x must be a real tensor of shape [nodes, features], got {given}")
-    dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
-    dense = x.detach() if x.layout is torch.strided else x.detach().to_dense()
-    dense = dense.to(torch.promote_types(dtype, torch.float32)).contiguous()
-    _check_finite(dense)
-    return dense, dtype
+
+    computed: Tensor
+    root: Tensor | None = None
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """Return some rows of the state, which are not to be modified: a slice may be a view."""
+        state = self.computed[rows]
+        return state if self.root is None else state * self.root[rows, None]
+
+    def write(self, out: Tensor, rows: Tensor | None = None) -> None:
+        """Write the state, or some of its rows, into ``[M, F]`` of any strides and any floating-point type."""
+        if self.root is None and rows is None:
+            out.copy_(self.computed)
+            return
+        step = max(RESULT // max(out.shape[1], 1), 1)
+        for low in range(0, len(out), step):
+            block = slice(low, min(low + step, len(out)))
+            out[block] = self[block if rows is None else rows[block]]
 
 
 def constructor_call(transform: object) -> str:
@@ -247,15 +251,3 @@ def _checked_hops(hops: int | Iterable[int], first: int) -> int | tuple[int, ...
     if not steps or steps[0] < first or steps[-1] > MOST_STEPS or any(a >= b for a, b in pairwise(steps)):
         raise InputError(f"hops is {checked}: {allowed}")
     return checked
-
-
-def _check_finite(features: Tensor) -> None:
-    """Raise if there are NaN or infinite features; minimum and maximum show it without a mask ``[N, F]``."""
-    if features.numel() == 0 or torch.stack(torch.aminmax(features)).isfinite().all():
-        return
-    wrong = (~features.isfinite()).nonzero()
-    line, column = wrong[0].tolist()
-    raise InputError(
-        f"data.x has {len(wrong)} NaN or infinite values (as {features.dtype}), "
-        f"the first at row {line}, column {column}: features must be finite"
-    )

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
@@ -166,19 +165,13 @@ class AugmentFeatures(PropagatingTransform):
         if self.metapaths is not None:
             raise InputError("metapaths are for a HeteroData, and the graph is a Data")
         original = data.x
-        features, dtype = self._features(original, self.dtype)
+        features, dtype = propagation.NodeFeatures.of(original, self.dtype, self.normalize_features)
         matrix = self._matrix(data, features)
         data.x = self._scheme.propagate(matrix, features, dtype)
         data.feature_blocks = (features.shape[1],) * len(self.states)
         if self.keep_original:
             data.x_original = original
         return {}
-
-    def _features(self, x: Any, dtype: torch.dtype | None) -> tuple[Tensor, torch.dtype]:
-        features, dtype = propagation.dense_features(x, dtype)
-        if self.normalize_features:
-            features = F.normalize(features, p=1.0, dim=1, eps=torch.finfo(features.dtype).tiny)
-        return features, dtype
 
     def _along_metapaths(self, data: HeteroData) -> Data:
         """Return the nodes of one type, with features along the metapaths."""
@@ -188,11 +181,17 @@ class AugmentFeatures(PropagatingTransform):
         having = [kind for kind in (target, *data.node_types) if data[kind].get("x") is not None]
         if not having:
             raise InputError(f"no node type has x; {along.types_of(data)}")
-        known = {having[0]: (made := self._features(data[having[0]].x, self.dtype))[0]}
+
+        def checked(kind: str, dtype: torch.dtype | None) -> tuple[Tensor, torch.dtype]:
+            given, dtype = propagation.NodeFeatures.of(data[kind].x, dtype, self.normalize_features)
+            return given.tile(), dtype
+
+        first, dtype = checked(having[0], self.dtype)
+        known = {having[0]: first}
 
         def features(kind: str) -> Tensor | None:
             if kind in having and kind not in known:
-                known[kind] = self._features(data[kind].x, known[having[0]].dtype)[0]
+                known[kind], _ = checked(kind, first.dtype)
             return known.get(kind)
 
         relations, steps = along.Relations(data, features, self.weight_attr), [step for step in self.states if step]
@@ -202,7 +201,7 @@ class AugmentFeatures(PropagatingTransform):
         if not blocks:
             raise InputError(f"hops is {self.hops}: {target} has no x, so that there is no state 0")
         nodes = Data(**{name: value for name, value in data[target].items() if name != "x"})
-        nodes.x = torch.cat(blocks, 1).to(made[1])
+        nodes.x = torch.cat(blocks, 1).to(dtype)
         nodes.feature_blocks = tuple(block.shape[1] for block in blocks)
         if self.keep_original and target in having:
             nodes.x_original = data[target].x

@@ -142,7 +142,7 @@ class AugmentLabels(PropagatingTransform):
         data.x = torch.cat([features, labels.mul_(self.scale)], dim=1).to(dtype)
         return {"num_classes": torch.tensor(Y.shape[1])}
 
-    def _leaving_one_out(self, matrix: Tensor, Y: Tensor, train: Tensor) -> Tensor:
+    def _leaving_one_out(self, matrix: propagation.Matrix, Y: Tensor, train: Tensor) -> Tensor:
         """Return ``Σ_{j≠i} (T_k)_ij Y_j`` of the training nodes i, ``[n, len(states)·C]``.
 
         Subtracting a node's own share from the whole sum would leave a trace of its label in the rounding. So T_k

@@ -122,7 +122,7 @@ class Relations:
 
     def __init__(self, data: HeteroData, features: Callable[[str], Tensor | None], weight_attr: str | None) -> None:
         self.data, self.features, self.weight_attr = data, features, weight_attr
-        self._made: dict[tuple[EdgeType, torch.dtype, torch.device], Tensor] = {}
+        self._made: dict[tuple[EdgeType, torch.dtype, torch.device], propagation.Matrix] = {}
 
     def states(self, path: Metapath, target: str, steps: Sequence[int]) -> Iterator[Tensor]:
         """Yield the states of a metapath that are wanted, ``[N, F]`` each, of the nodes of a type.
@@ -165,7 +165,7 @@ class Relations:
             A, i, j = self._adjacency(edge_type), place[edge_type[2]], place[edge_type[0]]
             blocks[i][j] = blocks[i][j] + A
             blocks[j][i] = blocks[j][i] + A.T
-        matrix = propagation.to_torch(
+        matrix = propagation.as_matrix(
             propagation.mean(sparse.csr_array(sparse.block_array(blocks, format="csr"))), like.dtype, like.device
         )
         first = sum(rows[kind] for kind in kinds[: place[target]])
@@ -174,11 +174,11 @@ class Relations:
             if step in steps:
                 yield state[first : first + rows[target]].clone()  # which keeps no other rows
 
-    def _mean(self, edge_type: EdgeType, like: Tensor) -> Tensor:
+    def _mean(self, edge_type: EdgeType, like: Tensor) -> propagation.Matrix:
         key = (edge_type, like.dtype, like.device)
         if key not in self._made:
             matrix = propagation.mean(self._adjacency(edge_type))
-            self._made[key] = propagation.to_torch(matrix, like.dtype, like.device)
+            self._made[key] = propagation.as_matrix(matrix, like.dtype, like.device)
         return self._made[key]
 
     def _adjacency(self, edge_type: EdgeType) -> sparse.csr_array:
@@ -204,5 +204,5 @@ class Relations:
         return int(count)
 
 
-def _product(matrix: Tensor, dense: Tensor) -> Tensor:
+def _product(matrix: propagation.Matrix, dense: Tensor) -> Tensor:
     return propagation.product(matrix, dense, dense.new_empty(matrix.shape[0], dense.shape[1]))

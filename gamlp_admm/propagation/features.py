@@ -1,0 +1,139 @@
+"""Node features as they are given, and the columns of them that are computed with at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamlp_admm.errors import InputError
+
+TILE = 128
+"""Columns that are propagated together, where features are large: the states of more no longer fit into caches."""
+
+SMALL = 2**22
+"""Numbers up to which features are propagated, converted and checked all together."""
+
+
+@dataclass(frozen=True)
+class NodeFeatures:
+    """Features H ``[N, F]`` of any real type, and the type that they are computed with.
+
+    There is never a copy of all of H in that type: 16-bit features, and memory-mapped ones, stay what they are.
+
+    Attributes:
+        x: ``[N, F]``, dense; never modified.
+        dtype: Floating-point type to compute in.
+        norms: ``[N, 1]`` of that type, by which the rows are divided; ``None`` for ones.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import NodeFeatures
+        >>> H, dtype = NodeFeatures.of(torch.tensor([[1, 3], [0, 0]], dtype=torch.float16), normalize=True)
+        >>> H.tile(slice(1, 2)).tolist(), dtype
+        ([[0.75], [0.0]], torch.float16)
+    """
+
+    x: Tensor
+    dtype: torch.dtype
+    norms: Tensor | None = None
+
+    @classmethod
+    def of(cls, x: Any, dtype: torch.dtype | None = None, normalize: bool = False) -> tuple[NodeFeatures, torch.dtype]:
+        """Return ``data.x``, checked, to be computed with in float32 at least.
+
+        Args:
+            x: ``[N, F]``, dense or sparse.
+            dtype: Floating-point type of the output; ``None`` for that of ``x`` (for integers, torch's default).
+            normalize: Whether rows are divided by the sums of their absolute values; rows of zeros stay zero.
+
+        Returns:
+            The features, and the type of the output.
+
+        Raises:
+            InputError: It is not a real matrix, or has NaN or infinite values.
+        """
+        if not isinstance(x, Tensor) or x.dim() != 2 or x.is_complex():
+            given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"data.x must be a real tensor of shape [nodes, features], got {given}")
+        dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
+        dense = x.detach() if x.layout is torch.strided else x.detach().to_dense()
+        features = cls(dense, torch.promote_types(dtype, torch.float32))
+        features._check_finite()
+        return cls(dense, features.dtype, features._norms() if normalize else None), dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        """``[N, F]``."""
+        return self.x.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are, and are computed with."""
+        return self.x.device
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def tile(self, columns: slice = slice(None)) -> Tensor:
+        """Return some columns as they are computed with, contiguous; not to be modified: it may be ``x`` itself."""
+        tile = self.x[:, columns].to(self.dtype).contiguous()
+        return tile if self.norms is None else tile / self.norms
+
+    def tiles(self) -> list[slice]:
+        """Return the columns that are propagated together: all, or :data:`TILE` where there are many rows.
+
+        No bit depends on it: states of different columns have nothing to do with each other.
+        """
+        columns = self.shape[1]
+        width = TILE if self.x.numel() > SMALL else columns
+        return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]
+
+    def _blocks(self) -> Iterator[Tensor]:
+        """Yield all rows, some at a time, in the type that they are computed with."""
+        for rows in torch.split(self.x, max(SMALL // max(self.shape[1], 1), 1)):
+            yield rows.to(self.dtype)
+
+    def _norms(self) -> Tensor:
+        tiny = torch.finfo(self.dtype).tiny
+        norms = [rows.norm(p=1.0, dim=1, keepdim=True).clamp_min(tiny) for rows in self._blocks()]
+        return torch.cat(norms)
+
+    def _check_finite(self) -> None:
+        """Raise if there are NaN or infinite features; minimum and maximum show it without a mask ``[N, F]``."""
+        blocks = (rows for rows in self._blocks() if rows.numel())
+        if all(torch.stack(torch.aminmax(rows)).isfinite().all() for rows in blocks):
+            return
+        wrong = (~self.x.to(self.dtype).isfinite()).nonzero()
+        line, column = wrong[0].tolist()
+        raise InputError(
+            f"data.x has {len(wrong)} NaN or infinite values (as {self.dtype}), "
+            f"the first at row {line}, column {column}: features must be finite"
+        )
+
+
+def dense_features(x: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, torch.dtype]:
+    """Return ``data.x`` dense, checked and in the type to compute in, which is float32 at least.
+
+    Args:
+        x: ``[N, F]``, dense or sparse.
+        dtype: Floating-point type of the output; ``None`` for that of ``x`` (for integers, torch's default).
+
+    Returns:
+        The features ``[N, F]``, and the type of the output.
+
+    Raises:
+        InputError: It is not a real matrix, or has NaN or infinite values.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import dense_features
+        >>> x, dtype = dense_features(torch.eye(3, dtype=torch.float16).to_sparse())
+        >>> x.dtype, dtype
+        (torch.float32, torch.float16)
+    """
+    features, dtype = NodeFeatures.of(x, dtype)
+    return features.tile(), dtype
