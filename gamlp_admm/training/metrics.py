@@ -1,9 +1,9 @@
 """Metrics: what is reported of predictions beside accuracy and loss, and what models are selected by.
 
 All are unweighted, of the predictions of all rows of a split. Accuracy and, of real targets, R² are sums over rows,
-which processes add up (:meth:`gamlp_admm.nn.losses.Risk.score`); the others are equal to scikit-learn's, or those, which
-is imported when one of them is asked for. Of several labels a node each is the mean over the labels of its figure on the nodes where the
-label is known, as of OGB's evaluators.
+which processes add up (:meth:`gamlp_admm.nn.losses.Risk.score`); all are equal to scikit-learn's, which some are and is
+imported then. Of several labels a node each is the mean over the labels of its figure on the nodes where the label is
+known, as of OGB's evaluators.
 """
 
 from __future__ import annotations
