@@ -13,6 +13,7 @@ import click
 
 from gamlp_admm.errors import (
     DamageWarning,
+    Diverged,
     InputError,
     InputWarning,
     Interrupted,
@@ -97,7 +98,7 @@ def _judged(error: BaseException) -> tuple[str, int, str]:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else PROGRAM
         return "own", 2, f"{error.format_message()} (see {path} --help)"
-    if isinstance(error, KeyboardInterrupt | Interrupted):
+    if isinstance(error, KeyboardInterrupt | Interrupted | Diverged):  # which all processes do alike
         return "interrupted", 1, str(error) or "interrupted"
     if isinstance(error, NeighbourError | ProcessFailed):
         return "lost", getattr(error, "status", 1), line(error)
