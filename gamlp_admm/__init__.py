@@ -13,8 +13,6 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gamlp_admm.system.former import keep_former_names
 from gamlp_admm.system.lazy import exports
 
@@ -42,6 +40,7 @@ MODULES = (
 )
 """What of the package is for users; the rest is for whoever works on it."""
 
+TYPE_CHECKING = False  # type checkers take it to be true, as typing's own, which takes longer to import than all else
 if TYPE_CHECKING:
     from gamlp_admm import algorithms as algorithms
     from gamlp_admm import codecs as codecs

@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = [
     "DamageWarning",
+    "Diverged",
     "InputError",
     "InputWarning",
     "Interrupted",
@@ -54,6 +55,28 @@ class Interrupted(Exception):
     """Ctrl-C, SIGTERM or SIGHUP; the message says what is left of the work."""
 
 
+class Diverged(FloatingPointError):
+    """The iterates of training are no longer finite numbers; what was best before is kept.
+
+    Attributes:
+        result: What ``fit`` would have returned of the iterations before; its model has the best weights of them.
+        run: What :func:`gamlp_admm.experiment.run` would have returned, where that was called.
+
+    Example:
+        >>> from gamlp_admm.errors import Diverged
+        >>> from gamlp_admm.experiment import Experiment, run
+        >>> try:
+        ...     run(Experiment(dataset="karate", algorithm="sgd", lr=1e8, iterations=9))
+        ... except Diverged as error:
+        ...     print(error, error.run.report["stopped"])
+        iteration 3: the objective is no longer finite; the model has the best weights so far 3
+    """
+
+    def __init__(self, message: str, result: Any = None, run: Any = None) -> None:
+        super().__init__(message)
+        self.result, self.run = result, run
+
+
 class NeighbourError(RuntimeError):
     """A process that this one exchanges fields with failed or did not answer in time."""
 
@@ -74,7 +97,7 @@ class OutputLost(RuntimeError):
     """Standard output took not all that was written; no message where its reader has left, who knows."""
 
 
-OURS = (InputError, Interrupted, NeighbourError, ProcessFailed, OutputLost)
+OURS = (InputError, Interrupted, Diverged, NeighbourError, ProcessFailed, OutputLost)
 """Errors whose message is all that there is to say."""
 
 

@@ -133,7 +133,8 @@ def test_what_is_printed_is_short() -> None:
 
 
 def test_importing_the_package_imports_little() -> None:
-    code = "import sys, gamlp_admm; assert not {'torch', 'numpy', 'torch_geometric'} & {*sys.modules}"
+    slow = {"torch", "numpy", "torch_geometric", "typing", "collections", "re", "dataclasses", "contextlib"}
+    code = f"import sys; left = {slow} - {{*sys.modules}}; import gamlp_admm; assert not left & {{*sys.modules}}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent, timeout=60)
 
 
@@ -141,7 +142,7 @@ def test_importing_the_package_imports_little() -> None:
 def test_examples_run(name: str) -> None:
     thing = THINGS.get(name) or public(name)
     raised = inspect.isclass(thing) and issubclass(thing, Exception) and thing is not InputError
-    if inspect.isabstract(thing) or raised:
+    if (inspect.isabstract(thing) or raised) and ">>>" not in str(thing.__doc__):
         pytest.skip("for whoever adds one, or is told of one")
     given = SHOWN_BY.get(name.removeprefix("gamlp_admm."))
     if given is not None:
@@ -154,5 +155,5 @@ def test_examples_run(name: str) -> None:
     assert found.examples or inspect.ismodule(thing), f"{name} has no example"
     said: list[str] = []
     torch.manual_seed(0)
-    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(found, out=said.append)
+    doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(found, out=said.append)
     assert not said, "".join(said)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -224,6 +223,8 @@ def _run(
     Raises:
         Interrupted: After Ctrl-C, or if a worker was killed; what is done is kept.
     """
+    from concurrent.futures import BrokenExecutor
+
     from gamlp_admm.bench.running import outcomes as coming_from
     from gamlp_admm.report import BenchmarkProgress
     from gamlp_admm.system.allocator import keep_freed_memory

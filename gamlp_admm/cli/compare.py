@@ -62,7 +62,7 @@ def compare(
         try:
             for (name, _), run in zip(plan, running.train_all(titled, quiet, group, logged), strict=False):
                 if run.stopped is not None:
-                    raise running.interrupted(run)
+                    raise running.ended_early(run)
                 done.add(name, run)
         finally:  # an interrupted comparison keeps what it has
             if done.reports and is_first(group):

@@ -13,6 +13,7 @@ import click
 
 from gamlp_admm.errors import (
     DamageWarning,
+    Diverged,
     InputError,
     InputWarning,
     Interrupted,
@@ -50,7 +51,6 @@ def execute(commands: click.Command, args: Sequence[str] | None) -> int:
     with streams.enduring() as lost:
         try:
             with signals.handling(_interrupt), _one_line_warnings():
-                load_extensions()
                 code = commands.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=arguments)
                 status = code if isinstance(code, int) else 0
         except (KeyboardInterrupt, Exception) as raised:
@@ -97,7 +97,7 @@ def _judged(error: BaseException) -> tuple[str, int, str]:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else PROGRAM
         return "own", 2, f"{error.format_message()} (see {path} --help)"
-    if isinstance(error, KeyboardInterrupt | Interrupted):
+    if isinstance(error, KeyboardInterrupt | Interrupted | Diverged):  # which all processes do alike
         return "interrupted", 1, str(error) or "interrupted"
     if isinstance(error, NeighbourError | ProcessFailed):
         return "lost", getattr(error, "status", 1), line(error)
@@ -132,7 +132,7 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """A group that suggests the nearest command."""
+    """A group that suggests the nearest command, and lets other packages add to the one that is asked for."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -140,6 +140,7 @@ class Commands(click.Group):
         """See :meth:`click.Group.resolve_command`."""
         if args[0] not in self.commands and not ctx.resilient_parsing and not args[0].startswith("-"):
             raise unknown("command", args[0], self.commands)
+        load_extensions()
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gamlp_admm.cli.options import Name, option
-from gamlp_admm.errors import InputError, InputWarning, Interrupted
+from gamlp_admm.errors import Diverged, InputError, InputWarning, Interrupted
 from gamlp_admm.system import signals, streams, torchrun
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def train_all(
         logged: Makes the log of a run.
 
     Yields:
-        Each run; a signal to stop ends one in order, and that is the last (:attr:`Run.stopped`).
+        Each run; a signal to stop ends one in order, and that is the last (:attr:`Run.stopped`), as does divergence.
     """
     from rich.console import Console
 
@@ -122,7 +122,10 @@ def train_all(
             logs: list[Logging] = []
             if logged is not None and is_first(group):
                 logs.append(stack.enter_context(logged(each.changed(prepared.changes))))
-            done = run(each, [*callbacks, *logs], prepared, group)
+            try:
+                done = run(each, [*callbacks, *logs], prepared, group)
+            except Diverged as error:
+                done = error.run
             for log in logs:
                 log.finish(done.report)
         yield done
@@ -130,18 +133,21 @@ def train_all(
             return
 
 
-def interrupted(run: Run, kept: str | None = None) -> Interrupted:
-    """Return the error that says that a run was stopped, and what is left of it.
+def ended_early(run: Run, kept: str | None = None) -> Exception:
+    """Return the error that says that a run was stopped, or diverged, and what is left of it.
 
     Args:
         run: The run.
         kept: What is kept beside its checkpoint.
     """
-    place = run.experiment.checkpoint
-    left = [kept] if kept else []
-    left += [f"--resume goes on from {place}"] if place else []
-    nothing = "nothing of it is kept without --save, --log-dir or --checkpoint"
-    return Interrupted(f"interrupted at iteration {run.stopped}: {'; '.join(left) or nothing}")
+    left, diverged = [kept] if kept else [], run.report["diverged"]
+    if (place := run.experiment.checkpoint) and not diverged:  # where it would diverge again
+        left.append(f"--resume goes on from {place}")
+    files = "--save or --log-dir" if diverged else "--save, --log-dir or --checkpoint"
+    said = "; ".join(left) or f"nothing of it is kept without {files}"
+    return (
+        Diverged(f"{diverged}; {said}") if diverged else Interrupted(f"interrupted at iteration {run.stopped}: {said}")
+    )
 
 
 LOGGER = option(

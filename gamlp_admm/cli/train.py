@@ -82,7 +82,7 @@ def train(
         first = is_first(group)
     report, kept = outputs.write(runs, seeds is not None) if first else ({}, None)
     if runs[-1].stopped is not None:
-        raise running.interrupted(runs[-1], kept)
+        raise running.ended_early(runs[-1], kept)
     if first and not quiet:
         table = reports.run_table(report, verbose) if seeds is None else reports.seeds_table(report)
         Console(stderr=json == Path("-"), highlight=False).print(table)

@@ -34,7 +34,8 @@ class Run:
         experiment: Every option as used.
         model: The trained model, with the weights that are best on validation.
         report: What ``train --json`` writes.
-        stopped: The iteration after which a callback, in whichever process, ended it early, or ``None``.
+        stopped: The iteration after which a callback, in whichever process, ended it early, or at which it
+            diverged; else ``None``.
         features: The transform that makes the model's features of a graph, fitted to that of the run.
         names: ``class_names`` and ``feature_names``, where the graph has them.
         kind: What its targets are (:func:`gamlp_admm.datasets.targets.target_kind`).
@@ -120,6 +121,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "solver": result.solver,
         "units": result.units,
         "stopped": result.stopped,
+        "diverged": result.diverged,
         "processes": result.processes,
         **({"classes": data.class_names} if "class_names" in (data or ()) else {}),
         "num_nodes": {split: int(data[f"{split}_mask"].sum()) for split in SPLITS if data is not None},

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.datasets import LoadedDataset
-from gamlp_admm.datasets.targets import KINDS
+from gamlp_admm.datasets.targets import KINDS, known_rows
 from gamlp_admm.errors import InputError, InputWarning, unknown
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.options import renamed
@@ -172,6 +172,9 @@ class Predictor:
         if data.x.shape[1] != self.num_features:
             raise InputError(f"{name} has {data.x.shape[1]} features a node; {self.name} takes {self.num_features}")
         _number_classes(data, self.class_names)
+        if self.correct_and_smooth is None and self.takes_labels and not _knows_labels(data):  # it says so itself
+            message = f"{self.name} takes training labels as features: {name} has none, and their columns are 0"
+            warnings.warn(message, InputWarning, stacklevel=4)
         if self.weight_attr not in data and "edge_weight" in data:  # as load_graph leaves it
             return data
         weighted: Data = source.weighted(data, self.weight_attr)
@@ -190,13 +193,21 @@ def _take_named(data: Data, wanted: tuple[str, ...] | None, what: str) -> None:
     data.feature_names = [*wanted]
 
 
+def _knows_labels(data: Data) -> bool:
+    """Return whether the label of a training node is known; what is wrong with them the transform says."""
+    y, train = data.y, data.train_mask
+    if not isinstance(y, Tensor) or not isinstance(train, Tensor) or train.shape != y.shape[:1]:
+        return True
+    return bool((known_rows(y[train.to(y.device).bool()]) >= 0).any())
+
+
 def _number_classes(data: Data, wanted: tuple[str, ...] | None) -> None:
     names, y = getattr(data, "class_names", None), getattr(data, "y", None)
     if wanted is None or names is None or tuple(names) == wanted or not isinstance(y, Tensor) or y.is_floating_point():
         return
     if other := [name for name in names if name not in wanted]:
         message = f"class {other[0]!r} is none of the model's: its nodes count as not labelled"
-        warnings.warn(message, InputWarning, stacklevel=4)
+        warnings.warn(message, InputWarning, stacklevel=5)
     number = {name: i for i, name in enumerate(wanted)}
     numbers = torch.tensor([*(number.get(name, -1) for name in names), -1], device=y.device)
     data.y = numbers[y.clamp(min=-1)]  # the last: not known

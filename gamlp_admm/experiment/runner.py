@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
 from gamlp_admm.datasets.targets import target_kind
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import Diverged, InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
@@ -27,7 +28,7 @@ from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.exchange import device_of
 from gamlp_admm.parallel.first import is_first, on_first, size
 from gamlp_admm.training.metrics import METRICS
-from gamlp_admm.training.result import Callback
+from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.transforms.correct_and_smooth import accuracy
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
 from gamlp_admm.transforms.recipe import Transform, fit_features
@@ -151,7 +152,7 @@ def run(
 
     Raises:
         InputError: An option or the data set is wrong.
-        FloatingPointError: The iterates are no longer finite.
+        Diverged: The iterates are no longer finite (a ``FloatingPointError``); the error has the ``run`` up to then.
 
     Example:
         >>> from gamlp_admm.experiment import Experiment, run
@@ -179,7 +180,8 @@ def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, proc
     with _threads(used.threads):
         start = time.perf_counter()
         model = _model(used, prepared, whole=first)
-        result = used.trainer.fit(
+        fit = partial(
+            used.trainer.fit,
             model,
             prepared.data,
             used.iterations,
@@ -199,15 +201,24 @@ def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, proc
             timeout=used.timeout,
             trace_dir=used.trace,
         )
-        smoothed = correct_and_smooth(model, prepared.data, used) if used.correct_and_smooth and first else {}
-        official = ogb_figures(model, prepared.data, used) if first else {}
-        before = prepared.load_seconds + prepared.augment_seconds + prepared.choose_seconds
-        seconds = {"augment": prepared.augment_seconds, "train": result.seconds}
-        seconds |= {"choose": prepared.choose_seconds, "total": before + time.perf_counter() - start}
-        chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
-        chosen |= {"split": prepared.split} if prepared.split else {}
-        told = report(used, model, result, seconds, prepared.data) | chosen | smoothed | official
-        return Run(used, model, told, result.stopped, prepared.features, _names(prepared.data), prepared.kind)
+        try:
+            return _made(used, model, fit(), prepared, start, first)
+        except Diverged as error:
+            error.run = _made(used, model, error.result, prepared, start, first)
+            raise
+
+
+def _made(used: Resolved, model: GAMLP, result: Result, prepared: Prepared, start: float, first: bool) -> Run:
+    """Return the run that a result is of, which began at a time; its figures are the first process's."""
+    smoothed = correct_and_smooth(model, prepared.data, used) if used.correct_and_smooth and first else {}
+    official = ogb_figures(model, prepared.data, used) if first else {}
+    before = prepared.load_seconds + prepared.augment_seconds + prepared.choose_seconds
+    seconds = {"augment": prepared.augment_seconds, "train": result.seconds}
+    seconds |= {"choose": prepared.choose_seconds, "total": before + time.perf_counter() - start}
+    chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
+    chosen |= {"split": prepared.split} if prepared.split else {}
+    told = report(used, model, result, seconds, prepared.data) | chosen | smoothed | official
+    return Run(used, model, told, result.stopped, prepared.features, _names(prepared.data), prepared.kind)
 
 
 def _names(data: Any) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import Diverged, InputError
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Weights, finite
@@ -28,6 +28,9 @@ from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.schedules import Record
 from gamlp_admm.training.selection import Selection
 from gamlp_admm.training.session import Algorithm, Stage
+
+LOST: tuple[type[Exception], ...] = (getattr(torch.linalg, "LinAlgError"), OverflowError, ZeroDivisionError)  # noqa: B009
+"""What arithmetic raises where numbers have outgrown their dtype."""
 
 
 @dataclass
@@ -175,34 +178,50 @@ class Loop:
         )
 
     def run(self) -> Result:
-        """Train, and give the model the selected weights whatever happens."""
+        """Train, and give the model the selected weights whatever happens.
+
+        Raises:
+            Diverged: The iterates are no longer finite.
+            FloatingPointError: The same, where the model could not be given the best weights.
+        """
         if self.checkpoint is not None and self.checkpoint.saved is not None:
             self._resume(self.checkpoint)
-        how, diverged, alone = self.options.gather, False, False
+        broken: Exception | None = None
+        alone = True  # of how it ends, other processes know nothing
         try:
             self._train()
-        except FloatingPointError:  # which all processes see alike
-            diverged = True
-            raise
-        except BaseException:  # of which other processes know nothing
-            how, alone = "none", True
-            raise
+            alone = False
+        except FloatingPointError as error:  # which all processes see alike
+            broken, alone = error, False
+        except LOST as error:
+            broken, alone = error, self.team.size > 1
         finally:
-            newest = self.session.weights()
-            if diverged or not finite(newest):
-                newest = self.selection.finite
-            weights = self.coordinates.leave(self.selection.chosen(newest))
-            # Those of another depth are no use: a process may be lost while the network grows.
-            fit = [W.shape for W, _ in weights] == [self.shapes[layer] for layer in self.team.layers]
-            held = fit and finite(weights, self.model.linears[0].weight.dtype)
-            if not alone:  # all or none
-                held = not self.team.maximum(float(not held))
-            if held:
-                gather(self.model, weights, self.depth, self.team, how, self.like)
+            held = self._give(broken is not None, alone)
+        lost = "the trained weights are no longer finite numbers" if broken is None else str(broken).partition("\n")[0]
         if not held:
-            raise FloatingPointError("the trained weights are no longer finite numbers; the model is left as it was")
+            raise FloatingPointError(f"{lost}; the model is left as it was") from broken
+        if alone:
+            raise FloatingPointError(f"{lost}; this process's layers have the best weights so far") from broken
         self.result.processes = self.team.collect(self._summary())
+        if broken is not None:
+            self.result.stopped, self.result.diverged = self.position.iteration, lost
+            raise Diverged(f"{lost}; the model has the best weights so far", self.result) from broken
         return self.result
+
+    def _give(self, diverged: bool, alone: bool) -> bool:
+        # Gives the model the selected weights, and returns whether there were any that it can hold.
+        newest = self.session.weights()
+        if diverged or not finite(newest):
+            newest = self.selection.finite
+        weights = self.coordinates.leave(self.selection.chosen(newest))
+        # Those of another depth are no use: a process may be lost while the network grows.
+        fit = [W.shape for W, _ in weights] == [self.shapes[layer] for layer in self.team.layers]
+        held = fit and finite(weights, self.model.linears[0].weight.dtype)
+        if not alone:  # all or none
+            held = not self.team.maximum(float(not held))
+        if held:
+            gather(self.model, weights, self.depth, self.team, "none" if alone else self.options.gather, self.like)
+        return held
 
     def _train(self) -> None:
         options, position = self.options, self.position
@@ -249,9 +268,7 @@ class Loop:
         weights = self.session.weights()
         record = self._record(weights)
         if not (math.isfinite(record["train_loss"]) and math.isfinite(record["objective"])):
-            raise FloatingPointError(
-                f"iteration {record['iteration']}: the objective is no longer finite; the best weights are kept"
-            )
+            raise FloatingPointError(f"iteration {record['iteration']}: the objective is no longer finite")
         if not self.result.records and self.team.rank == 0:
             warn_of_undefined(self.metric, record)
         self.selection.note(record, weights, final=self.depth == self.options.stages[-1])

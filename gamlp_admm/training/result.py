@@ -35,7 +35,9 @@ class Result:
         start: What was chosen for a start from the data (``init`` ``ridge``), and its validation scores; else ``None``.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
             them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
-        stopped: The iteration after which a callback, in whichever process, ended training early; ``None`` if none did.
+        stopped: The iteration after which a callback, in whichever process, ended training early, or at which it
+            diverged; ``None`` if none did.
+        diverged: What was no longer finite, of :attr:`gamlp_admm.errors.Diverged.result`; else ``None``.
 
     Example:
         >>> from gamlp_admm import GAMLP, PdADMMG, load_dataset
@@ -59,6 +61,7 @@ class Result:
     units: str | None = None
     processes: list[Record] = field(default_factory=list)
     stopped: int | None = None
+    diverged: str | None = None
 
     @property
     def history(self) -> list[Record]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputError, flag, number, unknown
+from gamlp_admm.errors import Diverged, InputError, flag, number, unknown
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk, risk
 from gamlp_admm.parallel.agreement import agreed
@@ -24,7 +24,7 @@ from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.description import description
 from gamlp_admm.training.growth import depths, shapes
 from gamlp_admm.training.identity import described, digests, identity_of
-from gamlp_admm.training.loop import Loop
+from gamlp_admm.training.loop import LOST, Loop
 from gamlp_admm.training.metrics import Figure, metric_of
 from gamlp_admm.training.models import confirm, trainable, trained_like, usual_device
 from gamlp_admm.training.options import FitOptions
@@ -32,9 +32,6 @@ from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.training.rows import NodeData, distributed, node_data
 from gamlp_admm.training.session import Algorithm, Opening, Stage
 from gamlp_admm.training.units import SCALES
-
-LOST: tuple[type[Exception], ...] = (getattr(torch.linalg, "LinAlgError"), OverflowError, ZeroDivisionError)  # noqa: B009
-"""What arithmetic raises where numbers have outgrown their dtype."""
 
 
 class OwnFirst:
@@ -185,7 +182,8 @@ class Trainer(Algorithm):
 
         Raises:
             InputError: The data or an option is wrong, or options differ between processes.
-            FloatingPointError: The iterates are no longer finite.
+            Diverged: The iterates are no longer finite (a ``FloatingPointError``); the model has the best weights until
+                then, and the error has the ``result``.
             NeighbourError: Another process failed, or did not answer within ``timeout``.
         """
         model = getattr(model, "_orig_mod", model)  # of torch.compile
@@ -239,13 +237,21 @@ class Trainer(Algorithm):
 
         nodes = distributed(checked, widths, like, team)
         identity = identity_of(self, model, like, options, about)
-        with opened(options.checkpoint_dir, identity, team, options.resume, options.overwrite) as checkpoint:
-            result = self._run(model, nodes, the_risk, options, team, like, checkpoint)
-        if options.gather != "none" or team.size == 1:
-            metric = metric_of(options.metric, nodes.kind)
-            told = team.of_first(lambda: confirm(model, data, whole[0], the_risk, result, options.select, metric))
-            result.best, result.last = told
-        return result
+
+        def confirmed(result: Result) -> Result:
+            if options.gather != "none" or team.size == 1:
+                metric = metric_of(options.metric, nodes.kind)
+                told = team.of_first(lambda: confirm(model, data, whole[0], the_risk, result, options.select, metric))
+                result.best, result.last = told
+            return result
+
+        try:
+            with opened(options.checkpoint_dir, identity, team, options.resume, options.overwrite) as checkpoint:
+                result = self._run(model, nodes, the_risk, options, team, like, checkpoint)
+        except Diverged as error:
+            confirmed(error.result)
+            raise
+        return confirmed(result)
 
     def _check(self, model: GAMLP, process_group: Any) -> None:
         if model.network.residual and not self.residual:
@@ -264,10 +270,10 @@ class Trainer(Algorithm):
         checkpoint: Checkpoint | None,
     ) -> Result:
         try:
-            return Loop(self, model, nodes, the_risk, options, team, like, checkpoint).run()
+            loop = Loop(self, model, nodes, the_risk, options, team, like, checkpoint)
         except LOST as error:
-            reason = str(error).splitlines()[0]
-            raise FloatingPointError(f"{reason}; the model has the best weights so far") from error
+            raise FloatingPointError(f"{str(error).splitlines()[0]}; the model is left as it was") from error
+        return loop.run()
 
     def foresee(self, model: GAMLP, data: Any, seed: int) -> Opening | None:
         """Return the start from the data that :meth:`fit` would make, and its validation score.

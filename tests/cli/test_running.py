@@ -149,3 +149,29 @@ def test_nothing_is_kept_unasked(gamlp, tmp_path, stopping, monkeypatch):
     said = "gamlp-admm: interrupted at iteration 3: nothing of it is kept without --save, --log-dir or --checkpoint\n"
     assert gamlp(*KARATE) == (1, "", said)
     assert not list(tmp_path.iterdir())
+
+
+# Iterates that are no longer finite
+
+DIVERGING = [*KARATE, "--algorithm", "sgd", "--lr", "1e8", "--init", "kaiming"]
+"""Diverges in its third iteration."""
+
+
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "0,1"]], ids=["one", "several"])
+def test_what_diverges_keeps_the_best_weights_so_far(gamlp, tmp_path, seeds):
+    save, logs = tmp_path / "model.safetensors", tmp_path / "logs"
+    status, out, err = gamlp(*DIVERGING, *seeds, "--save", save, "--log-dir", logs, "--checkpoint", tmp_path / "kept")
+    told = json.loads((logs / "run.json").read_text())
+    report = told["runs"][0] if seeds else told
+    best, what = report["best"], "iteration 3: the objective is no longer finite"
+    assert (status, out, report["stopped"], report["diverged"]) == (1, "", 3, what)
+    worth = f"{'seed 0, ' if seeds else ''}iteration {best['iteration']}, validation {best['val_accuracy']:.4f}"
+    assert err == f"gamlp-admm: {what}; {save} has the best weights so far ({worth})\n"
+    assert [record["iteration"] for record in report["history"]] == [1, 2]
+    _, _, err = gamlp("predict", save, "--split", "test")
+    assert err == f"accuracy on karate: test {best['test_accuracy']:.4f}\n"
+
+
+def test_what_diverges_says_that_nothing_is_kept(gamlp):
+    what = "iteration 3: the objective is no longer finite; nothing of it is kept without --save or --log-dir"
+    assert gamlp(*DIVERGING) == (1, "", f"gamlp-admm: {what}\n")

@@ -64,6 +64,7 @@ def test_json_has_the_keys_of_the_contract(gamlp):
             "units",
             "split",
             "stopped",
+            "diverged",
             "processes",
             "per_class",
             "confusion",

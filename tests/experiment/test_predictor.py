@@ -111,6 +111,18 @@ def test_correct_and_smooth_takes_the_labels_of_the_graph(tmp_path: Path) -> Non
     assert torch.equal(alone(bare).outputs, predictor(data).outputs)
 
 
+def test_labels_as_features_where_none_is_known_are_said(tmp_path: Path) -> None:
+    _, fitted = saved(tmp_path / "model")
+    predictor, data = load_predictor(tmp_path / "model"), graph()
+    data.y = torch.where(data.train_mask, -1, data.y)  # those that are known do not train
+    with pytest.warns(InputWarning, match="takes training labels as features: the graph has none, and their col") as w:
+        prediction = predictor(data)
+    assert [each.filename for each in w] == [__file__]
+    assert torch.equal(prediction.outputs, predictor.model(fitted(data).x))
+    data.y[0] = 1
+    predictor(data)  # warnings are errors here
+
+
 def test_names_of_classes_and_features(tmp_path: Path) -> None:
     columns, names = [f"f{i}" for i in range(FEATURES)], ["ash", "birch", "cedar"]
     saved(tmp_path / "model", class_names=names, feature_names=columns)
@@ -125,8 +137,9 @@ def test_names_of_classes_and_features(tmp_path: Path) -> None:
     data.y[0], data.train_mask[0] = 0, False
     reference = graph()
     reference.train_mask[0] = False
-    with pytest.warns(InputWarning, match="class 'oak' is none of the model's"):
+    with pytest.warns(InputWarning, match="class 'oak' is none of the model's") as heard:
         other = predictor(data)
+    assert heard[0].filename == __file__
     assert torch.equal(other.outputs, predictor(reference).outputs)
     data.feature_names[2] = "f33"
     with pytest.raises(InputError, match=r"unknown feature of the model in the graph: 'f3': did you mean 'f33'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from problems import F64, blobs, forward
 from torch import Tensor
 
 from gamlp_admm import GAMLP, Backprop, PdADMM, PdADMMG, Result
-from gamlp_admm.errors import InputError, NeighbourError
+from gamlp_admm.errors import Diverged, InputError, NeighbourError
 from gamlp_admm.parallel.team import Team
-from gamlp_admm.training import generations
+from gamlp_admm.training import generations, loop
+from gamlp_admm.training.loop import Loop
 from gamlp_admm.training.result import Progress
 from gamlp_admm.training.trainer import Trainer
 
@@ -188,10 +190,52 @@ def test_what_goes_wrong_while_the_network_grows_is_what_is_raised(monkeypatch: 
 def test_iterates_that_are_not_finite(select: str, solver: str) -> None:
     model, wanted = network(), network()
     failing = PdADMMG(**ADMM, solver=solver, tau=0.1, schedule=broken_after(5))
-    with pytest.raises(FloatingPointError, match="iteration 6: the objective is no longer finite"):
+    what = "iteration 6: the objective is no longer finite"
+    with pytest.raises(Diverged, match=f"{what}; the model has the best weights so far") as raised:
         failing.fit(model, blobs(), 20, select=select)
-    PdADMMG(**ADMM, solver=solver, tau=0.1).fit(wanted, blobs(), 5, select=select)
+    result = PdADMMG(**ADMM, solver=solver, tau=0.1).fit(wanted, blobs(), 5, select=select)
     assert same(parameters(model), parameters(wanted))
+    until = raised.value.result
+    assert (until.best, until.last, until.stopped, until.diverged) == (result.best, result.last, 6, what)
+    assert pickle.loads(pickle.dumps(raised.value)).result.best == until.best
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let arithmetic fail in the middle of an iteration."""
+    iterate = Loop._iterate
+
+    def failing(self: Loop) -> None:
+        if self.position.iteration == after:
+            raise OverflowError("too large\nfor words")
+        iterate(self)
+
+    monkeypatch.setattr(Loop, "_iterate", failing)
+
+
+def test_arithmetic_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, wanted = network(), network()
+    result = PdADMMG(**ADMM).fit(wanted, blobs(), 5, seed=0)
+    lose(monkeypatch, 5)
+    with pytest.raises(Diverged, match=r"^too large; the model has the best weights so far$") as raised:
+        PdADMMG(**ADMM).fit(model, blobs(), 20, seed=0)
+    assert isinstance(raised.value.__cause__, OverflowError)
+    assert same(parameters(model), parameters(wanted))
+    assert (raised.value.result.best, raised.value.result.stopped) == (result.best, 5)
+    monkeypatch.setattr(Team, "size", 2)  # of which the other knows nothing
+    with pytest.raises(FloatingPointError, match=r"^too large; this process's layers have the best weights") as other:
+        PdADMMG(**ADMM).fit(model, blobs(), 20, seed=0)
+    assert not isinstance(other.value, Diverged)
+
+
+def test_weights_that_the_model_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(monkeypatch, 2)
+    monkeypatch.setattr(loop, "finite", lambda *_: False)
+    model = network()
+    before = parameters(model)
+    with pytest.raises(FloatingPointError, match=r"^too large; the model is left as it was$") as raised:
+        PdADMMG(**ADMM).fit(model, blobs(), 20, seed=0)
+    assert not isinstance(raised.value, Diverged)
+    assert same(parameters(model), before)
 
 
 def test_the_first_iterate_is_not_finite() -> None:

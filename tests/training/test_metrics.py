@@ -100,6 +100,20 @@ def test_of_labels_where_they_are_known(name: str) -> None:
         assert METRICS[name].of(z, y, told, "labels") == pytest.approx(np.mean(each), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+def test_of_equal_probabilities(name: str) -> None:
+    told = risk("binary_cross_entropy")
+    for seed in range(6):
+        share = (0.02, 0.5, 0.98)[seed % 3]  # of nodes that have a label
+        y, z = (rand(300, 3, seed=seed) < share).double(), (2 * randn(300, 3, seed=seed + 1)).round()
+        z[:, 1], z[::2, 2] = 0, 50  # one probability, and many that are rounded to 1
+        z[1::4, 2] = 60
+        wanted = of_labels(name, y.numpy(), torch.sigmoid(z).numpy())
+        assert METRICS[name].of(z, y, told, "labels") == pytest.approx(wanted, rel=1e-12)
+        soft = torch.where(y > 0, 0.7, 0.2)  # a share above one half is a label, as accuracy has it
+        assert METRICS[name].of(z, soft, told, "labels") == pytest.approx(wanted, rel=1e-12)
+
+
 @pytest.mark.skipif(find_spec("ogb") is None, reason="ogb is not installed")
 def test_roc_auc_of_labels_is_that_of_ogb_s_evaluator() -> None:
     y, z = (rand(60, 112, seed=1) < 0.2).double(), randn(60, 112, seed=2)
