@@ -7,7 +7,8 @@ Four steps, none of which knows PyTorch Geometric:
 2. :mod:`~gamlp_admm.propagation.product` multiplies it with dense features: where the time is spent; of large graphs by
    :mod:`~gamlp_admm.propagation.gather`, some columns of them (:mod:`~gamlp_admm.propagation.features`) at a time;
 3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and yields one state after the other;
-4. :mod:`~gamlp_admm.propagation.scheme` chooses among all this by the options that transforms take.
+4. :mod:`~gamlp_admm.propagation.scheme` chooses among all this by the options that transforms take, and
+   :mod:`~gamlp_admm.propagation.order` what comes first where few nodes are wanted.
 
 What was propagated is kept on the disk by :mod:`~gamlp_admm.propagation.store`.
 """
@@ -28,9 +29,11 @@ from gamlp_admm.propagation.operators import (
     row,
     sym,
 )
+from gamlp_admm.propagation.order import FeaturesFirst, Order, SelectorsFirst, Unit, order_of_work, propagate
 from gamlp_admm.propagation.product import Matrix, as_matrix, product, to_torch
 from gamlp_admm.propagation.relations import bipartite, mean
 from gamlp_admm.propagation.scheme import MOST_STEPS, KeptState, Operator, Scheme, constructor_call
+from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, as_features
 from gamlp_admm.propagation.store import StoredFeatures
 from gamlp_admm.system.lazy import shown
 
@@ -38,16 +41,23 @@ __all__ = [
     "DIRECTIONS",
     "MOST_STEPS",
     "OPERATORS",
+    "Features",
+    "FeaturesFirst",
     "GatherMatrix",
     "KeptState",
     "Matrix",
     "NamedOperator",
     "NodeFeatures",
     "Operator",
+    "Order",
     "Scheme",
+    "SelectorsFirst",
+    "SparseFeatures",
     "StoredFeatures",
+    "Unit",
     "add_self_loops",
     "adjacency",
+    "as_features",
     "as_matrix",
     "as_operator",
     "bipartite",
@@ -59,9 +69,11 @@ __all__ = [
     "is_sparse",
     "mean",
     "normalized",
+    "order_of_work",
     "pagerank",
     "powers",
     "product",
+    "propagate",
     "register_operator",
     "row",
     "sym",

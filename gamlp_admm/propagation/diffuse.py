@@ -15,10 +15,10 @@ import torch
 from scipy.special import pdtrc
 from torch import Tensor
 
-from gamlp_admm.propagation.product import Matrix, product
+from gamlp_admm.propagation.product import Multiplier, product
 
 
-def powers(matrix: Matrix, features: Tensor) -> Iterator[Tensor]:
+def powers(matrix: Multiplier, features: Tensor) -> Iterator[Tensor]:
     """Yield ``Ã^k H`` for k = 0, 1, ….
 
     Args:
@@ -42,7 +42,7 @@ def powers(matrix: Matrix, features: Tensor) -> Iterator[Tensor]:
         state = product(matrix, state, place)
 
 
-def pagerank(matrix: Matrix, features: Tensor, *, alpha: float) -> Iterator[Tensor]:
+def pagerank(matrix: Multiplier, features: Tensor, *, alpha: float) -> Iterator[Tensor]:
     """Yield the states of personalised PageRank, ``Z_0 = H``, ``Z_{k+1} = (1 - α) Ã Z_k + α H``.
 
     The limit is ``α (I - (1 - α) Ã)^-1 H``; each step shrinks the distance to it by ``1 - α``.
@@ -70,7 +70,7 @@ def pagerank(matrix: Matrix, features: Tensor, *, alpha: float) -> Iterator[Tens
         state = product(matrix, state, place, restart=features, alpha=alpha)
 
 
-def heat(matrix: Matrix, features: Tensor, *, t: float) -> Iterator[Tensor]:
+def heat(matrix: Multiplier, features: Tensor, *, t: float) -> Iterator[Tensor]:
     """Yield the partial sums of the heat kernel, ``exp(-t (I - Ã)) H = Σ_j exp(-t) t^j / j! Ã^j H``.
 
     State k > 0 is the sum over j = 0…k; state 0 is H.

@@ -78,19 +78,25 @@ class NodeFeatures:
     def __len__(self) -> int:
         return len(self.x)
 
-    def tile(self, columns: slice = slice(None)) -> Tensor:
-        """Return some columns as they are computed with, contiguous; not to be modified: it may be ``x`` itself."""
-        tile = self.x[:, columns].to(self.dtype).contiguous()
-        return tile if self.norms is None else tile / self.norms
+    def tile(self, columns: slice = slice(None), rows: Tensor | None = None) -> Tensor:
+        """Return some columns as they are computed with, contiguous; not to be modified: it may be ``x`` itself.
+
+        Args:
+            columns: The columns.
+            rows: Numbers of the rows; ``None`` for all.
+        """
+        tile, norms = self.x[:, columns], self.norms
+        if rows is not None:
+            tile, norms = tile[rows], None if norms is None else norms[rows]
+        tile = tile.to(self.dtype).contiguous()
+        return tile if norms is None else tile / norms
 
     def tiles(self) -> list[slice]:
         """Return the columns that are propagated together: all, or :data:`TILE` where there are many rows.
 
         No bit depends on it: states of different columns have nothing to do with each other.
         """
-        columns = self.shape[1]
-        width = TILE if self.x.numel() > SMALL else columns
-        return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]
+        return column_tiles(*self.x.shape)
 
     def _blocks(self) -> Iterator[Tensor]:
         """Yield all rows, some at a time, in the type that they are computed with."""
@@ -113,6 +119,12 @@ class NodeFeatures:
             f"data.x has {len(wrong)} NaN or infinite values (as {self.dtype}), "
             f"the first at row {line}, column {column}: features must be finite"
         )
+
+
+def column_tiles(num_nodes: int, columns: int) -> list[slice]:
+    """Return the columns that features ``[N, F]`` are propagated in."""
+    width = TILE if num_nodes * columns > SMALL else columns
+    return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]
 
 
 def dense_features(x: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, torch.dtype]:

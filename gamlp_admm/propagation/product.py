@@ -9,7 +9,7 @@ the other does in two: the last bits differ.
 from __future__ import annotations
 
 import warnings
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from scipy import sparse
@@ -18,6 +18,16 @@ from torch import Tensor
 from gamlp_admm.propagation.gather import GatherMatrix, gathers
 
 Matrix: TypeAlias = "Tensor | GatherMatrix"
+
+
+class Multiplying(Protocol):
+    """What multiplies by itself: a :class:`GatherMatrix`, or something that takes its place."""
+
+    def multiply(self, dense: Tensor, out: Tensor, restart: Tensor | None = None, alpha: float = 0.0) -> Tensor:
+        """Write the product into ``out``; see :func:`product`."""
+
+
+Multiplier: TypeAlias = "Tensor | Multiplying"
 
 
 def as_matrix(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str = "cpu") -> Matrix:
@@ -63,7 +73,9 @@ def to_torch(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device 
         return torch.sparse_csr_tensor(indptr, indices, values, size=matrix.shape, check_invariants=False)
 
 
-def product(matrix: Matrix, dense: Tensor, out: Tensor, *, restart: Tensor | None = None, alpha: float = 0.0) -> Tensor:
+def product(
+    matrix: Multiplier, dense: Tensor, out: Tensor, *, restart: Tensor | None = None, alpha: float = 0.0
+) -> Tensor:
     """Write ``matrix @ dense`` into ``out``, or ``(1 - alpha) matrix @ dense + alpha restart``.
 
     Args:
@@ -83,7 +95,7 @@ def product(matrix: Matrix, dense: Tensor, out: Tensor, *, restart: Tensor | Non
         >>> torch.equal(product(swap, x, torch.empty_like(x)), x.flip(0))
         True
     """
-    if isinstance(matrix, GatherMatrix):
+    if not isinstance(matrix, Tensor):
         return matrix.multiply(dense, out, restart, alpha)
     if restart is None:
         return torch.mm(matrix, dense, out=out)

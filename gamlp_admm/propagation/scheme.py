@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import math
 import warnings
@@ -28,7 +29,8 @@ from gamlp_admm.propagation.operators import (
     as_operator,
     is_sparse,
 )
-from gamlp_admm.propagation.product import Matrix, as_matrix
+from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix
+from gamlp_admm.propagation.sparse_features import Features
 
 MOST_STEPS = 10_000
 """Steps of propagation: what has not spread then does not, and a number may come from a file that is wrong."""
@@ -97,7 +99,7 @@ class Scheme:
                     stacklevel=3,
                 )
 
-    def matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, like: Tensor | NodeFeatures) -> Matrix:
+    def matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, like: Tensor | Features) -> Matrix:
         """Return Ã ``[N, N]``; its entries are computed in float64.
 
         Args:
@@ -145,26 +147,27 @@ class Scheme:
                 state.write(propagated[:, i, tile])
         return propagated.flatten(1)
 
-    def kept(self, matrix: Matrix, features: Tensor) -> Iterator[KeptState]:
+    def kept(self, matrix: Multiplier, features: Tensor, taken: int = 0) -> Iterator[KeptState]:
         """Yield the states that are kept, ``T_k H`` for k in ``states``; each holds until the next is asked for.
 
         Args:
-            matrix: ``[N, N]``, Ã, from :meth:`matrix`.
+            matrix: ``[N, N]``, Ã, from :meth:`matrix`, or what takes its place.
             features: ``[N, F]``, H, contiguous, such as :meth:`NodeFeatures.tile`; not modified.
+            taken: Steps that they have taken already, where states are powers of Ã; earlier states are left out.
         """
         last = self.states[-1]
-        if 0 in self.states:
+        if taken in self.states:
             yield KeptState(features)
-        if last == 0:
+        if last == taken:
             return
-        root = None
-        if isinstance(matrix, GatherMatrix) and matrix.root is not None:
-            root, matrix = matrix.root, replace(matrix, root=None)
+        root: Tensor | None = getattr(matrix, "root", None)
+        if root is not None:
+            matrix = replace(cast(GatherMatrix, matrix), root=None)
             features = features / root[:, None]
         parameter = self.named.parameter
         options = {parameter: getattr(self, parameter)} if parameter else {}
-        for step, state in zip(range(last + 1), self.named.diffuse(matrix, features, **options), strict=False):
-            if step in self.states and step > 0:
+        for step, state in zip(range(taken, last + 1), self.named.diffuse(matrix, features, **options), strict=False):
+            if step in self.states and step > taken:
                 yield KeptState(state, root)
 
 
@@ -227,6 +230,9 @@ def _options(transform: object) -> Iterable[str]:
         value = getattr(transform, name)
         if name == "operator" and not isinstance(value, str):
             yield f"operator=<{getattr(value, '__name__', type(value).__name__)}>"
+        elif isinstance(value, Tensor):  # whose own text leaves out all but its first and last numbers
+            digest = hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest()[:12]
+            yield f"{name}={type(value).__name__}-{str(value.dtype).removeprefix('torch.')}-{digest}"
         elif name in ("hops", "operator") or value != parameter.default:
             yield f"{name}={value!r}"
 

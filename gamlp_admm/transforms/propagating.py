@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.errors import InputError, InputWarning
-from gamlp_admm.propagation import Matrix, NodeFeatures, Scheme, constructor_call, is_sparse
+from gamlp_admm.propagation import Features, Matrix, Scheme, constructor_call, is_sparse
 from gamlp_admm.transforms.feature_transform import FeatureTransform
 
 
@@ -42,7 +42,7 @@ class PropagatingTransform(FeatureTransform):
     def __repr__(self) -> str:
         return constructor_call(self)
 
-    def _matrix(self, data: Data, like: Tensor | NodeFeatures) -> Matrix:
+    def _matrix(self, data: Data, like: Tensor | Features) -> Matrix:
         """Return Ã ``[N, N]`` of a graph, in the dtype and on the device of ``like`` ``[N, F]``."""
         if is_sparse(self.operator):
             return self._scheme.matrix(None, None, like)
