@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamlp_admm.errors import InputError
+from gamlp_admm.system.memory import is_mapped, release
 
 TILE = 128
 """Columns that are propagated together, where features are large: the states of more no longer fit into caches."""
@@ -80,7 +82,12 @@ class NodeFeatures:
 
     def tile(self, columns: slice = slice(None)) -> Tensor:
         """Return some columns as they are computed with, contiguous; not to be modified: it may be ``x`` itself."""
-        tile = self.x[:, columns].to(self.dtype).contiguous()
+        if self._mapped:
+            tile = torch.empty(len(self), self.x[:0, columns].shape[1], dtype=self.dtype)
+            for out, rows in zip(torch.split(tile, self._step), self._windows(), strict=True):
+                out.copy_(rows[:, columns])
+        else:
+            tile = self.x[:, columns].to(self.dtype).contiguous()
         return tile if self.norms is None else tile / self.norms
 
     def tiles(self) -> list[slice]:
@@ -92,10 +99,24 @@ class NodeFeatures:
         width = TILE if self.x.numel() > SMALL else columns
         return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]
 
+    @cached_property
+    def _mapped(self) -> bool:
+        return self.x.is_cpu and self.x.is_contiguous() and self.x.numel() > SMALL and is_mapped(self.x.data_ptr())
+
+    @property
+    def _step(self) -> int:
+        return max(SMALL // max(self.shape[1], 1), 1)
+
+    def _windows(self) -> Iterator[Tensor]:
+        """Yield all rows, some at a time; of a memory-mapped file no others stay in memory."""
+        for rows in torch.split(self.x, self._step):
+            yield rows
+            if self._mapped:
+                release(rows.data_ptr(), rows.nbytes)
+
     def _blocks(self) -> Iterator[Tensor]:
         """Yield all rows, some at a time, in the type that they are computed with."""
-        for rows in torch.split(self.x, max(SMALL // max(self.shape[1], 1), 1)):
-            yield rows.to(self.dtype)
+        return (rows.to(self.dtype) for rows in self._windows())
 
     def _norms(self) -> Tensor:
         tiny = torch.finfo(self.dtype).tiny

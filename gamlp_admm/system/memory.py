@@ -1,4 +1,4 @@
-"""Sizes of memory: as people write them, how much there is, and pages of files that need not stay in it."""
+"""Memory: how much there is, and pages of files that need not stay in it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,11 @@ import re
 import sys
 from pathlib import Path
 
-from gamlp_admm.errors import InputError
-
-UNITS = {"": 1, "b": 1}
-UNITS |= {f"{prefix}b": 1000**power for power, prefix in enumerate("kmgt", 1)}
-UNITS |= {f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgt", 1)}
-
 _PAGE_OUT = 21  # MADV_PAGEOUT of Linux 5.4
 
 
-def bytes_of(name: str, size: object) -> int:
-    """Return a size in bytes, from a number or a text such as ``400MiB``, ``1.5GB``.
-
-    Args:
-        name: What it is for.
-        size: The size.
-
-    Raises:
-        InputError: It is none, or not positive.
-    """
-    allowed = "allowed: such as 400MiB, 4GiB or 1.5GB, or a number of bytes"
-    if isinstance(size, bool) or not isinstance(size, str | int):
-        raise InputError(f"{name} is {size!r}: {allowed}")
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(size).lower())
-    if found is None or found[2] not in UNITS or (count := int(float(found[1]) * UNITS[found[2]])) < 1:
-        raise InputError(f"{name} is {size!r}: {allowed}")
-    return count
-
-
 def as_text(size: int) -> str:
-    """Return a number of bytes as :func:`bytes_of` reads it, rounded up to MiB."""
+    """Return a number of bytes in MiB, rounded up, as ``400MiB``."""
     return f"{-(-size // 2**20)}MiB"
 
 
@@ -82,4 +57,3 @@ def release(address: int, length: int) -> None:
     first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
     if (length := (address + length - first) // mmap.PAGESIZE * mmap.PAGESIZE) > 0:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _PAGE_OUT)
-

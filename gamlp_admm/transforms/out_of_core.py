@@ -1,30 +1,28 @@
-"""Augmented features made into a directory, within a cap of memory: ``AugmentFeatures(out=…)``, ``gamlp-admm augment``."""
+"""Augmented features made into a directory, within a cap of memory: what ``AugmentFeatures(out=…)`` does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gamlp_admm.errors import InputError
-from gamlp_admm.propagation import GatherMatrix, Matrix, heat, pagerank, powers
+from gamlp_admm.errors import InputError, byte_count
+from gamlp_admm.propagation import GatherMatrix, Matrix, NodeFeatures, heat, pagerank, powers
 from gamlp_admm.propagation.store import StoredFeatures
-from gamlp_admm.propagation.store.plan import Plan, plan
+from gamlp_admm.propagation.store.plan import MemoryPlan, plan
 from gamlp_admm.propagation.store.stored import ARITHMETIC, digest_of
-from gamlp_admm.propagation.store.writing import Features, Progress, Work, make
-from gamlp_admm.system.memory import available, bytes_of, is_mapped
-from gamlp_admm.transforms.propagating import edges_of
-
-if TYPE_CHECKING:
-    from gamlp_admm.transforms.augment_features import AugmentFeatures
+from gamlp_admm.propagation.store.writing import HowFar, PropagatedFeatures, Work, make
+from gamlp_admm.system.memory import available, is_mapped
+from gamlp_admm.transforms.propagating import PropagatingTransform, edges_of
 
 IN_WORK = {powers: 3, pagerank: 3, heat: 4}
-"""Tensors of the size of the columns in work that a scheme has at a time; of others it is not known, and 4 is assumed."""
+"""Tensors of the size of the columns in work that a scheme has at a time; others are taken to have 4."""
 
 OF_NODES = ("y", "train_mask", "val_mask", "test_mask")
 
@@ -35,7 +33,7 @@ class Storing:
 
     Attributes:
         path: The directory.
-        memory: The cap, as :func:`~gamlp_admm.system.memory.bytes_of` reads it; ``None`` for half of what is free.
+        memory: The cap, as :func:`~gamlp_admm.errors.byte_count` reads it; ``None`` for half of what is free.
         rows: ``[R]``, the numbers of the nodes whose features are kept; ``None`` for all.
         about: What else ``store.json`` says.
         overwrite: Whether they replace other features that are there.
@@ -50,34 +48,39 @@ class Storing:
     about: Mapping[str, Any] = field(default_factory=dict)
     overwrite: bool = False
     device: torch.device | None = None
-    progress: Progress = lambda done, total: None
-    planned: Callable[[Plan], None] = lambda made: None
+    progress: HowFar = lambda done, total: None
+    planned: Callable[[MemoryPlan], None] = lambda made: None
 
 
-def store_features(transform: AugmentFeatures, data: Data, how: Storing) -> StoredFeatures:
-    """Make the features that a transform makes of a graph into a directory, or what is missing of them.
+def store_features(
+    transform: PropagatingTransform, data: Data, features: NodeFeatures, dtype: torch.dtype, how: Storing
+) -> StoredFeatures:
+    """Make propagated features of a graph into a directory, or what is missing of them.
 
     Args:
-        transform: The transform.
+        transform: How to propagate.
         data: A graph with ``x`` ``[N, F]`` and edges; its tensors may be memory-mapped.
+        features: What is made of ``x``, and propagated.
+        dtype: Type of the propagated features.
         how: The rest.
 
     Raises:
         InputError: The graph or an option is not allowed, the cap is too small, or the directory has other features.
     """
-    cap = available() // 2 if how.memory is None else bytes_of("memory", how.memory)
-    source = _Source(transform, data, how.device)
+    cap = available() // 2 if how.memory is None else byte_count("memory", how.memory)
+    source = _Source(transform, data, features, how.device or features.device)
+    (N, F), rows = data.x.shape, how.rows
     nodes = {name: data[name] for name in OF_NODES if isinstance(data.get(name), Tensor)}
-    if how.rows is not None:
-        nodes = {**{name: tensor[how.rows] for name, tensor in nodes.items()}, "n_id": how.rows}
-    N, F = data.x.shape
-    features = Features(
-        num_rows=N if how.rows is None else len(how.rows),
+    if rows is not None:
+        rows = check_rows(rows, N)
+        nodes = {**{name: tensor[rows] for name, tensor in nodes.items()}, "n_id": rows}
+    made = PropagatedFeatures(
+        num_rows=N if rows is None else len(rows),
         columns=F,
         states=len(transform.states),
-        dtype=source.dtype,
-        made_of=source.made_of(nodes),
-        rows=how.rows,
+        dtype=dtype,
+        made_of=source.made_of(nodes, dtype),
+        rows=rows,
         nodes=nodes,
         about={"feature_blocks": [F] * len(transform.states), "recipe": _recipe(transform), **how.about},
         steps=transform.states[-1],
@@ -85,31 +88,28 @@ def store_features(transform: AugmentFeatures, data: Data, how: Storing) -> Stor
     held = sum(map(_in_memory, (value for _, value in data)))
 
     def prepare() -> Work:
-        made = source.planned(cap, held)
-        how.planned(made)
-        return Work(source.kept, made.width)
+        planned = source.planned(cap, held)
+        how.planned(planned)
+        return Work(source.kept, planned.width)
 
-    return make(how.path, features, prepare, how.progress, how.overwrite)
+    return make(how.path, made, prepare, how.progress, how.overwrite)
 
 
 class _Source:
     """What is propagated, checked and made when it is needed."""
 
-    def __init__(self, transform: AugmentFeatures, data: Data, device: torch.device | None) -> None:
-        self.transform, self.data = transform, data
-        self.device = device or data.x.device
-        self.features, self.dtype = transform._features(data.x, transform.dtype)
-        self._matrix: Matrix | None = None
+    def __init__(
+        self, transform: PropagatingTransform, data: Data, features: NodeFeatures, device: torch.device
+    ) -> None:
+        self.transform, self.data, self.features, self.device = transform, data, features, device
 
-    @property
+    @cached_property
     def matrix(self) -> Matrix:
         """Ã ``[N, N]``, on the device."""
-        if self._matrix is None:
-            like = torch.empty(len(self.features), 0, dtype=self.features.dtype, device=self.device)
-            self._matrix = self.transform._matrix(self.data, like)
-        return self._matrix
+        like = torch.empty(len(self.features), 0, dtype=self.features.dtype, device=self.device)
+        return self.transform._matrix(self.data, like)
 
-    def made_of(self, nodes: Mapping[str, Tensor]) -> dict[str, Any]:
+    def made_of(self, nodes: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Any]:
         """Return what identifies the features."""
         made, scheme = self.transform, self.transform._scheme
         digests = {"x": digest_of(self.data.x), **{name: digest_of(tensor) for name, tensor in nodes.items()}}
@@ -125,19 +125,20 @@ class _Source:
             "states": [*made.states],
             **parameter,
             "direction": made.direction,
-            "normalize_features": made.normalize_features,
-            "dtype": str(self.dtype).removeprefix("torch."),
+            "normalize_features": self.features.norms is not None,
+            "dtype": str(dtype).removeprefix("torch."),
             "device": self.device.type,
             "data": digests,
         }
 
-    def planned(self, cap: int, held: int) -> Plan:
+    def planned(self, cap: int, held: int) -> MemoryPlan:
         """Return how many columns are propagated at a time."""
         N, F = self.features.shape
         number = self.features.dtype.itemsize
         tensors = IN_WORK.get(self.transform._scheme.named.diffuse, 4)
         graph = sum(part.nbytes for part in _parts(self.matrix) if part is not None)
-        copies = 0 if self.features.data_ptr() == self.data.x.data_ptr() else self.features.nbytes
+        copies = 0 if self.data.x.layout is torch.strided else self.features.x.nbytes
+        copies += 0 if self.features.norms is None else self.features.norms.nbytes
         if self.device.type != "cuda":
             return plan(F, tensors * N * number, cap, data=held + copies, graph=graph)
         free = torch.cuda.mem_get_info(self.device)[0] * 9 // 10
@@ -146,13 +147,13 @@ class _Source:
 
     def kept(self, columns: slice) -> Iterator[Any]:
         """Yield the states of some columns."""
-        tile = self.features[:, columns].contiguous().to(self.device)
+        tile = self.features.tile(columns).to(self.device)
         return self.transform._scheme.kept(self.matrix, tile)
 
 
 def _parts(matrix: Matrix) -> tuple[Tensor | None, ...]:
     if isinstance(matrix, GatherMatrix):
-        return matrix.indptr, matrix.indices, matrix.values, matrix.scale
+        return matrix.indptr, matrix.indices, matrix.values, matrix.scale, matrix.root
     return matrix.crow_indices(), matrix.col_indices(), matrix.values()
 
 
@@ -164,7 +165,7 @@ def _in_memory(value: Any) -> int:
     return 0 if is_mapped(value.data_ptr()) else value.nbytes
 
 
-def _recipe(transform: AugmentFeatures) -> dict[str, Any] | None:
+def _recipe(transform: PropagatingTransform) -> dict[str, Any] | None:
     return transform.recipe() if isinstance(transform.operator, str) else None
 
 

@@ -85,6 +85,8 @@ def opened(folder: Path, making: Mapping[str, Any], overwrite: bool) -> Journal 
     """
     making = json.loads(json.dumps(making))
     found = read(folder)
+    if found is not None and not found.columns and found.making != making:
+        found = None  # nothing is lost
     complete = is_store(folder)
     if overwrite and (complete or found is None or found.making != making):
         vacate(folder)
@@ -138,14 +140,20 @@ def read(folder: Path) -> Journal | None:
 
 def vacate(folder: Path) -> None:
     """Remove the features of a directory, finished or not; readers that have them open keep them."""
-    for name in (ABOUT, JOURNAL, FEATURES, NODES):
+    for name in (ABOUT, FEATURES, NODES):
         (folder / name).unlink(missing_ok=True)
     clear(folder)
 
 
 def clear(folder: Path) -> None:
-    """Remove what is there only until the features are."""
-    (folder / JOURNAL).unlink(missing_ok=True)
+    """Remove what is there only until the features are; last the journal, which says that there is something."""
     for path in folder.iterdir():
         if PARTS.fullmatch(path.name):
             path.unlink()
+    (folder / JOURNAL).unlink(missing_ok=True)
+
+
+def is_tidy(folder: Path) -> bool:
+    """Tell whether features are complete, and nothing else of their making is left."""
+    lock = folder / "lock"
+    return is_store(folder) and not (folder / JOURNAL).exists() and not (lock.exists() and lock.stat().st_size)

@@ -7,7 +7,7 @@ what            bytes
 ==============  ===================================================================================================
 ``data``        features, edges and labels that are in memory; memory-mapped files are none of it
 ``graph``       the matrix Ã
-``columns``     T·N·W·B: the columns themselves, and the states before and after a hop: T = 3; of ``heat`` their sum, too
+``columns``     T·N·W·B: the columns and the states before and after a hop, T = 3; of ``heat`` their sum, too
 ``scratch``     :data:`SCRATCH`: rows on their way from a file to the columns, and from a state to a file
 ==============  ===================================================================================================
 
@@ -31,7 +31,7 @@ LINE = 16
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """How features are made.
 
     Attributes:
@@ -55,7 +55,7 @@ class Plan:
         return f"{self.width} columns at a time: {said}; {as_text(sum(self.parts.values()))} of {as_text(self.memory)}"
 
 
-def plan(columns: int, column: int, memory: int, scratch: int = SCRATCH, **fixed: int) -> Plan:
+def plan(columns: int, column: int, memory: int, scratch: int = SCRATCH, **fixed: int) -> MemoryPlan:
     """Return how many columns are propagated at a time.
 
     Args:
@@ -80,4 +80,4 @@ def plan(columns: int, column: int, memory: int, scratch: int = SCRATCH, **fixed
     width = -(-columns // max(blocks, 1))
     if (rounded := -(-width // LINE) * LINE) <= most:
         width = rounded
-    return Plan(max(width, 1), memory, {**fixed, "columns": width * column, "scratch": scratch})
+    return MemoryPlan(max(width, 1), memory, {**fixed, "columns": width * column, "scratch": scratch})

@@ -147,15 +147,16 @@ def digest_of(tensor: Tensor | None) -> str | None:
     Example:
         >>> import torch
         >>> from gamlp_admm.propagation.store.stored import digest_of
-        >>> digest_of(torch.ones(2)) == digest_of(torch.ones(2)), digest_of(torch.ones(2)) == digest_of(torch.ones(2, 1))
+        >>> one = digest_of(torch.ones(2))
+        >>> one == digest_of(torch.ones(2)), one == digest_of(torch.ones(2, 1))
         (True, False)
     """
     if tensor is None:
         return None
-    digest = xxhash.xxh3_128(f"{tuple(tensor.shape)} {tensor.dtype} {tensor.layout}")
+    digest = xxhash.xxh3_128(f"{tuple(tensor.shape)} {tensor.dtype} {tensor.layout}".encode())
     if tensor.layout is not torch.strided:
         entries = tensor.detach().to_sparse(layout=torch.sparse_coo).coalesce()
-        digest.update(f"{digest_of(entries.indices())} {digest_of(entries.values())}")
+        digest.update(f"{digest_of(entries.indices())} {digest_of(entries.values())}".encode())
         return digest.hexdigest()
     flat = tensor.detach().reshape(-1) if tensor.is_contiguous() else tensor.detach()
     mapped = tensor.is_contiguous() and tensor.is_cpu and is_mapped(tensor.data_ptr())

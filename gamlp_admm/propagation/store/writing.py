@@ -3,8 +3,8 @@
 A column of all states depends on that column of the features alone. So some columns are propagated at a time, and each
 state that is kept goes to a file of these columns, one after the other; when all columns are there, the rows of
 ``x.safetensors`` are put together from them. Every byte is written twice and read once, in long pieces, however narrow
-the columns; written to its place in the rows at once, each block would touch every page of the file (measured on 200,000
-nodes, 32 of 128 columns: eight times as slow).
+the columns. Written to its place in the rows at once, each block would touch every page of the file: measured on
+200,000 nodes, 32 of 128 columns, four to eight times as slow.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from torch import Tensor
 
 from gamlp_admm.errors import DamageWarning, InputError
 from gamlp_admm.propagation.store import matrix
-from gamlp_admm.propagation.store.journal import Journal, check_same, clear, opened
-from gamlp_admm.propagation.store.stored import FEATURES, StoredFeatures, checksum_of, finish, is_store, read_about
+from gamlp_admm.propagation.store.journal import Journal, check_same, clear, is_tidy, opened
+from gamlp_admm.propagation.store.stored import FEATURES, StoredFeatures, checksum_of, finish, read_about
 from gamlp_admm.system.durable import Lock, sync
 from gamlp_admm.system.files import make_directory
 from gamlp_admm.system.words import size
@@ -35,12 +35,12 @@ CHUNK = 2**22
 SYNCED = 2**30
 """Bytes of the features that are put together from one entry of the journal to the next."""
 
-Progress = Callable[[int, int], None]
+HowFar = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
 
 @dataclass(frozen=True)
-class Features:
+class PropagatedFeatures:
     """Features that are to be made.
 
     Attributes:
@@ -87,9 +87,9 @@ class Work:
 
 def make(
     path: Path,
-    features: Features,
+    features: PropagatedFeatures,
     prepare: Callable[[], Work],
-    progress: Progress = lambda done, total: None,
+    progress: HowFar = lambda done, total: None,
     overwrite: bool = False,
 ) -> StoredFeatures:
     """Make features in a directory, or what is missing of them, and open them.
@@ -104,7 +104,7 @@ def make(
     Raises:
         InputError: The directory has others, another process writes there, or there is no space.
     """
-    if not overwrite and is_store(path):
+    if not overwrite and is_tidy(path):
         check_same(path, read_about(path).get("made_of", {}), features.made_of)
         return StoredFeatures.open(path)
     make_directory("out", path)
@@ -137,7 +137,7 @@ def _verify(journal: Journal) -> None:
             journal.rows = 0
 
 
-def _check_space(journal: Journal, features: Features) -> None:
+def _check_space(journal: Journal, features: PropagatedFeatures) -> None:
     left = sum(high - low for low, high in journal.left(features.columns))
     rows = features.num_rows - journal.rows
     needed = left * features.column + rows * features.columns * features.states * features.dtype.itemsize
@@ -147,7 +147,7 @@ def _check_space(journal: Journal, features: Features) -> None:
 
 
 class _Maker:
-    def __init__(self, journal: Journal, features: Features, progress: Progress) -> None:
+    def __init__(self, journal: Journal, features: PropagatedFeatures, progress: HowFar) -> None:
         self.journal, self.features, self.progress = journal, features, progress
 
     def make(self, prepare: Callable[[], Work]) -> None:
@@ -242,4 +242,3 @@ def _on_host(values: Tensor) -> Tensor:
 def _bytes(values: Tensor) -> memoryview:
     found: memoryview = values.contiguous().view(torch.uint8).numpy().data
     return found
-
