@@ -56,7 +56,7 @@ def store(
         )
     if used.threads is not None:
         torch.set_num_threads(used.threads)
-    loaded = source.load(used)
+    loaded = source.load(used, mmap=True)
     plans: list[MemoryPlan] = []
 
     def told(plan: MemoryPlan) -> None:
@@ -104,7 +104,7 @@ def chosen_rows(which: str, loaded: LoadedDataset) -> Tensor | None:
     try:
         if which.endswith(".npy"):
             return torch.from_numpy(np.load(which, allow_pickle=False))
-        names = Path(which).read_text(encoding="utf-8-sig").split()
+        lines = Path(which).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         why = error.strerror or error
         raise InputError(f"rows {which}: allowed: all, labelled, or a file; it cannot be read ({why})") from None
@@ -112,6 +112,7 @@ def chosen_rows(which: str, loaded: LoadedDataset) -> Tensor | None:
         raise InputError(f"rows {which}: it is no array of numbers, and no text") from None
     numbers = range(data.num_nodes) if loaded.node_ids is None else loaded.node_ids
     place = {str(name): number for number, name in enumerate(numbers)}
+    names = [line.strip() for line in lines if line.strip()]
     if wrong := [name for name in names if name not in place]:
         raise InputError(f"rows {which}: there is no node {wrong[0]!r}")
     return torch.tensor([place[name] for name in names], dtype=torch.long)

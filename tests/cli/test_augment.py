@@ -54,18 +54,18 @@ def test_labelled_rows_in_half_the_bytes(gamlp: Command) -> None:
 
 
 def test_rows_of_a_file(gamlp: Command) -> None:
-    Path("rows.txt").write_text("3\n1 20\n")
+    Path("rows.txt").write_text("3\n 1\n\n20\n")
     np.save("rows.npy", np.array([3, 1, 20]))
     for name in ("rows.txt", "rows.npy"):
         assert gamlp(*KARATE, "--rows", name, "--overwrite", "--quiet")[0] == 0
         assert StoredFeatures.open("made").nodes["n_id"].tolist() == [3, 1, 20]
     write(Path("graph"), 60, known=50)
-    Path("ids.txt").write_text("n7\nn0\n")
+    Path("ids.txt").write_text("item 7\nitem 0\n")
     own = ("augment", "--data", "graph", "--label", "kind", "--id", "name", "--weight", "times", "--out", "own")
     status, _, err = gamlp(*own, "--rows", "ids.txt", "--quiet")
     store = StoredFeatures.open("own")
     assert (status, err) == (0, "")
-    assert len(store.nodes["n_id"]) == 2
+    assert store.nodes["n_id"].tolist() == [7, 0]
     assert store.about["class_names"]
     for content, said in (("3\n99\n", "there is no node '99'"), (b"\xff\xfe\xff", "no array of numbers, and no text")):
         Path("rows.txt").write_bytes(content.encode() if isinstance(content, str) else content)
