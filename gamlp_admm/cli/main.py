@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from gamlp_admm.cli.augment import augment
 from gamlp_admm.cli.bench import bench
 from gamlp_admm.cli.compare import compare
 from gamlp_admm.cli.console import Commands, execute
@@ -49,5 +50,5 @@ def main(args: Sequence[str] | None = None) -> int:
     return execute(commands, args)
 
 
-for command in (train, tune, compare, predict, export, report, datasets, bench):
+for command in (train, tune, compare, predict, augment, export, report, datasets, bench):
     commands.add_command(command)

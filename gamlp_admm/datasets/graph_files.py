@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from gamlp_admm.datasets.tables import Columns, from_tables
 from gamlp_admm.errors import InputError, unknown
 
 
-def read(path: Path, columns: Columns) -> Data:
+def read(path: Path, columns: Columns, mmap: bool = False) -> Data:
     """Read a graph from a file or folder.
 
     Args:
         path: The file or folder.
         columns: Which columns mean what, of tables.
+        mmap: Whether the tensors of a ``.pt`` file stay there, memory-mapped, which must then not be written to.
 
     Returns:
         What is there, under the names of PyG; ``y`` may be text, and ``node_ids`` the names of the nodes.
@@ -47,7 +49,7 @@ def read(path: Path, columns: Columns) -> Data:
     if path.suffix not in READERS:
         raise unknown(f"kind of file {path.name}", path.suffix, [*READERS, "a folder with nodes.csv and edges.csv"])
     try:
-        found = READERS[path.suffix](path)
+        found = from_torch(path, mmap) if READERS[path.suffix] is from_torch else READERS[path.suffix](path)
     except InputError:
         raise
     except Exception as error:  # readers raise almost anything on damaged files
@@ -88,14 +90,15 @@ def with_attributes(data: Data, columns: Columns) -> Data:
     return data
 
 
-def from_torch(path: Path) -> Data:
-    """Read a ``Data`` or a dictionary of tensors that :func:`torch.save` wrote."""
+def from_torch(path: Path, mmap: bool = False) -> Data:
+    """Read a ``Data`` or a dictionary of tensors that :func:`torch.save` wrote; see :func:`read`."""
     from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import EdgeStorage, GlobalStorage, NodeStorage
 
     known = [Data, DataEdgeAttr, DataTensorAttr, EdgeStorage, GlobalStorage, NodeStorage]
     torch.serialization.add_safe_globals(known)  # as PyG does; safe_globals would take them from PyG when it ends
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    mmap = mmap and zipfile.is_zipfile(path)  # not before torch 1.6
+    found = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     if isinstance(found, tuple | list) and len(found) > 1 and found[1] is None:  # as PyG's data sets keep one graph
         found = found[0]
     if isinstance(found, dict) and all(isinstance(name, str) for name in found):

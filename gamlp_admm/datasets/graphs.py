@@ -45,6 +45,7 @@ def load_graph(
     split_index: int | None = None,
     seed: int | None = None,
     classes: Sequence[str] | int | None = None,
+    mmap: bool = False,
 ) -> LoadedDataset:
     """Load a graph of one's own, checked, with masks set: what :func:`load_dataset` gives for a named one.
 
@@ -74,6 +75,8 @@ def load_graph(
         classes: For predictions of a model that is there: the names of its classes, or their number. Labels get the
             model's numbers; they and the column of the split need not be there. Nothing is drawn unless ``split`` says
             so; masks that are missing are empty.
+        mmap: Whether the tensors of a ``.pt`` file stay on the disk, memory-mapped, instead of being read: features may
+            be larger than memory then. The file must not be written to as long as they are used.
 
     Returns:
         The data, with ``class_names`` where classes have names, ``node_ids`` where nodes have them, ``feature_names``
@@ -98,7 +101,7 @@ def load_graph(
     named = {what: name for what, name in words.items() if isinstance(name, str) or what == "features"}
     if not isinstance(split, str | Mapping | None):
         raise InputError(f"split {split!r}: allowed: a rule such as {SHARES}, or numbers of nodes by part")
-    data, name, both_ways = _opened(source, Columns(**named, optional=classes is not None))
+    data, name, both_ways = _opened(source, Columns(**named, optional=classes is not None), mmap)
     data = copy.copy(data)
     if not isinstance(label, str | None):
         data.y = label
@@ -135,11 +138,11 @@ def _column_of(split: Any) -> str | None:
     return split.removeprefix("column:") if isinstance(split, str) and split.startswith("column:") else None
 
 
-def _opened(source: Any, columns: Columns) -> tuple[Data, str, bool]:
+def _opened(source: Any, columns: Columns, mmap: bool) -> tuple[Data, str, bool]:
     """Return a graph, its name, and whether its edges are meant both ways."""
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
-        return read(path, columns), path.resolve().name, path.is_dir()
+        return read(path, columns, mmap), path.resolve().name, path.is_dir()
     if isinstance(source, Data):
         return with_attributes(source, columns), "data", False
     if hasattr(source, "tocoo") and hasattr(source, "shape"):

@@ -18,7 +18,10 @@ O = TypeVar("O", bound=Options)
 
 
 def load(
-    used: Options, classes: Sequence[str] | int | None = None, features: Sequence[str] | None = None
+    used: Options,
+    classes: Sequence[str] | int | None = None,
+    features: Sequence[str] | None = None,
+    mmap: bool = False,
 ) -> LoadedDataset:
     """Load the graph that an experiment is about.
 
@@ -27,6 +30,7 @@ def load(
         classes: The classes of a model that is there, by which labels of a graph of one's own are numbered
             (:func:`gamlp_admm.datasets.load_graph`); labels need not be there then.
         features: Names of the columns of a graph of one's own that such a model takes, in place of ``used.features``.
+        mmap: Whether tensors of a ``.pt`` file stay there (:func:`gamlp_admm.datasets.load_graph`).
 
     Returns:
         The data set, whose ``edge_weight`` is what ``used.weight`` says.
@@ -41,10 +45,10 @@ def load(
         return replace(loaded, data=weighted(loaded.data, used.weight))
     if used.data == IN_MEMORY:
         raise InputError(f"the graph {used.dataset!r} was in memory; hand it over again, as data=…")
-    return _graph(used.data, used, classes, features)
+    return _graph(used.data, used, classes, features, mmap)
 
 
-def _graph(source: Any, used: Options, classes: Any = None, features: Any = None) -> LoadedDataset:
+def _graph(source: Any, used: Options, classes: Any = None, features: Any = None, mmap: bool = False) -> LoadedDataset:
     return load_graph(
         source,
         label=used.label,
@@ -55,6 +59,7 @@ def _graph(source: Any, used: Options, classes: Any = None, features: Any = None
         split_index=used.split_index,
         seed=used.split_seed,
         classes=classes,
+        mmap=mmap,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamlp_admm.errors import InputError
+from gamlp_admm.system.memory import is_mapped, release
 
 TILE = 128
 """Columns that are propagated together, where features are large: the states of more no longer fit into caches."""
@@ -85,10 +87,15 @@ class NodeFeatures:
             columns: The columns.
             rows: Numbers of the rows; ``None`` for all.
         """
-        tile, norms = self.x[:, columns], self.norms
+        norms = self.norms
         if rows is not None:
-            tile, norms = tile[rows], None if norms is None else norms[rows]
-        tile = tile.to(self.dtype).contiguous()
+            tile, norms = self.x[:, columns][rows].to(self.dtype), None if norms is None else norms[rows]
+        elif self._mapped:
+            tile = torch.empty(len(self), self.x[:0, columns].shape[1], dtype=self.dtype)
+            for out, window in zip(torch.split(tile, self._step), self._windows(), strict=True):
+                out.copy_(window[:, columns])
+        else:
+            tile = self.x[:, columns].to(self.dtype).contiguous()
         return tile if norms is None else tile / norms
 
     def tiles(self) -> list[slice]:
@@ -98,10 +105,24 @@ class NodeFeatures:
         """
         return column_tiles(*self.x.shape)
 
+    @cached_property
+    def _mapped(self) -> bool:
+        return self.x.is_cpu and self.x.is_contiguous() and self.x.numel() > SMALL and is_mapped(self.x.data_ptr())
+
+    @property
+    def _step(self) -> int:
+        return max(SMALL // max(self.shape[1], 1), 1)
+
+    def _windows(self) -> Iterator[Tensor]:
+        """Yield all rows, some at a time; of a memory-mapped file no others stay in memory."""
+        for rows in torch.split(self.x, self._step):
+            yield rows
+            if self._mapped:
+                release(rows.data_ptr(), rows.nbytes)
+
     def _blocks(self) -> Iterator[Tensor]:
         """Yield all rows, some at a time, in the type that they are computed with."""
-        for rows in torch.split(self.x, max(SMALL // max(self.shape[1], 1), 1)):
-            yield rows.to(self.dtype)
+        return (rows.to(self.dtype) for rows in self._windows())
 
     def _norms(self) -> Tensor:
         tiny = torch.finfo(self.dtype).tiny

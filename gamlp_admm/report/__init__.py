@@ -6,7 +6,7 @@ from gamlp_admm.report.many_labels import many_labels_markdown, many_labels_tabl
 from gamlp_admm.report.ogb import ogb_markdown, ogb_table
 from gamlp_admm.report.page import html_page
 from gamlp_admm.report.plots import check_plot, plot, plot_comparison
-from gamlp_admm.report.progress import DivisionLine, LiveProgress
+from gamlp_admm.report.progress import DivisionLine, LiveProgress, WorkProgress
 from gamlp_admm.report.search import SearchProgress, search_table
 from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
 
@@ -15,6 +15,7 @@ __all__ = [
     "DivisionLine",
     "LiveProgress",
     "SearchProgress",
+    "WorkProgress",
     "accuracy_markdown",
     "accuracy_table",
     "check_plot",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -75,3 +77,26 @@ class DivisionLine:
             self.parts = progress.parts
             owned = [f"{part[0] + 1}-{part[-1] + 1}" if part else "none" for part in self.parts]
             self.console.print(f"layers of each part: {', '.join(owned)}")
+
+
+class WorkProgress:
+    """Shows on a terminal how much of some work is done, and when it will be; a context manager, called with both."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(24), TaskProgressColumn(), TimeRemainingColumn())
+        self.shown = Bars(*columns, console=console, transient=True, speed_estimate_period=3600)
+        self.title = title
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> WorkProgress:
+        self.shown.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.shown.__exit__(*exception)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how much is done; what was when it is first called took no time here."""
+        if self.task is None:
+            self.task = self.shown.add_task(self.title, total=total, completed=done)
+        self.shown.update(self.task, completed=done)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
 from gamlp_admm import propagation
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, byte_count, file_name
 from gamlp_admm.transforms import metapaths as along
 from gamlp_admm.transforms import wanted
+from gamlp_admm.transforms.out_of_core import Storing, store_features
 from gamlp_admm.transforms.propagating import PropagatingTransform
 
 OPERATORS = propagation.OPERATORS
@@ -89,6 +91,11 @@ class AugmentFeatures(PropagatingTransform):
         metapaths: Of a heterogeneous graph the metapaths.
         node_type: The type of the nodes that it makes features for, to which all metapaths lead; ``None`` for the one
             that has ``y``.
+        out: A directory that the features are made into, some columns at a time, and that ``data.x`` is then mapped
+            from: they need not fit into memory. Killed, it goes on where it was; what is there already is read.
+            ``None`` for features in memory.
+        memory: What features and graph in memory and the work may take then, such as ``"4GiB"`` or a number of bytes;
+            ``None`` for half of what is free. No bit depends on it.
 
     Raises:
         InputError: An option is not allowed.
@@ -125,9 +132,13 @@ class AugmentFeatures(PropagatingTransform):
         rows: wanted.Rows = None,
         metapaths: Any = None,
         node_type: str | None = None,
+        out: str | Path | None = None,
+        memory: str | int | None = None,
     ) -> None:
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise InputError(f"dtype is {dtype}: it must be a floating-point type")
+        if memory is not None and out is None:
+            raise InputError("memory is for features that are made into a directory, and needs out")
         super().__init__(propagation.Scheme(hops, operator, alpha=alpha, t=t, direction=direction), weight_attr)
         self.normalize_features = normalize_features
         self.keep_original = keep_original
@@ -135,6 +146,10 @@ class AugmentFeatures(PropagatingTransform):
         self.rows = wanted.checked(rows)
         self.metapaths = None if metapaths is None else along.checked(metapaths)
         self.node_type = node_type
+        self.out = None if out is None else file_name("out", out)
+        self.memory = None if memory is None else byte_count("memory", memory)
+        if metapaths is not None and out is not None:
+            raise InputError("out does not apply to metapaths: their features are made in memory")
         if metapaths is None and node_type is not None:
             raise InputError("node_type is for a HeteroData, and does not apply without metapaths")
         if metapaths is not None and (operator not in ("sym", "row") or direction != "both"):
@@ -171,15 +186,34 @@ class AugmentFeatures(PropagatingTransform):
     def columns(self, num_features: int) -> int:
         return len(self.states) * num_features
 
+    def store(self, data: Data, how: Storing) -> propagation.StoredFeatures:
+        """Make the features into a directory, or what is missing of them; ``data`` is not modified.
+
+        Args:
+            data: A graph, as :meth:`forward` takes it; its tensors may be memory-mapped.
+            how: The directory, the cap of memory, and the rest.
+
+        Raises:
+            InputError: The graph is not allowed, the cap is too small, or the directory has other features.
+        """
+        features, dtype = propagation.NodeFeatures.of(data.x, self.dtype, self.normalize_features)
+        return store_features(self, data, features, dtype, how)
+
+    def _options(self) -> Iterator[tuple[str, Any]]:
+        return ((name, value) for name, value in super()._options() if name not in ("out", "memory"))
+
     def _transform(self, data: Data) -> dict[str, Tensor]:
         self._check_graph(data)
         if self.metapaths is not None:
             raise InputError("metapaths are for a HeteroData, and the graph is a Data")
         original = data.x
-        some = self.rows is not None
-        features, dtype = propagation.as_features(original, self.dtype, self.normalize_features, look=some)
+        sparsely = self.rows is not None and self.out is None
+        features, dtype = propagation.as_features(original, self.dtype, self.normalize_features, look=sparsely)
         rows = wanted.numbers(self.rows, data, len(features))
-        made = propagation.propagate(self._scheme, self._matrix(data, features), features, dtype, rows)
+        if self.out is None:
+            made = propagation.propagate(self._scheme, self._matrix(data, features), features, dtype, rows)
+        else:
+            made = self.store(data, Storing(Path(self.out), self.memory, rows)).x
         if self.keep_original:
             data.x_original = original
         if rows is not None:

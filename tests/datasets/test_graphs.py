@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch_geometric.transforms import GCNNorm, ToSparseTensor
 
 from gamlp_admm.datasets import load_graph
 from gamlp_admm.errors import InputError, InputWarning
+from gamlp_admm.system.memory import is_mapped
 from gamlp_admm.transforms import AugmentFeatures
 
 N, CLASSES = 30, 3
@@ -430,3 +432,15 @@ def test_directed_networks_stay_so() -> None:
     assert load_graph(graph, label=["a", "b", "a"], features="degree").data.num_edges == 2
     with pytest.raises(InputError, match="attribute of edges 'w'"):
         load_graph(graph, label=["a", "b", "a"], features="degree", weight="w")
+
+
+def test_tensors_of_a_file_can_stay_there(tmp_path: Path) -> None:
+    path = as_torch(tmp_path, sample())
+    for file in (path, tmp_path / "old.pt"):
+        if not file.exists():  # whose format cannot be mapped
+            torch.save(sample().to_dict(), file, _use_new_zipfile_serialization=False)
+        there, here = load_graph(file, mmap=True), load_graph(file)
+        assert is_mapped(there.data.x.data_ptr()) == (file == path and sys.platform == "linux")
+        assert not is_mapped(here.data.x.data_ptr())
+        assert torch.equal(there.data.x, here.data.x)
+        assert torch.equal(there.data.train_mask, here.data.train_mask)

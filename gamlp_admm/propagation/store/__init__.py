@@ -1,7 +1,10 @@
 """Propagated features on the disk: made once, within memory, read where they lie.
 
 - :mod:`~gamlp_admm.propagation.store.matrix`: one matrix in a file, written in windows, read without being loaded;
-- :mod:`~gamlp_admm.propagation.store.stored`: a directory of features, with what else training needs of their nodes.
+- :mod:`~gamlp_admm.propagation.store.stored`: a directory of features, with what else training needs of their nodes;
+- :mod:`~gamlp_admm.propagation.store.writing`: how they are made there, some columns at a time;
+- :mod:`~gamlp_admm.propagation.store.plan`: how many at a time;
+- :mod:`~gamlp_admm.propagation.store.journal`: and what is finished.
 """
 
 from gamlp_admm.propagation.store.stored import StoredFeatures

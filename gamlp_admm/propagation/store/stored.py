@@ -17,8 +17,12 @@ from torch import Tensor
 from gamlp_admm.errors import InputError
 from gamlp_admm.propagation.store import matrix
 from gamlp_admm.system.files import replacing, write_text
+from gamlp_admm.system.memory import is_mapped, release
 
 FORMAT = 1
+ARITHMETIC = 1
+"""Version of the arithmetic: features of another one may differ in their last bits, and count as others."""
+
 ABOUT, FEATURES, NODES = "store.json", "x.safetensors", "nodes.safetensors"
 
 
@@ -111,7 +115,7 @@ def finish(path: Path, nodes: Mapping[str, Tensor], about: Mapping[str, Any]) ->
     with replacing(path / NODES) as part:
         save_file({name: tensor.contiguous() for name, tensor in nodes.items()}, part)
     checksums = {name: checksum_of(path / name) for name in (FEATURES, NODES)}
-    told = {"format": FORMAT, **about, "checksums": checksums}
+    told = {"format": FORMAT, "arithmetic": ARITHMETIC, **about, "checksums": checksums}
     write_text(path / ABOUT, json.dumps(told, indent=1, sort_keys=True) + "\n")
 
 
@@ -135,6 +139,32 @@ def read_about(path: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("checksums"), dict):
         raise InputError(f"{path / ABOUT} is not of format {FORMAT}, which this version reads")
     return about
+
+
+def digest_of(tensor: Tensor | None) -> str | None:
+    """Return the XXH3 checksum of a tensor's shape, type and numbers, dense or sparse; ``None`` of none.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation.store.stored import digest_of
+        >>> one = digest_of(torch.ones(2))
+        >>> one == digest_of(torch.ones(2)), one == digest_of(torch.ones(2, 1))
+        (True, False)
+    """
+    if tensor is None:
+        return None
+    digest = xxhash.xxh3_128(f"{tuple(tensor.shape)} {tensor.dtype} {tensor.layout}".encode())
+    if tensor.layout is not torch.strided:
+        entries = tensor.detach().to_sparse(layout=torch.sparse_coo).coalesce()
+        digest.update(f"{digest_of(entries.indices())} {digest_of(entries.values())}".encode())
+        return digest.hexdigest()
+    flat = tensor.detach().reshape(-1) if tensor.is_contiguous() else tensor.detach()
+    mapped = tensor.is_contiguous() and tensor.is_cpu and is_mapped(tensor.data_ptr())
+    for part in torch.split(flat, max(2**22 // max(flat[:1].numel(), 1), 1)):
+        digest.update(part.cpu().contiguous().view(torch.uint8).numpy().data)
+        if mapped:
+            release(part.data_ptr(), part.nbytes)
+    return digest.hexdigest()
 
 
 def checksum_of(path: Path) -> str:
