@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import operator
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -156,6 +157,30 @@ def integer(name: str, value: object) -> int:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise InputError(f"{name} must be an integer, not {value!r}") from None
+
+
+UNITS = {"": 1, "B": 1} | {
+    f"{letter}{i}B": (1024 if i else 1000) ** n for n, letter in enumerate("kMGT", 1) for i in ("i", "")
+}
+"""What sizes are given in."""
+
+
+def byte_count(name: str, value: object) -> int:
+    """Return a number of bytes: an integer, or a text such as ``"4GiB"`` or ``"500 MB"``.
+
+    Args:
+        name: What the value is for.
+        value: The value.
+
+    Raises:
+        InputError: It is anything else, or not positive.
+    """
+    told = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)", value.strip()) if isinstance(value, str) else None
+    factor = {unit.lower(): factor for unit, factor in UNITS.items()}.get(told[2].lower()) if told else None
+    count = value if told is None else None if factor is None else int(float(told[1]) * factor)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise InputError(f"{name} must be a number of bytes, such as 4GiB or 500MB, not {value!r}")
+    return count
 
 
 def flag(name: str, value: object) -> bool:
