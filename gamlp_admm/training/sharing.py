@@ -74,7 +74,9 @@ def _seen_by_all(data: Any, team: Team) -> FeatureFile | None:
     if team.num_shards == 1:
         return None
     store = getattr(data, "store", None)
-    path = team.from_first(str(store.file) if store is not None and store.x is data.x else None)
+    if store is not None and (store.x is not data.x or data.x._version):  # other features, or they were written to
+        store = None
+    path = team.from_first(None if store is None else str(store.file))
     if path is None:
         return None
     found = team.collect(_found(path))

@@ -23,7 +23,7 @@ FORMAT = 1
 ABOUT, FEATURES, NODES = "store.json", "x.safetensors", "nodes.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredFeatures(Dataset[dict[str, Tensor]]):
     """Features in a directory, with what else is known of their nodes.
 
@@ -85,6 +85,10 @@ class StoredFeatures(Dataset[dict[str, Tensor]]):
         matrix.write(path / FEATURES, 0, 0, x)
         finish(path, nodes, about)
 
+    def __repr__(self) -> str:
+        rows, columns = self.x.shape
+        return f"<{type(self).__name__} {self.path}: {rows:,} x {columns:,} {self.x.dtype}>".replace("torch.", "")
+
     @property
     def file(self) -> Path:
         """The file of the features."""
@@ -126,7 +130,8 @@ class StoredFeatures(Dataset[dict[str, Tensor]]):
             if split not in splits:
                 raise unknown(f"split of {self.path}", split, splits)
             rows = Subset(self, self.nodes[f"{split}_mask"].nonzero()[:, 0].tolist())
-        return DataLoader(rows, batch_size, shuffle, collate_fn=self.collate, **options)
+        collate: Any = self.collate  # of what __getitems__ returns, of which torch's types know nothing
+        return DataLoader(rows, batch_size, shuffle, collate_fn=collate, **options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Of another process, such as a worker of a loader: it maps the file itself.
