@@ -75,15 +75,13 @@ def test_predictions_of_stored_features(tmp_path: Path, capsys: pytest.CaptureFi
     some = predict(model, data=kept(tmp_path / "some", rows=rows))
     assert some.node_ids == ("33", "2", "7")
     assert torch.equal(some.classes, predict(model, data=tmp_path / "club").classes[rows])
-    for other, words in (
-        (kept(tmp_path / "three", 3), "hops=3"),
-        (kept(tmp_path / "bare", known=False), "no transform"),
-    ):
+    three, bare = kept(tmp_path / "three", 3), kept(tmp_path / "bare", known=False)
+    for other, words in ((three, "hops=3"), (bare, "no transform")):
         with pytest.raises(InputError, match=rf"{other.name} has stored features of .*{words}.* takes .*hops=2"):
             predict(model, data=other)
     labelled = run(Experiment(dataset="karate", operator="sym", hops=2, label_operator="sym", **SHAPE))
     labelled.save(model)
-    with pytest.raises(InputError, match="takes .*AugmentLabels"):
+    with pytest.raises(InputError, match=r"takes .*AugmentLabels"):
         predict(model, data=tmp_path / "club")
     assert main(["predict", str(model), "--data", str(tmp_path / "three")]) == 2
     assert "has stored features of" in capsys.readouterr().err
@@ -102,7 +100,6 @@ def test_a_model_of_features_that_nobody_knows_takes_them_as_they_are(tmp_path: 
     [
         "operator=sym",
         "hops=2",
-        "alpha=0.2",
         "label_operator=row",
         "correct_and_smooth",
         "label=y",
@@ -111,7 +108,7 @@ def test_a_model_of_features_that_nobody_knows_takes_them_as_they_are(tmp_path: 
 )
 def test_options_that_need_the_graph(option: str, tmp_path: Path) -> None:
     name, _, value = option.partition("=")
-    given = {"hops": 2, "alpha": 0.2}.get(name, value or True)
+    given = {"hops": 2}.get(name, value or True)
     with pytest.raises(InputError, match=f"{name} .*does not apply to .*club, which holds stored features"):
         Experiment.of({"data": str(kept(tmp_path / "club")), name: given}).resolve()
 
