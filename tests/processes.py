@@ -24,10 +24,12 @@ from torch import multiprocessing
 from gamlp_admm import GAMLP, MDLAM, Anderson, DlADMM, PdADMMG, Result
 from gamlp_admm.admm.solving import FitPlan, plan
 from gamlp_admm.algorithms import ADMMSession
-from gamlp_admm.errors import NeighbourError
+from gamlp_admm.datasets import load_graph
+from gamlp_admm.errors import InputError, NeighbourError
 from gamlp_admm.experiment import runner, source
 from gamlp_admm.optim import BADM, SISA
 from gamlp_admm.parallel.first import is_first
+from gamlp_admm.training import sharing
 from gamlp_admm.training.session import Stage
 
 
@@ -124,6 +126,32 @@ def shards(rank: int, folder: str, node_shards: int, hidden: int, weight: torch.
         model, result = train(name, 5, hidden, torch.float64, iterations=iterations(name, 4), **options)
         results[name] = outcome(model, result) | {"processes": result.processes}
     torch.save(results, f"{folder}/shards-{rank}.pt")
+
+
+def from_store(rank: int, folder: str, path: str, node_shards: int) -> None:
+    """Train on rows that the first process sends, and on those that each reads itself; note bits and what was read."""
+    opened, read = sharing._opened, list[str]()
+    results: dict[Any, Any] = {}
+
+    def noting(file: sharing.FeatureFile) -> torch.Tensor:
+        read.append(file[0])
+        return opened(file)
+
+    sharing._opened = noting
+    options: dict[str, Any] = {"process_group": dist.group.WORLD, "node_shards": node_shards, "timeout": 60.0}
+    options["seed"] = 0
+    for name in ("start", "batches", "iterative"):
+        for kind in ("sent", "read", "paged"):
+            given = data() if kind == "sent" else load_graph(path).data
+            model, memory = GAMLP(30, 8, 4, 3, init="ridge"), 64 if kind == "paged" else None
+            result = TRAINERS[name].fit(model, given if rank == 0 else None, 3, memory=memory, **options)
+            results[name, kind] = outcome(model, result) | {"read": len(read)}
+            read.clear()
+    try:
+        PdADMMG().fit(GAMLP(30, 8, 4, 3), load_graph(f"{path}-wrong").data if rank == 0 else None, 1, **options)
+    except InputError as error:
+        results["error"] = str(error)
+    torch.save(results, f"{folder}/from-store-{rank}.pt")
 
 
 RESUMED = {"iterations": 4, "grow": (2, 5), "hidden": 16, "layers": 5}

@@ -41,6 +41,15 @@ LEAST_SLACK, LEAST_ROUGH_SLACK = 1e-7, 0.05
 """Least 1 − h that is divided by: where it is known sharply, and where not."""
 
 
+Empty = Callable[[int, int, Tensor], Tensor]
+"""Makes a matrix of so many rows and columns to be written to, of the dtype and on the device of a tensor."""
+
+
+def in_memory(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Make a matrix in memory (:data:`Empty`)."""
+    return like.new_empty(rows, columns)
+
+
 def gram(A: Tensor, wide: bool) -> Tensor:
     """Return AAᵀ where ``wide``, else AᵀA; of its entries only those on and below the diagonal are to be used."""
     if A.is_cuda or A.dtype not in (torch.float32, torch.float64):
@@ -88,7 +97,14 @@ class Centred:
     even: bool = True
 
     @classmethod
-    def of(cls, X: Tensor, T: Tensor, weight: Tensor | None = None, row_sum: RowSum = all_rows_here) -> Centred:
+    def of(
+        cls,
+        X: Tensor,
+        T: Tensor,
+        weight: Tensor | None = None,
+        row_sum: RowSum = all_rows_here,
+        empty: Empty = in_memory,
+    ) -> Centred:
         """Centre rows.
 
         Args:
@@ -96,14 +112,15 @@ class Centred:
             T: Their targets, ``[N, C]``.
             weight: Their weights s, ``[N]``, or ``None`` for ones.
             row_sum: Sum over the shards of the rows.
+            empty: Makes the matrix in which A comes to lie.
         """
         s = torch.ones_like(T[:, 0]) if weight is None else weight
         share = s / row_sum(s.sum())
         center, target = row_sum(share @ X), row_sum(share @ T)
-        A, B = X - center, T - target
+        A, B = torch.sub(X, center, out=empty(len(X), X.shape[1], X)), T - target
         if weight is not None:
             root = weight.sqrt()[:, None]
-            A, B = A * root, B * root
+            A, B = A.mul_(root), B * root
         return cls(A, B, center, target, share, weight is None)
 
     def scaled_(self, factors: Tensor) -> Centred:
@@ -123,17 +140,24 @@ class RidgePath:
         H: Their :func:`gram`, where it is there already.
         row_sum: Sum over the shards of the rows; with shards the Gram matrix is that of the columns.
         divided: Whether there are shards.
+        empty: Makes the matrix in which what leverages need comes to lie.
     """
 
     def __init__(
-        self, rows: Centred, H: Tensor | None = None, row_sum: RowSum = all_rows_here, divided: bool = False
+        self,
+        rows: Centred,
+        H: Tensor | None = None,
+        row_sum: RowSum = all_rows_here,
+        divided: bool = False,
+        empty: Empty = in_memory,
     ) -> None:
-        A, self.rows = rows.A, rows
+        A, self.rows, self.empty = rows.A, rows, empty
         self.wide = A.shape[0] < A.shape[1] and not divided
         H = row_sum(gram(A, self.wide)) if H is None else H
         self.AtB = row_sum(A.T @ rows.B)
         self.factor: tuple[float, Tensor] | None = None
-        self.H, self.eigen, self.squares = H, None, None
+        self.squares: Tensor | None = None
+        self.H, self.eigen = H, None
         if len(H) <= EIGEN:
             values, Q = torch.linalg.eigh(H.double())
             right = Q.T @ (rows.B if self.wide else self.AtB).double()
@@ -159,6 +183,10 @@ class RidgePath:
         W = (A.T @ X if self.wide else X).T
         return W, self.rows.target - W @ self.rows.center
 
+    def _turned(self, Q: Tensor) -> Tensor:
+        A = self.rows.A
+        return torch.mm(A, Q, out=self.empty(len(A), Q.shape[1], A))
+
     @property
     def leverage_is_sharp(self) -> bool:
         """Whether 1 − h, what :meth:`left_out` divides by, is known to a few per cent however near h is to 1."""
@@ -174,7 +202,7 @@ class RidgePath:
         if self.eigen is not None:
             values, Q, _ = self.eigen
             if self.squares is None:
-                self.squares = Q.square() if self.wide else (A @ Q.to(A)).square_()
+                self.squares = Q.square() if self.wide else self._turned(Q.to(A)).square_()
             if self.wide:
                 exact: Tensor = self.squares @ (c / (values + c)) - share.double()
                 return exact.to(A)

@@ -53,13 +53,14 @@ class RidgeSession(Session):
         count = stage.data.num_train
         weight = stage.data.weight
         self.rows = stage.features.train, completed(stage.data.y[:count], weight), weight
+        self.empty = stage.data.room.empty
         self.path: RidgePath | None = None  # made in the first iteration, whose time it is
         self.mu, self.bytes_sent = mu, 0
         self.last, self.current = mu or 0.0, stage.weights[0]
 
     def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`."""
-        self.path = self.path or RidgePath(Centred.of(*self.rows))
+        self.path = self.path or RidgePath(Centred.of(*self.rows, empty=self.empty))
         self.last = self.mu or tried(iteration)
         self.current = self.path.solve(self.last)
 

@@ -161,12 +161,12 @@ def views(rows: StartRows) -> list[View]:
     T = completed(rows.risk.regressed(rows.y), rows.weight, rows.team.row_sum)
     if not _factor_pays(rows.num_train, d, T.shape[1]):
         return [_sketched(rows, T)]
-    row_sum = rows.team.row_sum
-    centred = Centred.of(rows.x, T, rows.weight, row_sum)
+    row_sum, empty = rows.team.row_sum, rows.data.room.empty
+    centred = Centred.of(rows.x, T, rows.weight, row_sum, empty)
     ends = [sum(blocks[: i + 1]) for i in range(len(blocks))]
     ranges = list(zip([0, *ends[:-1]], ends, strict=True)) if len(blocks) > 1 else []
     wide = len(rows.x) < d and not rows.sharded
-    factors = _balance(row_sum(centred.A.square().sum(0)))
+    factors = _balance(row_sum(torch.square(centred.A, out=empty(len(rows.x), d, rows.x)).sum(0)))
     H = row_sum(gram(centred.A, wide))
     plain = _ridge(rows, centred, (0, d), T, H, FIRST)
     centred = centred.scaled_(factors)
@@ -202,12 +202,14 @@ def _ridge(
     begin: int,
     factors: Tensor | None = None,
 ) -> View:
-    path = RidgePath(centred, H, rows.team.row_sum, rows.sharded)
-    tried: dict[int, View] = {}
+    path = RidgePath(centred, H, rows.team.row_sum, rows.sharded, rows.data.room.empty)
+    ranks: dict[int, float] = {}
+    best: View | None = None
     low, high = columns
 
     def at(k: int) -> float:
-        if k not in tried:
+        nonlocal best
+        if k not in ranks:
             W, b = path.solve(GRID[k])
             if factors is not None:
                 W = W * factors
@@ -219,15 +221,17 @@ def _ridge(
             rank = rows.score_of_all(val, honest) if known else rows.score(val, honest)
             rank = rank if finite else -torch.inf
             score, balanced = rows.score(val, honest), factors is not None
-            tried[k] = View(low, high, W, b, fitted, honest, val, score, GRID[k], rank, balanced=balanced)
-        return tried[k].rank
+            view = View(low, high, W, b, fitted, honest, val, score, GRID[k], rank, balanced=balanced)
+            best = view if best is None else max(best, view, key=lambda each: (each.rank, each.c))
+            ranks[k] = rank
+        return ranks[k]
 
     if path.eigen is not None:
         for k in range(len(GRID)):
             at(k)
     else:
         _climb(at, begin)
-    best = max(tried.values(), key=lambda view: (view.rank, view.c))
+    assert best is not None
     best.honest = path.left_out(best.c, best.fitted, T)
     return best
 

@@ -24,6 +24,7 @@ from gamlp_admm.datasets.graph_splits import SHARES, count_of, divided, set_mask
 from gamlp_admm.datasets.info import DatasetInfo
 from gamlp_admm.datasets.loading import LoadedDataset
 from gamlp_admm.datasets.splits import choose_split
+from gamlp_admm.datasets.stored import from_store, refuse, store_at, stored
 from gamlp_admm.datasets.tables import Columns
 from gamlp_admm.datasets.targets import target_kind
 from gamlp_admm.errors import InputError, InputWarning, random_seed, unknown
@@ -51,7 +52,9 @@ def load_graph(
 
     Args:
         source: A file or folder (:mod:`gamlp_admm.datasets.graph_files`), a PyG ``Data``, a NetworkX graph, or a SciPy
-            sparse adjacency ``[N, N]`` whose entry i, j is an edge from i to j.
+            sparse adjacency ``[N, N]`` whose entry i, j is an edge from i to j. Or a directory of stored features
+            (:class:`gamlp_admm.propagation.StoredFeatures`), which stay on the disk: a graph without edges, with
+            the split that was stored, to which only ``split``, ``split_index``, ``seed`` and ``classes`` apply.
         label: Name of what has the class of a node: of tables a column, of ``Data`` and arrays an attribute, of
             NetworkX an attribute of the nodes; else labels ``[N]``, numbers or texts. Negative, NaN, ``None`` and
             empty: not known. ``[N, T]`` of 0 and 1 (-1 or NaN: not known) is several labels a node; other numbers
@@ -101,7 +104,11 @@ def load_graph(
     named = {what: name for what, name in words.items() if isinstance(name, str) or what == "features"}
     if not isinstance(split, str | Mapping | None):
         raise InputError(f"split {split!r}: allowed: a rule such as {SHARES}, or numbers of nodes by part")
+    if store := store_at(source):
+        refuse(store, {"label": label, "features": features, "id": id, "weight": weight, "directed": directed})
+        source = from_store(store)
     data, name, both_ways = _opened(source, Columns(**named, optional=classes is not None), mmap)
+    name = store.resolve().name if store else name
     data = copy.copy(data)
     if not isinstance(label, str | None):
         data.y = label
@@ -109,7 +116,7 @@ def load_graph(
         data.x = None
     elif _columns_of(features) is None and features is not None:
         data.x = features
-    if data.x is not None:
+    if data.x is not None and not stored(data):
         data.x = _matrix(data.x)
     _labels(data, classes)
     _edges(data, both_ways if directed is None else not directed)

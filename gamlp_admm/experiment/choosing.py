@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gamlp_admm.admm.thin import compressible
+from gamlp_admm.datasets.stored import stored
 from gamlp_admm.datasets.targets import target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features
@@ -141,7 +142,7 @@ def _candidate(
     changed = used.changed(tried)
     rest, made = fit_features(features.with_labels(features.scaling(changed), changed, num_classes), propagated)
     model = GAMLP(made.num_features, hidden, num_classes, 2, activation=used.activation, init="ridge")
-    opening = changed.trainer.foresee(model.to(used.torch_dtype), made, used.seed)
+    opening = changed.trainer.foresee(model.to(used.torch_dtype), made, used.seed, used.memory, used.scratch)
     assert opening is not None
     about = opening.about
     score = float(about.get("score", about["linear"]))
@@ -168,7 +169,7 @@ def _labels(used: Resolved, data: Any) -> Mapping[str, Any] | None:
 
 
 def _unit_rows(used: Resolved, data: Any) -> Mapping[str, Any] | None:
-    return {"unit_rows": True}
+    return None if stored(data) else {"unit_rows": True}  # of stored features that would be a copy
 
 
 def _columns(used: Resolved, data: Any) -> Mapping[str, Any] | None:

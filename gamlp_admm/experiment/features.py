@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gamlp_admm.datasets.stored import ONE_S_OWN, refuse, store_at
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment.declaration import FEATURES
 from gamlp_admm.experiment.options import Options, names_where
@@ -16,6 +17,10 @@ from gamlp_admm.transforms.recipe import Transform, chain
 
 OF_OPERATOR = ("hops", "alpha", "t")
 """Options that belong to an operator."""
+
+
+NEED_GRAPH = ("operator", *OF_OPERATOR, "normalize_features", "label_operator", "correct_and_smooth")
+"""Options that take a graph, or features that were not propagated yet."""
 
 
 def augmentation() -> tuple[str, ...]:
@@ -77,6 +82,22 @@ def _labels(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     return {"label_hops": hops, "label_scale": values["label_scale"]}
 
 
+def of_store(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that follow where the data are stored features: they are not propagated.
+
+    Args:
+        given: The options that the user gave.
+
+    Raises:
+        InputError: One of them does not apply to stored features.
+    """
+    if (path := store_at(given.get("data"))) is None:
+        return {}
+    asked = {name: value for name, value in given.items() if value not in ("none", False)}
+    refuse(path, asked, (*ONE_S_OWN, *NEED_GRAPH))
+    return {"operator": "none", "label_operator": "none"}
+
+
 def transform(used: Options, dtype: torch.dtype) -> Transform:
     """Return the transform that propagates features and scales them; :func:`with_labels` adds labels.
 
@@ -96,8 +117,10 @@ def scaling(used: Options) -> Transform | None:
     return ScaleComponents(used.component_power, unit_rows=used.unit_rows, **kept)
 
 
-def propagation(used: Options, dtype: torch.dtype) -> AugmentFeatures | CombineFeatures:
-    """Return the transform that propagates features; arguments as :func:`transform`."""
+def propagation(used: Options, dtype: torch.dtype) -> Transform:
+    """Return the transform that propagates features, of stored ones none; arguments as :func:`transform`."""
+    if store_at(used.data):
+        return chain()
     if "/" in used.operator:
         return CombineFeatures.parse(used.operator, dtype)
     normalize = bool(used.normalize_features)

@@ -69,7 +69,7 @@ class Options:
         names="datasets.info:dataset_names",
     )
     data: str | None = option(
-        "A graph of one's own instead: a .pt or .npz file, or a folder with nodes.csv and edges.csv.",
+        "A graph of one's own instead: a .pt or .npz file, a folder with nodes.csv and edges.csv, or stored features.",
         DATA,
         tune=ASIDE,
         free=True,
@@ -364,6 +364,24 @@ class Options:
     )
     threads: int | None = option(
         "Threads on the CPU.", PROCESSES, text="torch's choice", least=1, most=1024, tune=ASIDE, free=True, across=OWN
+    )
+    memory: str | None = option(
+        "Cap for the features of the rows; what is larger than a quarter of it lies in scratch files.",
+        PROCESSES,
+        text="none",
+        tune=ASIDE,
+        free=True,
+        across=OWN,
+        metavar="SIZE",
+    )
+    scratch: str | None = option(
+        "Folder of scratch files.",
+        PROCESSES,
+        text="$TMPDIR, else that of stored features",
+        tune=ASIDE,
+        free=True,
+        across=OWN,
+        metavar="DIR",
     )
     timeout: float = option(
         "Longest wait for another process.", PROCESSES, 300.0, tune=ASIDE, free=True, metavar="SECONDS"

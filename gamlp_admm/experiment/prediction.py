@@ -10,6 +10,7 @@ import torch
 
 from gamlp_admm.datasets import LoadedDataset
 from gamlp_admm.datasets.splits import CAME
+from gamlp_admm.datasets.stored import store_at
 from gamlp_admm.datasets.targets import known_rows, target_kind
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import source
@@ -29,7 +30,7 @@ class Prediction(NodePrediction):
         dataset: Name of the data set.
         rows: Node numbers of each split, and of ``all``.
         accuracy: Accuracy over the labelled nodes of each split, of real targets R²; ``None`` where there are none.
-        node_ids: Names of the nodes, where they have some.
+        node_ids: Names of the nodes, where they have some; of stored features of a part of them their numbers.
     """
 
     dataset: str
@@ -55,7 +56,7 @@ def predict(
         path: The model's file.
         dataset: Name of the data set; ``None`` for the one that the model was trained on.
         root: Data root.
-        data: A graph of one's own instead (:func:`gamlp_admm.datasets.load_graph`).
+        data: A graph of one's own instead (:func:`gamlp_admm.datasets.load_graph`), or stored features.
         reading: Options that say how it is read, where they are others than in training: ``label``, ``features``,
             ``id``, ``weight``, ``split``, ``split_seed``, ``split_index``.
 
@@ -86,7 +87,8 @@ def predict(
             accuracy[split] = float((made.classes[known] == graph.y[known]).double().mean()) if len(known) else None
         else:
             accuracy[split] = metric_of("accuracy", kind).of(made.outputs[known], graph.y[known], told, kind)
-    ids = None if loaded.node_ids is None else tuple(loaded.node_ids)
+    ids = graph.n_id.tolist() if "n_id" in graph and loaded.node_ids is None else loaded.node_ids
+    ids = None if ids is None else tuple(map(str, ids))
     return Prediction(**vars(made), dataset=loaded.info.name, rows=rows, accuracy=accuracy, node_ids=ids)
 
 
@@ -102,6 +104,9 @@ def _loaded(
         if "dataset" not in options:
             raise InputError(f"{predictor.name} names no data set that it was trained on; allowed: dataset, or data")
         return source.load(Experiment.of({**options, **reading, "root": root}).resolve())
+    if store_at(data):  # of which nothing has to be said
+        used = Experiment.of({**reading, "data": str(data)}).resolve()
+        return source.load(used, predictor.class_names or predictor.model.config["out_channels"])
     options.pop("dataset", None)
     if options.get("split", "").partition(":")[0] not in CAME:  # another graph's nodes are not divided anew
         options = {name: value for name, value in options.items() if name not in ("split", "split_seed")}

@@ -15,9 +15,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.datasets import LoadedDataset
+from gamlp_admm.datasets.stored import stored
 from gamlp_admm.datasets.targets import KINDS, known_rows
 from gamlp_admm.errors import InputError, InputWarning, unknown
 from gamlp_admm.experiment import source
+from gamlp_admm.experiment.beyond import beyond
 from gamlp_admm.experiment.options import renamed
 from gamlp_admm.experiment.outcome import saved_options
 from gamlp_admm.experiment.recipe import checked
@@ -25,6 +27,7 @@ from gamlp_admm.experiment.resolve import Experiment
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import risk
 from gamlp_admm.propagation import dense_features
+from gamlp_admm.training.models import outputs
 from gamlp_admm.transforms.augment_labels import AugmentLabels
 from gamlp_admm.transforms.correct_and_smooth import CorrectAndSmooth
 from gamlp_admm.transforms.recipe import Transform, from_recipe, input_columns, steps_of
@@ -129,13 +132,13 @@ class Predictor:
         """Predict the class of each node.
 
         The graph may be the one that the model was trained on, that with more nodes or edges, or another one. Bits are
-        those of ``model(features(graph).x)``. Labels are read only of training nodes, and only where the model takes
-        them as features, or by Correct and Smooth.
+        those of ``model(features(graph).x)``, of many nodes taken in parts. Labels are read only of training nodes, and
+        only where the model takes them as features, or by Correct and Smooth.
 
         Args:
             graph: PyG ``Data`` with ``x`` ``[N, F]`` and edges, or what :func:`~gamlp_admm.datasets.load_graph`
                 returns; not modified. Where both have names of features, columns are taken by name, and where both
-                have names of classes, labels are.
+                have names of classes, labels are. Of stored features those that the model's transforms made.
 
         Returns:
             The prediction, on the graph's device.
@@ -143,9 +146,10 @@ class Predictor:
         Raises:
             InputError: The graph lacks something, or its features are others.
         """
-        data = self._checked(graph)
-        x, _ = dense_features(self.features(data).x)
-        z = self.model(x.to(self.model.linears[0].weight)).to(x.device)
+        data, features = self._checked(graph)
+        x = features(data).x
+        x = x if stored(data) else dense_features(x)[0]  # whatever the type: stored ones may be larger than memory
+        z = outputs(self.model, x).to(x.device)
         probabilities = risk(self.loss).probabilities(z)
         classes = z.argmax(-1)
         if self.correct_and_smooth is not None:
@@ -153,8 +157,8 @@ class Predictor:
             classes = probabilities.argmax(-1)
         return NodePrediction(classes, probabilities, z, self.class_names, self.kind)
 
-    def _checked(self, graph: Data | LoadedDataset) -> Data:
-        """Return a graph with its columns and classes in the model's order."""
+    def _checked(self, graph: Data | LoadedDataset) -> tuple[Data, Transform]:
+        """Return a graph with its columns and classes in the model's order, and the transform that is still to come."""
         data, name = (graph.data, graph.info.name) if isinstance(graph, LoadedDataset) else (graph, "the graph")
         if not isinstance(data, Data):
             allowed = "a torch_geometric.data.Data, or what load_graph returns"
@@ -167,18 +171,25 @@ class Predictor:
         if not isinstance(x, Tensor) or x.dim() != 2:
             given = f"of shape {[*x.shape]}" if isinstance(x, Tensor) else "missing"
             raise InputError(f"{name}: data.x is {given}; allowed: a tensor [nodes, {self.num_features}]")
-        data = copy.copy(data)
-        _take_named(data, self.feature_names, name)
-        if data.x.shape[1] != self.num_features:
-            raise InputError(f"{name} has {data.x.shape[1]} features a node; {self.name} takes {self.num_features}")
+        data, features = copy.copy(data), self.features
+        if (store := stored(data)) is not None:
+            features = beyond(self.features, self.model.config["in_channels"], store, name, self.name)
+            names = getattr(data, "feature_names", None)
+            if self.feature_names is not None and names is not None and tuple(names) != self.feature_names:
+                raise InputError(f"{name} has stored features of other columns than {self.name} takes, or other order")
+            if self.correct_and_smooth is not None:
+                raise InputError(f"{self.name} corrects and smooths over a graph; {name} has stored features alone")
+        else:
+            _take_named(data, self.feature_names, name)
+            if data.x.shape[1] != self.num_features:
+                raise InputError(f"{name} has {data.x.shape[1]} features a node; {self.name} takes {self.num_features}")
         _number_classes(data, self.class_names)
         if self.correct_and_smooth is None and self.takes_labels and not _knows_labels(data):  # it says so itself
             message = f"{self.name} takes training labels as features: {name} has none, and their columns are 0"
             warnings.warn(message, InputWarning, stacklevel=4)
-        if self.weight_attr not in data and "edge_weight" in data:  # as load_graph leaves it
-            return data
-        weighted: Data = source.weighted(data, self.weight_attr)
-        return weighted
+        if store is None and (self.weight_attr in data or "edge_weight" not in data):  # as load_graph leaves it
+            data = source.weighted(data, self.weight_attr)
+        return data, features
 
 
 def _take_named(data: Data, wanted: tuple[str, ...] | None, what: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from gamlp_admm.algorithms import registry
 from gamlp_admm.datasets.info import dataset_info
 from gamlp_admm.datasets.splits import CAME, USUAL, check_rule
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, byte_count
 from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY, FEATURES
 from gamlp_admm.experiment.options import (
@@ -146,7 +146,7 @@ def _resolve(experiment: Experiment) -> Resolved:
     given |= _named(given)
     recipe = _recipe(given)
     defaults = {name: each.option.default for name, each in declared().items()}
-    values = {**defaults, **recipe, **given}
+    values = {**defaults, **recipe, **given, **features.of_store(given)}
     values |= _left_open(values, given, recipe)
     values |= _depths(values, given)
     values |= features.resolved(values, given)
@@ -163,6 +163,8 @@ def _check(given: Mapping[str, Any]) -> None:
         check_rule(given["split"])
         if "split_index" in given:
             raise InputError(f"split_index does not apply to the split {given['split']}, which is drawn")
+    if "memory" in given:
+        byte_count("memory", given["memory"])
     processes, shards = given["processes"], given["node_shards"]
     if processes > 1 and not registry.is_admm(given["algorithm"]):
         raise InputError(f"processes {processes}: {given['algorithm']} runs in one process")

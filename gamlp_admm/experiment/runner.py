@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.datasets.ogb_figures import has_ogb, ogb_names, ogb_scores
+from gamlp_admm.datasets.stored import stored
 from gamlp_admm.datasets.targets import target_kind
 from gamlp_admm.errors import Diverged, InputError
 from gamlp_admm.experiment import source
@@ -28,13 +29,11 @@ from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.exchange import device_of
 from gamlp_admm.parallel.first import is_first, on_first, size
 from gamlp_admm.training.metrics import METRICS
+from gamlp_admm.training.models import outputs
 from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.transforms.correct_and_smooth import accuracy
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
-from gamlp_admm.transforms.recipe import Transform, fit_features
-
-ROWS = 2**16
-"""Nodes that are evaluated at a time after training."""
+from gamlp_admm.transforms.recipe import Transform, chain, fit_features, from_recipe
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,8 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         else:
             features, augmented = fit_features(used.transform(loaded.info.classes), loaded.data)
             known |= {"augment_seconds": time.perf_counter() - middle}
+        if (store := stored(loaded.data)) is not None:
+            features = chain(from_recipe(store.recipe or [], loaded.data.x.shape[1]), features)
         return known | {"num_features": augmented.num_features}
 
     with _threads(used.threads):
@@ -200,6 +201,8 @@ def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, proc
             gather="first",
             timeout=used.timeout,
             trace_dir=used.trace,
+            memory=used.memory,
+            scratch=used.scratch,
         )
         try:
             return _made(used, model, fit(), prepared, start, first)
@@ -260,7 +263,7 @@ def correct_and_smooth(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any
         value = None if metric.summed else metric.of_probabilities(probabilities, classes)
         return accuracy(probabilities, classes) if value is None else -value if metric.lower else value
 
-    probabilities = risk(used.loss or SUITED["classes"]).probabilities(model(data.x.to(used.device)))
+    probabilities = risk(used.loss or SUITED["classes"]).probabilities(outputs(model, data.x))
     best = chosen_way(probabilities.to(data.x), data, score=score)
     told: dict[str, Any] = {"chosen": None if best.candidate is None else asdict(best.candidate)}
     for each in dict.fromkeys((METRICS["accuracy"], metric)):
@@ -275,8 +278,7 @@ def ogb_figures(model: GAMLP, data: Any, used: Resolved) -> dict[str, Any]:
     """Return what reports say of OGB's data sets where ``ogb`` is installed: the figures of its evaluator."""
     if used.data is not None or used.dataset not in ogb_names() or not has_ogb():
         return {}
-    outputs = torch.cat([model(rows.to(used.device)).cpu() for rows in data.x.split(ROWS)])
-    return {"ogb": ogb_scores(used.dataset, outputs, data)}
+    return {"ogb": ogb_scores(used.dataset, outputs(model, data.x).cpu(), data)}
 
 
 @contextmanager

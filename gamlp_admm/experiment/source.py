@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from gamlp_admm.datasets import LoadedDataset, load_dataset, load_graph
+from gamlp_admm.datasets.stored import stored
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.options import IN_MEMORY, OF_GRAPHS, Options, declared
 from gamlp_admm.experiment.resolve import Experiment, Resolved
@@ -76,7 +77,7 @@ def handed(experiment: O, data: Any) -> tuple[O, LoadedDataset | None]:
     """
     if data is None:
         return experiment, None
-    if experiment.data not in (None, IN_MEMORY):
+    if experiment.data not in (None, IN_MEMORY, _place(data)):
         raise InputError(f"data is given twice: as the option, {experiment.data!r}, and as the argument")
     if isinstance(experiment, Resolved) and experiment.data is None:
         raise InputError("the experiment is resolved for a data set; give data to one that is not resolved yet")
@@ -104,7 +105,13 @@ def held(experiment: Experiment, data: Any) -> tuple[Experiment, LoadedDataset |
 
 def _in_memory(experiment: O, graph: LoadedDataset) -> O:
     plain = {name: declared()[name].option.default for name in OF_GRAPHS}
-    return replace(experiment, data=IN_MEMORY, dataset=graph.info.name, **plain)
+    return replace(experiment, data=_place(graph), dataset=graph.info.name, **plain)
+
+
+def _place(graph: Any) -> str:
+    # What the option data says of a graph that is loaded: of stored features where they are.
+    store = stored(graph.data) if isinstance(graph, LoadedDataset) else None
+    return IN_MEMORY if store is None else str(store.path.resolve())
 
 
 def weighted(data: Any, weight: str | None) -> Any:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.network import Weights
+from gamlp_admm.training.room import IN_MEMORY, Room
 from gamlp_admm.training.rows import NodeData
 from gamlp_admm.training.units import ShardSum, Sizes, Units
 
@@ -99,7 +100,7 @@ def compressed_width(num_rows: int, num_columns: int) -> int:
     return num_rows + 1 if 0 < num_rows + 1 < num_columns and num_rows <= MOST_ROWS else num_columns
 
 
-def compress(train: Tensor, evaluated: Tensor, W: Tensor, unit: bool = False) -> Features:
+def compress(train: Tensor, evaluated: Tensor, W: Tensor, unit: bool = False, room: Room = IN_MEMORY) -> Features:
     """Compress features if that makes them narrower.
 
     Args:
@@ -107,6 +108,7 @@ def compress(train: Tensor, evaluated: Tensor, W: Tensor, unit: bool = False) ->
         evaluated: All rows that are evaluated, ``[N_all, d]``.
         W: The first layer's weights when training starts, ``[h, d]``.
         unit: Whether ``W`` is W_⊥ already, as a checkpoint kept it.
+        room: Where matrices of many rows or columns come to lie.
 
     Returns:
         :class:`CompressedFeatures` if N + 1 < d and N is at most 5,000, else :class:`Features`.
@@ -114,16 +116,20 @@ def compress(train: Tensor, evaluated: Tensor, W: Tensor, unit: bool = False) ->
     N, d = train.shape
     if compressed_width(N, d) == d:
         return Features(train, evaluated)
-    V, L = _row_space(train)
+    V, L = _row_space(train, room)
     inside = torch.cat([L, train.new_zeros(N, 1)], 1)
     outside = W if unit else torch.nn.functional.normalize(W - (W @ V) @ V.T)
-    return CompressedFeatures(inside, evaluated @ V, V, outside, evaluated @ outside.T)
+
+    def products(right: Tensor) -> Tensor:
+        return torch.mm(evaluated, right, out=room.empty(len(evaluated), right.shape[1], evaluated))
+
+    return CompressedFeatures(inside, products(V), V, outside, products(outside.T))
 
 
-def _row_space(train: Tensor) -> tuple[Tensor, Tensor]:
+def _row_space(train: Tensor, room: Room) -> tuple[Tensor, Tensor]:
     # V and L of X = L Vᵀ, by Cholesky of XXᵀ in float64: a fraction of the operations of a QR decomposition. What
     # rounding may take from a singular XXᵀ is added to it; V then falls short of unit columns where X̃ is next to 0.
-    X = train.double()
+    X = room.empty(len(train), train.shape[1], train.new_empty(0, dtype=torch.float64)).copy_(train)
     K = X @ X.T
     largest = K.diagonal().amax().clamp(min=torch.finfo(K.dtype).tiny)
     K.diagonal().add_(len(K) * torch.finfo(K.dtype).eps * largest)
@@ -213,7 +219,7 @@ class Coordinates:
         x = self.nodes.x
         assert x is not None
         train = x[: self.nodes.num_train]
-        self.features = compress(train, x, W, unit) if self.compressible else Features(train, x)
+        self.features = compress(train, x, W, unit, self.nodes.room) if self.compressible else Features(train, x)
         return self.features
 
     def enter(self, weights: Weights, measured: bool) -> Weights:

@@ -64,7 +64,9 @@ def quick_digest(tensor: Tensor) -> str:
         parts = [bits]
     else:
         some = torch.linspace(0, len(bits) - 1, SAMPLED, device=bits.device).long()
-        parts = [bits.sum(0, dtype=torch.int64), bits[some]]
+        # A few rows at a time, of which torch makes copies in 64 bits.
+        sums = (part.sum(0, dtype=torch.int64) for part in torch.split(bits, max(WHOLE // bits[0].nbytes, 1)))
+        parts = [sum(sums, bits.new_zeros((), dtype=torch.int64)), bits[some]]
     found = hashlib.sha256()
     for part in parts:
         found.update(part.cpu().numpy().tobytes())

@@ -74,16 +74,16 @@ class Evaluator:
             x = features.evaluated[low:high]
             return self.network.forward(x, [lambda _: features.products(W, low, high) + b, *own[1:]], 0, last)
 
-        outputs = []
+        outputs = self.data.y.new_empty(len(self.data.y) if last else 0, len(weights[-1][1]))
         expect(0)
         for chunk in range(len(bounds)):
             a = through(chunk)
             if last:
-                outputs.append(a)
+                outputs[slice(*bounds[chunk])] = a
             else:
                 channel.send("a", end, a[None])
         channel.finish()
-        return torch.cat(outputs) if last else None
+        return outputs if last else None
 
     def sums(self, z: Tensor | None) -> Tensor:
         """Return the sums that :meth:`measures` needs, which add up over processes; zeros where ``z`` is ``None``."""

@@ -6,6 +6,7 @@ import dis
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +20,11 @@ from torch import Tensor
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.training.options import FitOptions
-from gamlp_admm.training.rows import SPLITS, NodeData
+from gamlp_admm.training.rows import SPLITS, NodeData, features
 from gamlp_admm.training.session import Algorithm
+
+ENTRIES = 1 << 22
+"""Numbers of a tensor that are looked at at a time."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +92,33 @@ def digests(data: Any, nodes: NodeData) -> dict[str, str]:
 
     Args:
         data: Has the masks.
-        nodes: The rows that the masks select, as the run uses them: all of them, before features are measured.
+        nodes: The rows that the masks select, all of them.
     """
     parts: dict[str, Any] = {f"data.{split}_mask": getattr(data, f"{split}_mask", None) for split in SPLITS}
-    parts |= {"data.y": nodes.y, "data.x": nodes.x, "node_weight or class_weight": nodes.weight}
-    return {name: digest(value) for name, value in parts.items()}
+    found = {name: digest(value) for name, value in parts.items()} | {"data.y": digest(nodes.y)}
+    if nodes.rows is not None:
+        found["data.x"] = digest(features(data), nodes.rows, nodes.y.dtype)
+    return found | {"node_weight or class_weight": digest(nodes.weight)}
 
 
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a tensor's shape, type and numbers, or of an array's; of ``None`` that of nothing."""
+def digest(value: Any, rows: Tensor | None = None, dtype: torch.dtype | None = None) -> str:
+    """Return the SHA-256 of a tensor's shape, type and numbers, or of an array's; of ``None`` that of nothing.
+
+    Args:
+        value: The tensor.
+        rows: Numbers of the rows of it that are meant, ``[n]``; ``None`` for all.
+        dtype: The type that is meant; ``None`` for its own.
+    """
     result = hashlib.sha256()
     if value is not None:
         tensor = torch.as_tensor(value).detach()
-        result.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        for rows in torch.split(tensor.reshape(-1), 1 << 24):  # of which a GPU's come here one after the other
-            result.update(rows.cpu().contiguous().view(torch.uint8).numpy().data)
+        shape = tuple(tensor.shape) if rows is None else (len(rows), *tensor.shape[1:])
+        result.update(f"{shape} {dtype or tensor.dtype}".encode())
+        whole = tensor.reshape(-1) if rows is None else rows.to(tensor.device)
+        step = ENTRIES if rows is None else max(ENTRIES // max(math.prod(shape[1:]), 1), 1)
+        for part in torch.split(whole, step):  # of which a GPU's come here one after the other
+            numbers = part if rows is None else tensor[part]
+            result.update(numbers.to("cpu", dtype or tensor.dtype).contiguous().view(torch.uint8).numpy().data)
     return result.hexdigest()
 
 

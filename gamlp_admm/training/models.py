@@ -22,6 +22,9 @@ from gamlp_admm.training.schedules import Record
 NOTICED = 0.01
 """Accuracies that differ by more, and by more than a row, are worth a warning."""
 
+ROWS = 2**16
+"""Rows of features that a trained model takes at a time."""
+
 
 def trainable(model: Any) -> GAMLP:
     """Return a model that can be trained.
@@ -90,8 +93,23 @@ def usual_device() -> AbstractContextManager[Any]:
 def own_outputs(model: GAMLP, data: Any, rows: Tensor) -> Tensor:
     """Return what a model gives for rows of ``data.x``, ``[N, C]``, by its own forward pass."""
     x, like = features(data), model.linears[0].weight
-    parts = torch.split(rows.to(x.device), CHUNK)
-    return torch.cat([model(x[part].to(like)) for part in parts])
+    made = like.new_empty(len(rows), model.config["out_channels"])
+    for part, out in zip(torch.split(rows.to(x.device), CHUNK), torch.split(made, CHUNK), strict=True):
+        out.copy_(model(x[part].to(like)))
+    return made
+
+
+@torch.no_grad()
+def outputs(model: GAMLP, x: Tensor) -> Tensor:
+    """Return what a model gives for all rows of features ``[N, F]``, ``[N, C]``, on its device; by parts of many."""
+    like = model.linears[0].weight
+    if len(x) <= ROWS:
+        made: Tensor = model(x.to(like))
+        return made
+    made = like.new_empty(len(x), model.config["out_channels"])
+    for rows, out in zip(torch.split(x, ROWS), torch.split(made, ROWS), strict=True):
+        out.copy_(model(rows.to(like)))
+    return made
 
 
 def confirm(

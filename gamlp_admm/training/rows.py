@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.nn.losses import Risk, one_hot_rows
-from gamlp_admm.parallel.team import Team
+from gamlp_admm.training.room import IN_MEMORY, Room, gathered
 
 SPLITS = ("train", "val", "test")
 
@@ -22,7 +21,7 @@ class NodeData:
     """Checked features and targets of the nodes of the three splits: training rows first, then validation, then test.
 
     Attributes:
-        x: Features, ``[N, F]``; ``None`` in a process that does not own the first layer.
+        x: Features, ``[N, F]``; ``None`` where they are not read, as in a process that does not own the first layer.
         y: Targets in the risk's form, ``[N, C]``.
         sizes: Number of rows of each split.
         weight: Weights of the training rows, all positive, or ``None`` for ones.
@@ -30,8 +29,9 @@ class NodeData:
         val_weight: Weights of the validation rows in the score that selects, those of their classes where classes have
             weights; or ``None`` for ones.
         total_weight: Weights of the training rows over all shards, summed: their number where they have none.
-        rows: Numbers of the rows in the data, where all are here, or ``None``.
+        rows: Numbers of the rows in the data, in the process that has the data, or ``None``.
         kind: What the targets were: ``classes``, one a node; ``labels``, several a node; or real ``values``.
+        room: Where matrices of as many rows come to lie.
     """
 
     x: Tensor | None
@@ -43,6 +43,7 @@ class NodeData:
     total_weight: float = 0.0
     rows: Tensor | None = None
     kind: str = "classes"
+    room: Room = IN_MEMORY
 
     def __post_init__(self) -> None:
         if not self.total_weight:
@@ -63,15 +64,14 @@ class NodeData:
             for piece, part in zip(pieces, rows.tensor_split(parts), strict=True):
                 piece.append(part)
         return [
-            NodeData(
+            replace(
+                self,
                 x=None if self.x is None else self.x[torch.cat(piece)],
                 y=self.y[torch.cat(piece)],
                 sizes=tuple(map(len, piece)),
                 weight=None if self.weight is None else self.weight[piece[0]],
-                blocks=self.blocks,
                 val_weight=None if self.val_weight is None else self.val_weight[piece[1] - self.sizes[0]],
-                total_weight=self.total_weight,
-                kind=self.kind,
+                rows=None if self.rows is None else self.rows[torch.cat(piece).to(self.rows.device)],
             )
             for piece in pieces
         ]
@@ -86,8 +86,30 @@ def node_data(
     node_weight: Tensor | None = None,
     class_weight: Tensor | str | None = None,
     val_weight: Tensor | None = None,
+    room: Room = IN_MEMORY,
 ) -> NodeData:
-    """Check a data set and bring it to a model's device and dtype. Training nodes of weight 0 are left out.
+    """Check a data set and bring it to a model's device and dtype; arguments as :func:`selected`.
+
+    Raises:
+        InputError: As :func:`selected` says, or features that are used are NaN or infinite.
+    """
+    nodes = selected(data, num_features, num_classes, risk, like, node_weight, class_weight, val_weight, room)
+    assert nodes.rows is not None
+    return replace(nodes, x=gathered(features(data), nodes.rows, like, room))
+
+
+def selected(
+    data: Any,
+    num_features: int,
+    num_classes: int,
+    risk: Risk,
+    like: Tensor,
+    node_weight: Tensor | None = None,
+    class_weight: Tensor | str | None = None,
+    val_weight: Tensor | None = None,
+    room: Room = IN_MEMORY,
+) -> NodeData:
+    """Check a data set and choose its rows, whose features are not read. Training nodes of weight 0 are left out.
 
     Args:
         data: Has ``x`` ``[N, F]``, ``y`` (classes ``[N]``, labels or targets ``[N, C]``) and boolean ``train_mask``;
@@ -101,10 +123,11 @@ def node_data(
             N/(C · count), a node counted as often as it weighs; or ``None`` for ones.
         val_weight: How often each node counts, ``[N]``, where validation nodes are scored to select by; ``None`` for
             the weight of its class.
+        room: Where the rows come to lie.
 
     Raises:
-        InputError: The data does not fit the model, has NaN or infinite features, labels outside the classes,
-            or no training node that weighs anything.
+        InputError: The data does not fit the model, has labels outside the classes, or no training node that weighs
+            anything.
     """
     x, y = features(data), _tensor(data, "y")
     if x.ndim != 2 or x.shape[1] != num_features:
@@ -123,9 +146,8 @@ def node_data(
         scored = by_class[y.cpu()[rows["val"]]] if scored is None else scored
     rows["train"], weight = _that_weigh(rows["train"], weight, like)
     used = torch.cat(list(rows.values()))
-    _check_finite(x[used.to(x.device)], used)
     return NodeData(
-        x=x[used.to(x.device)].to(like),
+        x=None,
         y=(target := risk.target(y.cpu()[used], num_classes, like.dtype)).to(like.device),
         sizes=tuple(len(r) for r in rows.values()),
         weight=weight,
@@ -133,6 +155,7 @@ def node_data(
         val_weight=None if scored is None else scored.to(like),
         rows=used,
         kind=_kind(y, target, risk),
+        room=room,
     )
 
 
@@ -158,41 +181,6 @@ def feature_blocks(data: Any) -> tuple[int, ...]:
     if not isinstance(blocks, tuple | list) or not all(isinstance(n, int) and n > 0 for n in blocks):
         return ()
     return tuple(blocks) if sum(blocks) == data.x.shape[1] else ()
-
-
-def distributed(checked: Callable[[], NodeData], widths: tuple[int, int], like: Tensor, team: Team) -> NodeData:
-    """Return each process's shard of the rows; features only where the first layer is owned.
-
-    The first process checks the data and hands out rows; all processes learn of an error.
-
-    Args:
-        checked: Returns all rows, by :func:`node_data`; called in the first process only.
-        widths: Columns of the features and of the targets.
-        like: A tensor of the rows' device and dtype.
-        team: The processes.
-
-    Raises:
-        InputError: ``checked`` raised it, in whichever process.
-    """
-    shards: list[NodeData] = []
-
-    def header() -> list[tuple[Any, ...]]:
-        shards.extend(checked().shards(team.num_shards))
-        there = [(s.weight is not None, s.val_weight is not None) for s in shards]
-        return [(s.sizes, *known, s.blocks, s.total_weight, s.kind) for s, known in zip(shards, there, strict=True)]
-
-    sizes, weighted, scored, blocks, total, kind = team.of_first(header)[team.shard]
-
-    def rows(name: str, shape: tuple[int, ...], everyone: bool) -> Tensor | None:
-        held = [getattr(shard, name) for shard in shards] if team.rank == 0 else None
-        return team.rows_from_first(held, shape, like, everyone)
-
-    x = rows("x", (sum(sizes), widths[0]), everyone=False)
-    y = rows("y", (sum(sizes), widths[1]), everyone=True)
-    weight = rows("weight", (sizes[0],), everyone=True) if weighted else None
-    val_weight = rows("val_weight", (sizes[1],), everyone=True) if scored else None
-    assert y is not None
-    return NodeData(x, y, tuple(sizes), weight, tuple(blocks), val_weight, total, kind=kind)
 
 
 def _tensor(data: Any, name: str) -> Tensor:
@@ -224,17 +212,6 @@ def _rows(data: Any, split: str, num_nodes: int) -> Tensor:
             f"data.{split}_mask has dtype {mask.dtype} and shape {tuple(mask.shape)}; allowed: bool [{num_nodes}]"
         )
     return mask.cpu().nonzero()[:, 0]
-
-
-def _check_finite(x: Tensor, rows: Tensor) -> None:
-    if torch.isfinite(x.sum()):  # one pass without a temporary; a sum that overflows is looked at closely
-        return
-    wrong = ~torch.isfinite(x).all(1)
-    if wrong.any():
-        raise InputError(
-            f"data.x has NaN or infinite values in {int(wrong.sum())} of the nodes used, first in row "
-            f"{int(rows[wrong.cpu()][0])}; allowed: finite numbers"
-        )
 
 
 def _targets(y: Tensor, num_nodes: int, num_classes: int, risk: Risk) -> Tensor:

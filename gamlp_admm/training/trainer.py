@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ from gamlp_admm.training.metrics import Figure, metric_of
 from gamlp_admm.training.models import confirm, trainable, trained_like, usual_device
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
-from gamlp_admm.training.rows import NodeData, distributed, node_data
+from gamlp_admm.training.room import Room
+from gamlp_admm.training.rows import NodeData, node_data, selected
 from gamlp_admm.training.session import Algorithm, Opening, Stage
+from gamlp_admm.training.sharing import distributed
 from gamlp_admm.training.units import SCALES
 
 
@@ -135,6 +137,8 @@ class Trainer(Algorithm):
         gather: str = "all",
         timeout: float = 300.0,
         trace_dir: str | Path | None = None,
+        memory: int | str | None = None,
+        scratch: str | os.PathLike[str] | None = None,
     ) -> Result:
         """Train ``model`` on ``data``; the trained weights are in the model afterwards.
 
@@ -179,6 +183,10 @@ class Trainer(Algorithm):
                 receives the layers that its process owns.
             timeout: Seconds after which a wait for another process gives up.
             trace_dir: Directory for one Chrome trace a process.
+            memory: Bytes, or a text such as ``"4GiB"``: matrices of features that are larger than a quarter of it lie
+                in scratch files, which the operating system pages; bits do not depend on it. ``None``: all in memory.
+            scratch: Where scratch files are; ``None`` for ``$TMPDIR``, else the folder of stored features, else that of
+                the system's temporary files.
 
         Raises:
             InputError: The data or an option is wrong, or options differ between processes.
@@ -188,11 +196,11 @@ class Trainer(Algorithm):
         """
         model = getattr(model, "_orig_mod", model)  # of torch.compile
 
-        def asked() -> FitOptions:
+        def asked() -> tuple[FitOptions, Room]:
             self._check(trainable(model), process_group)
             # A start from the data is whole at any depth.
             ready = seed is None or not self.grows or model.config["init"] == "ridge"
-            return FitOptions(
+            made = FitOptions(
                 depths(None if grow == "auto" and ready else grow, model.num_layers),
                 iterations,
                 seed,
@@ -207,35 +215,38 @@ class Trainer(Algorithm):
                 gather,
                 metric,
             )
+            return made, Room.of(memory, scratch, data)
 
-        def said(options: FitOptions) -> dict[str, Any]:
-            told = description(self, model, data, {"node_weight": node_weight, "val_weight": val_weight}, options)
+        def said(made: tuple[FitOptions, Room]) -> dict[str, Any]:
+            told = description(self, model, data, {"node_weight": node_weight, "val_weight": val_weight}, made[0])
             return told | {"node_shards": node_shards, "balance": balance, "timeout": timeout}
 
-        options = agreed(asked, said, process_group, timeout)
+        options, room = agreed(asked, said, process_group, timeout)
         team = self._team(process_group, node_shards, balance, timeout, trace := Trace(record=trace_dir is not None))
         if balance is not None:
             explicit(balance, model.num_layers, team.num_parts)
         with usual_device():
             try:
-                return self._fitted(model, data, (node_weight, self.class_weight, val_weight), options, team)
+                return self._fitted(model, data, (node_weight, self.class_weight, val_weight), options, team, room)
             finally:
                 if trace_dir is not None:
                     trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
 
-    def _fitted(self, model: GAMLP, data: Any, weights: tuple[Any, ...], options: FitOptions, team: Team) -> Result:
+    def _fitted(
+        self, model: GAMLP, data: Any, weights: tuple[Any, ...], options: FitOptions, team: Team, room: Room
+    ) -> Result:
         the_risk, like, whole = risk(self.loss), trained_like(model, team.device), list[NodeData]()
         widths, about = (model.config["in_channels"], model.config["out_channels"]), dict[str, Any]()
 
-        def checked() -> NodeData:
-            nodes = node_data(data, *widths, the_risk, like, *weights)
+        def chosen() -> NodeData:
+            nodes = selected(data, *widths, the_risk, like, *weights)
             metric_of(options.metric, nodes.kind)
-            whole.append(replace(nodes, x=None))
+            whole.append(nodes)
             if options.checkpoint_dir is not None:
                 about.update(rows=list(nodes.sizes), data=digests(data, nodes))
             return nodes
 
-        nodes = distributed(checked, widths, like, team)
+        nodes = distributed(chosen, data, widths, like, team, room)
         identity = identity_of(self, model, like, options, about)
 
         def confirmed(result: Result) -> Result:
@@ -275,13 +286,22 @@ class Trainer(Algorithm):
             raise FloatingPointError(f"{str(error).splitlines()[0]}; the model is left as it was") from error
         return loop.run()
 
-    def foresee(self, model: GAMLP, data: Any, seed: int) -> Opening | None:
+    def foresee(
+        self,
+        model: GAMLP,
+        data: Any,
+        seed: int,
+        memory: int | str | None = None,
+        scratch: str | os.PathLike[str] | None = None,
+    ) -> Opening | None:
         """Return the start from the data that :meth:`fit` would make, and its validation score.
 
         Args:
             model: The network, whose weights are left as they are.
             data: As for :meth:`fit`.
             seed: As for :meth:`fit`.
+            memory: As for :meth:`fit`.
+            scratch: As for :meth:`fit`.
 
         Returns:
             The start; ``None`` where the algorithm has none.
@@ -292,7 +312,8 @@ class Trainer(Algorithm):
         model, team = trainable(model), Team()
         the_risk, like = risk(self.loss), trained_like(model, team.device)
         widths = model.config["in_channels"], model.config["out_channels"]
-        nodes = node_data(data, *widths, the_risk, like, None, self.class_weight)
+        room = Room.of(memory, scratch, data)
+        nodes = node_data(data, *widths, the_risk, like, None, self.class_weight, room=room)
         Coordinates(nodes, self.scale, self.unit_rows, False, team.row_sum)  # measures the features
         sizes = shapes(model.config, model.num_layers)
         stage = Stage(nodes, None, [], sizes, the_risk, model.network, nodes.num_train, team)

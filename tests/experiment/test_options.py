@@ -65,7 +65,7 @@ def test_what_may_change_between_runs_that_share_a_checkpoint() -> None:
     assert {*names_where(free=True)} == {
         *("recipe", "data", "root", "iterations", "patience", "device", "threads"),
         *("checkpoint", "checkpoint_every", "resume", "overwrite", "timeout", "trace"),
-        *("processes", "node_shards", "balance"),
+        *("processes", "node_shards", "balance", "memory", "scratch"),
     }
 
 

@@ -13,8 +13,9 @@ import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.propagation.store import matrix
 from gamlp_admm.system.files import replacing, write_text
 from gamlp_admm.system.memory import is_mapped, release
@@ -26,12 +27,13 @@ ARITHMETIC = 1
 ABOUT, FEATURES, NODES = "store.json", "x.safetensors", "nodes.safetensors"
 
 
-@dataclass(frozen=True)
-class StoredFeatures(torch.utils.data.Dataset[dict[str, Tensor]]):
+@dataclass(frozen=True, repr=False)
+class StoredFeatures(Dataset[dict[str, Tensor]]):
     """Features in a directory, with what else is known of their nodes.
 
-    A ``torch.utils.data.DataLoader`` takes it as it is: an item is a dictionary of the features ``x`` and of what else
-    is known of a node, and a batch is read in one go.
+    It is a data set of torch: an item is a dictionary of the features ``x`` and of what else is known of a node, and
+    :meth:`loader` gives batches of them, each read in one go. :func:`gamlp_admm.load_graph` makes of the directory what
+    can be trained on.
 
     Attributes:
         path: The directory.
@@ -42,12 +44,11 @@ class StoredFeatures(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     Example:
         >>> import tempfile, pathlib, torch
-        >>> from torch.utils.data import DataLoader
         >>> from gamlp_admm.propagation.store import StoredFeatures
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     StoredFeatures.save(folder, torch.randn(10, 4), {"y": torch.arange(10)}, {"feature_blocks": [2, 2]})
         ...     store = StoredFeatures.open(folder)
-        ...     [len(batch["y"]) for batch in DataLoader(store, batch_size=4, collate_fn=store.collate)]
+        ...     [len(batch["y"]) for batch in store.loader(batch_size=4)]
         [4, 4, 2]
     """
 
@@ -87,6 +88,58 @@ class StoredFeatures(torch.utils.data.Dataset[dict[str, Tensor]]):
         matrix.create(path / FEATURES, (x.shape[0], x.shape[1]), x.dtype)
         matrix.write(path / FEATURES, 0, 0, x)
         finish(path, nodes, about)
+
+    def __repr__(self) -> str:
+        rows, columns = self.x.shape
+        return f"<{type(self).__name__} {self.path}: {rows:,} x {columns:,} {self.x.dtype}>".replace("torch.", "")
+
+    @property
+    def file(self) -> Path:
+        """The file of the features."""
+        return self.path / FEATURES
+
+    @property
+    def recipe(self) -> list[Mapping[str, Any]] | None:
+        """What the transforms that made the features are, one after the other; ``None`` where that is not known."""
+        found = self.about.get("recipe")
+        return found if found is None or isinstance(found, list) else [found]
+
+    def loader(
+        self, split: str | None = None, batch_size: int = 1024, shuffle: bool = False, **options: Any
+    ) -> DataLoader[dict[str, Tensor]]:
+        """Return batches of the nodes, dictionaries as :meth:`__getitems__` makes them.
+
+        Args:
+            split: ``train``, ``val`` or ``test``; ``None`` for all nodes.
+            batch_size: Nodes of a batch.
+            shuffle: Whether their order is drawn anew each time.
+            options: Of ``torch.utils.data.DataLoader``, as ``num_workers``.
+
+        Raises:
+            InputError: The store has no such split.
+
+        Example:
+            >>> import tempfile, torch
+            >>> from gamlp_admm.propagation import StoredFeatures
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     nodes = {"y": torch.arange(10), "train_mask": torch.arange(10) < 6}
+            ...     StoredFeatures.save(folder, torch.randn(10, 4), nodes, {})
+            ...     store = StoredFeatures.open(folder)
+            ...     [batch["x"].shape[0] for batch in store.loader("train", 4, shuffle=True)]
+            [4, 2]
+        """
+        rows: Dataset[Any] = self
+        if split is not None:
+            splits = [name.removesuffix("_mask") for name in self.nodes if name.endswith("_mask")]
+            if split not in splits:
+                raise unknown(f"split of {self.path}", split, splits)
+            rows = Subset(self, self.nodes[f"{split}_mask"].nonzero()[:, 0].tolist())
+        collate: Any = self.collate  # of what __getitems__ returns, of which torch's types know nothing
+        return DataLoader(rows, batch_size, shuffle, collate_fn=collate, **options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Of another process, such as a worker of a loader: it maps the file itself.
+        return StoredFeatures.open, (self.path, False)
 
     def __len__(self) -> int:
         return len(self.x)

@@ -1,0 +1,42 @@
+"""What a model's transforms still have to do with features that some of them made already."""
+
+from __future__ import annotations
+
+import json
+
+from gamlp_admm.errors import InputError
+from gamlp_admm.propagation import StoredFeatures
+from gamlp_admm.transforms.feature_transform import FeatureTransform
+from gamlp_admm.transforms.recipe import Transform, chain, from_recipe, input_columns, steps_of
+from gamlp_admm.transforms.scale_components import ScaleComponents
+
+
+def beyond(features: Transform, width: int, store: StoredFeatures, what: str, model: str) -> Transform:
+    """Return what is left of a chain of transforms when its first steps made stored features.
+
+    Args:
+        features: The chain.
+        width: Columns that it makes in all.
+        store: The stored features.
+        what: What messages call them.
+        model: What messages call the model that takes what the chain makes.
+
+    Raises:
+        InputError: They were made by others, or what is left needs their graph.
+    """
+    steps = steps_of(features)
+    made = steps_of(from_recipe(store.recipe, store.x.shape[1])) if store.recipe else []
+    rest = steps[len(made) :]
+    same = [_compared(step) for step in made] == [_compared(step) for step in steps[: len(made)]]
+    if not same or not all(isinstance(step, ScaleComponents) for step in rest):
+        said = ", then ".join(map(repr, made)) or "no transform that is known"
+        wanted = ", then ".join(map(repr, steps)) or "features as they are"
+        raise InputError(f"{what} has stored features of {said}; {model} takes {wanted}")
+    if (columns := input_columns(chain(*rest), width)) != store.x.shape[1]:
+        raise InputError(f"{what} has {store.x.shape[1]} stored features a node; {model} takes {columns}")
+    return chain(*rest)
+
+
+def _compared(step: FeatureTransform) -> str:
+    # What a transform is, whatever the type of what it makes.
+    return json.dumps({**step.recipe(), "dtype": None, "keep_original": False}, sort_keys=True, default=str)
