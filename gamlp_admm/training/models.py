@@ -133,10 +133,12 @@ def confirm(
         The best and the last as corrected.
     """
     assert nodes.rows is not None
+    told = result.last if select == "last" else result.best
+    if not told:  # the run was lost before anything was evaluated
+        return result.best, result.last
     evaluator = Evaluator(nodes, risk, model.network, metric)
     z = own_outputs(model, data, nodes.rows).to(nodes.y)
     measured = evaluator.measures(evaluator.sums(z))
-    told = result.last if select == "last" else result.best
     seen = dict(told)
     told.update({name: measured[name] for name in told if name in measured})
     if select == "last" and result.best.get("iteration") == result.last["iteration"]:
