@@ -2,9 +2,9 @@
 
     python tests/stress/augment.py [--kills 50] [--seed 0] [--folder DIR]
 
-A graph of 60,000 nodes and 2.4 million edges, 96 columns, 4 states kept: 92 MB. A chain is one directory: the command is
-started, killed (SIGKILL) at a random moment, started again, …, until it comes to its end: then every file must have the
-bytes of a directory for which nothing was killed, and no other file may be there. Exit status 1 where not.
+A graph of 60,000 nodes and 2.4 million edges, 96 columns, 4 states kept: 92 MB. A chain is one directory: the command
+is started, killed (SIGKILL) at a random moment, started again, …, until it comes to its end: then every file must have
+the bytes of a directory for which nothing was killed, and no other file may be there. Exit status 1 where not.
 """
 
 from __future__ import annotations
