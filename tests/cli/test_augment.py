@@ -109,9 +109,9 @@ def test_interrupted(gamlp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: Any, columns: slice) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gamlp_admm.transforms.out_of_core._Source.kept", interrupted)
-    status, out, err = gamlp(*KARATE)
+    with monkeypatch.context() as patch:
+        patch.setattr("gamlp_admm.transforms.out_of_core._Source.kept", interrupted)
+        status, out, err = gamlp(*KARATE)
     assert (status, out) == (1, "")
     assert err == "gamlp-admm: interrupted at 0%; the same command goes on from what made has\n"
-    monkeypatch.undo()
-    assert gamlp("--debug", *KARATE[:-2], "--hops", 1, "--out", Path("made").resolve())[0] == 0
+    assert gamlp(*KARATE)[0] == 0
