@@ -4,6 +4,7 @@ Four steps, none of which knows PyTorch Geometric:
 
 1. :mod:`~gamlp_admm.propagation.operators` turns edges into a sparse matrix Ã (SciPy CSR, float64), and
    :mod:`~gamlp_admm.propagation.relations` those between nodes of two types;
+   :mod:`~gamlp_admm.propagation.building` makes those of large graphs some rows at a time;
 2. :mod:`~gamlp_admm.propagation.product` multiplies it with dense features: where the time is spent; of large graphs by
    :mod:`~gamlp_admm.propagation.gather`, some columns of them (:mod:`~gamlp_admm.propagation.features`) at a time;
 3. :mod:`~gamlp_admm.propagation.diffuse` repeats the product and yields one state after the other;
@@ -13,9 +14,10 @@ Four steps, none of which knows PyTorch Geometric:
 What was propagated is kept on the disk by :mod:`~gamlp_admm.propagation.store`.
 """
 
+from gamlp_admm.propagation.building import from_edges
 from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
 from gamlp_admm.propagation.features import NodeFeatures, dense_features
-from gamlp_admm.propagation.gather import GatherMatrix, folded
+from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.operators import (
     DIRECTIONS,
     OPERATORS,
@@ -63,7 +65,7 @@ __all__ = [
     "bipartite",
     "constructor_call",
     "dense_features",
-    "folded",
+    "from_edges",
     "heat",
     "heat_remainder",
     "is_sparse",

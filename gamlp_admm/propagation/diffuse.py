@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import count, cycle
 
 import torch
@@ -36,8 +37,9 @@ def powers(matrix: Multiplier, features: Tensor) -> Iterator[Tensor]:
         >>> [torch.equal(next(states), each) for each in (x, x.flip(0), x)]
         [True, True, True]
     """
-    state = features
-    for place in _places(features):
+    state, places = features, _places(features)
+    del features  # which is not needed after the first step
+    for place in places:
         yield state
         state = product(matrix, state, place)
 
@@ -121,8 +123,10 @@ def heat_remainder(steps: int, t: float) -> float:
 
 def _places(like: Tensor) -> Iterator[Tensor]:
     """Yield two tensors to write states to, in turn; made when they are first needed."""
-    made = [torch.empty_like(like)]
+    make = partial(torch.empty, like.shape, dtype=like.dtype, device=like.device)
+    del like
+    made = [make()]
     yield made[0]
-    made.append(torch.empty_like(like))
+    made.append(make())
     yield made[1]
     yield from cycle(made)

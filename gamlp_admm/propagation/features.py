@@ -14,7 +14,8 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.system.memory import is_mapped, release
 
 TILE = 128
-"""Columns that are propagated together, where features are large: the states of more no longer fit into caches."""
+"""Columns that are propagated together, where features are large; :data:`gamlp_admm.propagation.gather.TILE` where rows
+are gathered."""
 
 SMALL = 2**22
 """Numbers up to which features are propagated, converted and checked all together."""
@@ -98,12 +99,12 @@ class NodeFeatures:
             tile = self.x[:, columns].to(self.dtype).contiguous()
         return tile if norms is None else tile / norms
 
-    def tiles(self) -> list[slice]:
-        """Return the columns that are propagated together: all, or :data:`TILE` where there are many rows.
+    def tiles(self, width: int | None = None) -> list[slice]:
+        """Return the columns that are propagated together: all, or :data:`TILE`, or so many, where features are large.
 
         No bit depends on it: states of different columns have nothing to do with each other.
         """
-        return column_tiles(*self.x.shape)
+        return column_tiles(len(self), self.shape[1], width)
 
     @cached_property
     def _mapped(self) -> bool:
@@ -142,9 +143,9 @@ class NodeFeatures:
         )
 
 
-def column_tiles(num_nodes: int, columns: int) -> list[slice]:
+def column_tiles(num_nodes: int, columns: int, width: int | None = None) -> list[slice]:
     """Return the columns that features ``[N, F]`` are propagated in."""
-    width = TILE if num_nodes * columns > SMALL else columns
+    width = (width or TILE) if num_nodes * columns > SMALL else columns
     return [slice(low, min(low + width, columns)) for low in range(0, columns, max(width, 1))]
 
 

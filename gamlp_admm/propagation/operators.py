@@ -19,6 +19,9 @@ from gamlp_admm.propagation.diffuse import heat, pagerank, powers
 
 DIRECTIONS = ("both", "along", "against")
 
+CHUNK = 2**24
+"""Edges that are checked at a time."""
+
 
 def adjacency(
     edge_index: Tensor,
@@ -62,8 +65,7 @@ def adjacency(
                [1., 0., 0.],
                [0., 1., 0.]])
     """
-    if direction not in DIRECTIONS:
-        raise unknown("direction", direction, DIRECTIONS)
+    check_direction(direction)
     source, target = checked_edges(edge_index, num_nodes, num_nodes)
     if edge_weight is None:
         weight = np.ones(len(source))
@@ -324,8 +326,14 @@ def _larger(A: sparse.csr_array) -> sparse.csr_array:
     return sparse.coo_array((data, places), shape=A.shape).tocsr()
 
 
-def checked_edges(edge_index: Tensor, num_sources: int, num_targets: int) -> np.ndarray:
-    """Return edges ``[2, E]`` as an array.
+def check_direction(direction: str) -> None:
+    """Raise an :class:`InputError` if this is not one of :data:`DIRECTIONS`."""
+    if direction not in DIRECTIONS:
+        raise unknown("direction", direction, DIRECTIONS)
+
+
+def check_edges(edge_index: Tensor, num_sources: int, num_targets: int) -> None:
+    """Check edges ``[2, E]``, some at a time.
 
     Raises:
         InputError: They are no such tensor, or of nodes that do not exist.
@@ -335,20 +343,26 @@ def checked_edges(edge_index: Tensor, num_sources: int, num_targets: int) -> np.
         raise InputError(f"edge_index must be a tensor of shape [2, E], got {given}")
     if edge_index.dtype not in (torch.int64, torch.int32):
         raise InputError(f"edge_index must hold integers (torch.int64), got {edge_index.dtype}")
+    for line, count in enumerate((num_sources, num_targets)):
+        for low, part in _chunks(edge_index[line]):
+            smallest, largest = part.aminmax()
+            if smallest < 0 or largest >= count:
+                column = int(((part < 0) | (part >= count)).nonzero()[0])
+                raise InputError(
+                    f"edge_index[{line}, {low + column}] is {part[column]}: "
+                    f"a graph of {count} nodes allows 0 to {count - 1}"
+                )
+
+
+def checked_edges(edge_index: Tensor, num_sources: int, num_targets: int) -> np.ndarray:
+    """Return edges ``[2, E]`` as an array; raise as :func:`check_edges` does."""
+    check_edges(edge_index, num_sources, num_targets)
     edges: np.ndarray = edge_index.detach().cpu().numpy()
-    counts = np.array([[num_sources], [num_targets]])
-    outside = (edges < 0) | (edges >= counts)
-    if outside.any():
-        line, column = np.argwhere(outside)[0]
-        raise InputError(
-            f"edge_index[{line}, {column}] is {edges[line, column]}: "
-            f"a graph of {counts[line, 0]} nodes allows 0 to {counts[line, 0] - 1}"
-        )
     return edges
 
 
-def checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
-    """Return the weights of edges ``[E]`` as an array.
+def check_weight(edge_weight: Tensor, num_edges: int) -> None:
+    """Check the weights of edges ``[E]``, some at a time.
 
     Raises:
         InputError: They are no such tensor, negative, NaN or infinite.
@@ -356,9 +370,22 @@ def checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
     if not isinstance(edge_weight, Tensor) or edge_weight.shape != (num_edges,) or edge_weight.is_complex():
         given = list(edge_weight.shape) if isinstance(edge_weight, Tensor) else type(edge_weight).__name__
         raise InputError(f"edge_weight must be a real tensor of shape [{num_edges}], one weight an edge, got {given}")
+    for low, part in _chunks(edge_weight.detach()):
+        wrong = ~(part.isfinite() & (part >= 0))
+        if wrong.any():
+            first = int(wrong.nonzero()[0])
+            told = f"edge_weight[{low + first}] is {float(part[first])}"
+            raise InputError(f"{told}: weights must be finite and not negative")
+
+
+def checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
+    """Return the weights of edges ``[E]`` as an array in float64; raise as :func:`check_weight` does."""
+    check_weight(edge_weight, num_edges)
     weight: np.ndarray = edge_weight.detach().to("cpu", torch.float64).numpy()
-    wrong = ~(np.isfinite(weight) & (weight >= 0))
-    if wrong.any():
-        first = int(wrong.argmax())
-        raise InputError(f"edge_weight[{first}] is {weight[first]}: weights must be finite and not negative")
     return weight
+
+
+def _chunks(numbers: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield parts of a vector, and where they begin."""
+    for low in range(0, len(numbers), CHUNK):
+        yield low, numbers[low : low + CHUNK]

@@ -31,7 +31,7 @@ from gamlp_admm.propagation.diffuse import heat, pagerank, powers
 from gamlp_admm.propagation.features import NodeFeatures
 from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.narrowing import Narrowing
-from gamlp_admm.propagation.product import Matrix, to_torch
+from gamlp_admm.propagation.product import Matrix, tile_width, to_torch
 from gamlp_admm.propagation.scheme import Scheme
 from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, dense, dense_columns
 
@@ -194,7 +194,7 @@ class FeaturesFirst(Order):
             self._sparse = replace(self._sparse, matrix=self._sparse.matrix[self._ball])
 
     def units(self) -> list[Unit]:
-        return [Unit(slice(0, self.shape[0]), columns) for columns in self.features.tiles()]
+        return [Unit(slice(0, self.shape[0]), columns) for columns in self.features.tiles(tile_width(self.matrix))]
 
     @property
     def cost(self) -> float:

@@ -15,6 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from gamlp_admm.propagation import gather
 from gamlp_admm.propagation.gather import GatherMatrix, gathers
 
 Matrix: TypeAlias = "Tensor | GatherMatrix"
@@ -28,6 +29,11 @@ class Multiplying(Protocol):
 
 
 Multiplier: TypeAlias = "Tensor | Multiplying"
+
+
+def tile_width(matrix: Multiplier) -> int | None:
+    """Return how many columns of large features are best multiplied at a time; ``None`` for the usual number."""
+    return gather.TILE if isinstance(matrix, GatherMatrix) else None
 
 
 def as_matrix(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str = "cpu") -> Matrix:

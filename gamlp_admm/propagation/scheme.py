@@ -17,19 +17,19 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, InputWarning, number, unknown
+from gamlp_admm.propagation.building import from_edges
 from gamlp_admm.propagation.diffuse import heat, heat_remainder
 from gamlp_admm.propagation.features import NodeFeatures
-from gamlp_admm.propagation.gather import RESULT, GatherMatrix, folded, gathers
+from gamlp_admm.propagation.gather import RESULT, GatherMatrix, gathers
 from gamlp_admm.propagation.operators import (
-    DIRECTIONS,
     OPERATORS,
     NamedOperator,
-    add_self_loops,
     adjacency,
     as_operator,
+    check_direction,
     is_sparse,
 )
-from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix
+from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix, tile_width
 from gamlp_admm.propagation.sparse_features import Features
 
 MOST_STEPS = 10_000
@@ -80,8 +80,7 @@ class Scheme:
             raise InputError(f"alpha is {alpha}: it must be greater than 0 and at most 1")
         if not (number("t", t) > 0 and math.isfinite(t)):
             raise InputError(f"t is {t}: it must be positive and finite")
-        if direction not in DIRECTIONS:
-            raise unknown("direction", direction, DIRECTIONS)
+        check_direction(direction)
         self.operator, self.alpha, self.t, self.direction = operator, alpha, t, direction
         self.named = OPERATORS[operator] if isinstance(operator, str) else NamedOperator(cast(Any, operator))
         self.hops = _checked_hops(self.named.hops if hops is None else hops, first)
@@ -115,11 +114,23 @@ class Scheme:
             return as_matrix(as_operator(self.operator, N), like.dtype, like.device)
         if edge_index is None:
             raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
+        if (made := self._gathered(edge_index, edge_weight, like)) is not None:
+            return made
         A = adjacency(edge_index, edge_weight, N, self.direction)
-        if self.named.coefficient is not None and gathers(A.nnz + N, like.dtype, like.device):
-            return folded(add_self_loops(A), self.named.coefficient)
-        made = self.named.matrix(A)
-        return as_matrix(as_operator(made, N) if callable(self.operator) else made, like.dtype, like.device)
+        P = self.named.matrix(A)
+        return as_matrix(as_operator(P, N) if callable(self.operator) else P, like.dtype, like.device)
+
+    def _gathered(self, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor | Features) -> GatherMatrix | None:
+        """Return the matrix of a large graph, if it is one and the operator has that form."""
+        r, N = self.named.coefficient, len(like)
+        if (
+            r is None
+            or not isinstance(edge_index, Tensor)
+            or not gathers(edge_index.numel() + N, like.dtype, like.device)
+        ):
+            return None
+        made = from_edges(edge_index, edge_weight, N, self.direction, r)
+        return made if gathers(len(made.indices), like.dtype, like.device) else None
 
     def propagate(self, matrix: Matrix, features: Tensor | NodeFeatures, dtype: torch.dtype | None = None) -> Tensor:
         """Return ``[T_k H for k in states]``, side by side.
@@ -142,7 +153,7 @@ class Scheme:
         except RuntimeError:
             size = f"{S:,} x {columns:,} features of {N:,} nodes"
             raise InputError(f"hops is {self.hops}: there is no memory for {size}") from None
-        for tile in H.tiles():
+        for tile in H.tiles(tile_width(matrix)):
             for i, state in enumerate(self.kept(matrix, H.tile(tile))):
                 state.write(propagated[:, i, tile])
         return propagated.flatten(1)
@@ -166,7 +177,9 @@ class Scheme:
             features = features / root[:, None]
         parameter = self.named.parameter
         options = {parameter: getattr(self, parameter)} if parameter else {}
-        for step, state in zip(range(taken, last + 1), self.named.diffuse(matrix, features, **options), strict=False):
+        made = self.named.diffuse(matrix, features, **options)
+        del features  # whether it is needed any longer, the scheme says
+        for step, state in zip(range(taken, last + 1), made, strict=False):
             if step in self.states and step > taken:
                 yield KeptState(state, root)
 

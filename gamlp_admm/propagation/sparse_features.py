@@ -129,9 +129,9 @@ class SparseFeatures:
         """Return some columns, dense and contiguous."""
         return dense_columns(self.by_column[columns], self.device)
 
-    def tiles(self) -> list[slice]:
+    def tiles(self, width: int | None = None) -> list[slice]:
         """Return the columns that are propagated together, as :meth:`NodeFeatures.tiles` does."""
-        return column_tiles(*self.shape)
+        return column_tiles(*self.shape, width)
 
 
 Features: TypeAlias = "NodeFeatures | SparseFeatures"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from pathlib import Path
+
+from gamlp_admm.system.allocator import give_back_freed_memory
 
 
 class PeakMemory:
@@ -19,10 +19,7 @@ class PeakMemory:
     extra: int | None = None
 
     def __enter__(self) -> PeakMemory:
-        if sys.platform == "linux":
-            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
-            if trim is not None:
-                trim(0)
+        give_back_freed_memory()
         self._before = _resident("VmRSS") if _reset() else None
         return self
 

@@ -26,7 +26,7 @@ def test_tiles_are_columns_in_the_type_to_compute_in(given: torch.dtype) -> None
     x = torch.tensor([[0, 1, 3, -4], [0, 0, 0, 0], [2, 2, 0, 0]]).to(given)
     features, dtype = NodeFeatures.of(x)
     assert dtype == (given if given.is_floating_point else torch.float32)
-    assert torch.cat([features.tile(columns) for columns in features.tiles()], 1).equal(x.to(features.dtype))
+    assert torch.cat([features.tile(columns) for columns in features.tiles(3)], 1).equal(x.to(features.dtype))
     assert features.dtype == torch.promote_types(dtype, torch.float32)
     normal, _ = NodeFeatures.of(x, normalize=True)
     whole = F.normalize(x.to(normal.dtype), p=1.0, dim=1, eps=torch.finfo(normal.dtype).tiny)

@@ -19,7 +19,7 @@ from gamlp_admm import propagation
 from gamlp_admm.propagation import GatherMatrix, Scheme
 from gamlp_admm.transforms import AugmentFeatures, AugmentLabels
 
-LARGE, SMALL, TILE = (f"gamlp_admm.propagation.{name}" for name in ("gather.LARGE", "features.SMALL", "features.TILE"))
+LARGE, SMALL, TILE = (f"gamlp_admm.propagation.{name}" for name in ("gather.LARGE", "features.SMALL", "gather.TILE"))
 
 
 @pytest.fixture

@@ -23,13 +23,12 @@ from gamlp_admm.propagation import (
     SparseFeatures,
     adjacency,
     as_features,
-    folded,
+    from_edges,
     order_of_work,
     propagate,
     row,
     to_torch,
 )
-from gamlp_admm.propagation import add_self_loops as looped
 from gamlp_admm.propagation.narrowing import Entries, Narrowing, distances
 
 N, F = 60, 23
@@ -106,7 +105,9 @@ def test_matrices_of_large_graphs_in_both_orders(coefficient: float, weighted: b
     if not weighted:
         A.data[:] = 1
     how, x, rows = scheme(3, "sym" if coefficient else "row"), words(dtype=torch.float32), torch.tensor([40, 2, 11])
-    matrix = folded(looped(A), coefficient)
+    target, source = A.nonzero()
+    edges = torch.from_numpy(np.stack([source, target])).long()
+    matrix = from_edges(edges, torch.from_numpy(A.tocoo().data) if weighted else None, N, "along", coefficient)
     expected = how.propagate(to_torch(how.named.matrix(A), torch.float64), x.double())[rows]
     for features in (as_features(x)[0], as_features(x.to_sparse())[0]):
         for kind in (FeaturesFirst, SelectorsFirst):

@@ -1,0 +1,219 @@
+"""The matrix of a large graph, made from its edges some rows at a time.
+
+What :func:`~gamlp_admm.propagation.operators.adjacency` and the operators ``sym`` and ``row`` make at once, in float64
+and with 64-bit indices, takes several times the memory of the edges. Here the edges, which may be memory-mapped, are
+read once for each range of rows; the working set is that of a range, and what stays is 4 bytes for each entry, 8 with
+weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from gamlp_admm.propagation.gather import GatherMatrix
+from gamlp_admm.propagation.operators import check_direction, check_edges, check_weight
+from gamlp_admm.system.allocator import give_back_freed_memory
+
+WORKING = 2**26, 2**30
+"""Bytes of working memory, about: twice those of the result, but these at least and at most."""
+
+BYTES = 32
+"""Working memory for each edge that leads to a range of rows; twice as much with weights."""
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """A graph's edges, checked; an edge leads from ``index[0]`` to ``index[1]``. So many are looked at together."""
+
+    index: Tensor
+    weight: Tensor | None
+    num_nodes: int
+    direction: str
+    together: int
+
+    @property
+    def ends(self) -> tuple[tuple[int, int], ...]:
+        """For each way that edges are used in, the lines of ``index`` with the nodes that gather, and that give."""
+        return {"along": ((1, 0),), "against": ((0, 1),), "both": ((1, 0), (0, 1))}[self.direction]
+
+    def chunks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield the edges and their weights, some at a time."""
+        for low in range(0, self.index.shape[1], self.together):
+            part = slice(low, low + self.together)
+            yield self.index[:, part], None if self.weight is None else self.weight[part]
+
+    def counts(self) -> np.ndarray:
+        """Return how many edges lead to each node, both ways where both are used, ``[N]`` int64."""
+        counts = np.zeros(self.num_nodes, np.int64)
+        for index, _ in self.chunks():
+            for rows, _ in self.ends:
+                counts += np.bincount(index[rows].numpy(), minlength=self.num_nodes)
+        return counts
+
+    def loops(self) -> np.ndarray:
+        """Return the weights of the nodes' self-loops ``[N]``: of a repeated one the last, 1 where there is none."""
+        loops = np.ones(self.num_nodes, np.int32 if self.weight is None else np.float64)
+        if self.weight is not None:
+            for (source, target), weight in self.chunks():
+                chosen = source == target
+                loops[source[chosen].numpy()] = weight[chosen].numpy()  # type: ignore[index]
+        return loops
+
+    def rows(self, first: int, last: int) -> sparse.csr_array:
+        """Return some rows of the adjacency matrix without self-loops, ``[last - first, N]``, repeated edges summed."""
+        ways = [self._rows(first, last, *lines) for lines in self.ends]
+        return ways[0] if len(ways) == 1 else ways[0].maximum(ways[1])
+
+    def _rows(self, first: int, last: int, to: int, by: int) -> sparse.csr_array:
+        places: list[np.ndarray] = []
+        weights: list[np.ndarray] = []
+        for index, weight in self.chunks():
+            chosen = (index[to] >= first) & (index[to] < last)
+            there = torch.from_numpy(np.flatnonzero(chosen.numpy()))
+            pair = index[:, there]
+            apart = pair[0] != pair[1]
+            there, pair = there[apart], pair[:, apart]
+            places.append(torch.stack([pair[to] - first, pair[by]]).int().numpy())
+            weights.append(np.ones(len(there), np.int32) if weight is None else weight[there].double().numpy())
+        row, column = np.concatenate(places, axis=1) if places else np.zeros((2, 0), np.int32)
+        data = np.concatenate(weights) if weights else np.zeros(0, np.int32)
+        del places, weights
+        return sparse.coo_array((data, (row, column)), shape=(last - first, self.num_nodes)).tocsr()
+
+
+def from_edges(
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    num_nodes: int,
+    direction: str = "both",
+    coefficient: float = 0.5,
+    folder: Path | None = None,
+    working: int | None = None,
+) -> GatherMatrix:
+    """Return ``D^(r-1) (A+I) D^-r`` of a large graph, D the diagonal of the row sums of A + I.
+
+    A and A + I are those of :func:`~gamlp_admm.propagation.adjacency` and
+    :func:`~gamlp_admm.propagation.add_self_loops`. Without weights no value is stored: the matrix is
+    ``D^r (D^-1 (A+I)) D^-r``, sums of rows divided by their number between two scalings of the features.
+
+    Args:
+        edge_index: ``[2, E]`` int64 or int32, sources in row 0 and targets in row 1; may be memory-mapped.
+        edge_weight: ``[E]``, finite and not negative; ``None`` for 1 each.
+        num_nodes: N.
+        direction: How a directed edge is used.
+        coefficient: r, in [0, 1]: 1/2 for the symmetric normalisation, 0 for the mean over a node's neighbours.
+        folder: Where to keep the entries, in files ``indices`` and ``values``, which are memory-mapped; ``None`` for
+            memory.
+        working: Bytes of working memory, about, beyond the result: the less, the more often edges are read. ``None``
+            for twice those of the result, within bounds.
+
+    Returns:
+        ``[N, N]``; values are computed in float64 and stored in float32.
+
+    Raises:
+        InputError: An edge, a weight or the direction is not allowed.
+
+    Source:
+        The normalised adjacency matrix of Graph Attention MLP, arXiv 2108.10097, section 2.1.
+
+    Example:
+        >>> import torch
+        >>> from gamlp_admm.propagation import from_edges
+        >>> edge = from_edges(torch.tensor([[0], [1]]), None, num_nodes=2)
+        >>> edge.multiply(torch.eye(2), torch.empty(2, 2)).allclose(torch.full((2, 2), 0.5)), edge.values
+        (True, None)
+    """
+    check_direction(direction)
+    check_edges(edge_index, num_nodes, num_nodes)
+    if edge_weight is not None:
+        check_weight(edge_weight, edge_index.shape[1])
+        edge_weight = None if (edge_weight == 1).all() else edge_weight.detach().cpu()
+    most = (1 + (direction == "both")) * edge_index.shape[1] + num_nodes
+    working = working or min(max(WORKING[0], 8 * most), WORKING[1])
+    together = max(working // (2 * BYTES), num_nodes)
+    edges = _Edges(edge_index.detach().cpu(), edge_weight, num_nodes, direction, together)
+    counts, loops = edges.counts(), edges.loops()
+    indices = _Kept("indices", torch.int32, most, folder)
+    values = None if edge_weight is None else _Kept("values", torch.float32, most, folder)
+    degree, lengths = np.empty(num_nodes), np.empty(num_nodes, np.int64)
+    for first, last in pairwise(_ranges(counts, working // (BYTES if values is None else 2 * BYTES))):
+        B = edges.rows(first, last) + _diagonal(loops[first:last], first, num_nodes)
+        degree[first:last] = B.sum(axis=1)
+        if values is None:
+            lengths[first:last] = degree[first:last]
+            indices.add(np.repeat(B.indices, B.data) if B.nnz and B.data.max() > 1 else B.indices)
+        else:
+            lengths[first:last] = np.diff(B.indptr)
+            indices.add(B.indices)
+            values.add(B.data / np.repeat(degree[first:last], lengths[first:last]))
+    give_back_freed_memory()
+    indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]))
+    kept = indices.tensor()
+    if values is None:
+        root = torch.from_numpy(degree**coefficient).float() if coefficient else None
+        return GatherMatrix(indptr, kept, None, torch.from_numpy(1 / degree).float(), num_nodes, root)
+    normal = _balanced(values.tensor(), indptr, kept, degree, coefficient)
+    return GatherMatrix(indptr, kept, normal, None, num_nodes)
+
+
+def _diagonal(loops: np.ndarray, first: int, num_nodes: int) -> sparse.csr_array:
+    """Return rows ``first``, … of a diagonal matrix."""
+    nodes = np.arange(first, first + len(loops), dtype=np.int32)
+    return sparse.csr_array((loops, nodes, np.arange(len(loops) + 1, dtype=np.int32)), shape=(len(loops), num_nodes))
+
+
+def _ranges(counts: np.ndarray, entries: int) -> list[int]:
+    """Return where ranges of rows begin, and the last one ends, each of so many entries at most, or of one row."""
+    bounds, ends = [0], np.cumsum(counts + 1)
+    while bounds[-1] < len(counts):
+        before = ends[bounds[-1] - 1] if bounds[-1] else 0
+        bounds.append(max(int(np.searchsorted(ends, before + entries, "right")), bounds[-1] + 1))
+    return bounds
+
+
+def _balanced(values: Tensor, indptr: Tensor, indices: Tensor, degree: np.ndarray, coefficient: float) -> Tensor:
+    """Multiply the values of ``D^-1 B`` such that they are those of ``D^(r-1) B D^-r``, some rows at a time.
+
+    The columns of nodes whose row sum is 0 become 0.
+    """
+    if coefficient:
+        root = torch.from_numpy(degree**coefficient)
+        inverse = torch.where(root > 0, 1 / root, 0)
+        for first, last in pairwise(_ranges(np.diff(indptr.numpy()), 2**20)):
+            part = slice(int(indptr[first]), int(indptr[last]))
+            own = root[first:last].repeat_interleave(indptr[first : last + 1].diff())
+            values[part] = (own * values[part] * inverse[indices[part]]).float()
+    return values
+
+
+class _Kept:
+    """Numbers that come piece by piece, in memory or in a file of a folder."""
+
+    def __init__(self, name: str, dtype: torch.dtype, most: int, folder: Path | None) -> None:
+        self.dtype, self.size = dtype, 0
+        self.path = None if folder is None else folder / name
+        # Memory that is not written to takes up no room.
+        self.memory = torch.empty(most if folder is None else 0, dtype=dtype)
+        self.file = None if self.path is None else self.path.open("wb")
+
+    def add(self, piece: np.ndarray) -> None:
+        numbers = torch.from_numpy(piece).to(self.dtype)
+        if self.file is None:
+            self.memory[self.size : self.size + len(numbers)] = numbers
+        else:
+            self.file.write(numbers.numpy().data)
+        self.size += len(numbers)
+
+    def tensor(self) -> Tensor:
+        if self.file is None:
+            return self.memory[: self.size]
+        self.file.close()
+        return torch.from_file(str(self.path), shared=True, size=self.size, dtype=self.dtype)
