@@ -139,7 +139,7 @@ def confirm(
     told = result.last if select == "last" else result.best
     seen = dict(told)
     told.update({name: measured[name] for name in told if name in measured})
-    if select == "last" and result.best.get("iteration") == result.last["iteration"]:
+    if select == "last" and result.best.get("iteration") == result.last.get("iteration"):
         result.best.update({name: measured[name] for name in result.best if name in measured})
     for split, size in zip(("train", "val", "test"), nodes.sizes, strict=True):
         before, after = seen.get(f"{split}_accuracy"), told.get(f"{split}_accuracy")
