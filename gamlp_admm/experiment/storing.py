@@ -84,8 +84,8 @@ def about(used: Resolved, loaded: LoadedDataset) -> dict[str, Any]:
     return {"dataset": used.dataset, "split": loaded.split, "num_classes": loaded.info.classes, **known}
 
 
-def chosen_rows(which: str, loaded: LoadedDataset) -> Tensor | None:
-    """Return the numbers of the nodes whose features are kept, ``[R]``; ``None`` for all.
+def chosen_rows(which: str, loaded: LoadedDataset) -> str | Tensor | None:
+    """Return the nodes whose features are kept, as ``AugmentFeatures`` takes them.
 
     Args:
         which: ``"all"``; ``"labelled"``, the nodes that train, validate or test; or a file: ``.npy``, or text with a
@@ -95,12 +95,8 @@ def chosen_rows(which: str, loaded: LoadedDataset) -> Tensor | None:
     Raises:
         InputError: The file cannot be read, or names nodes that are not there.
     """
-    data = loaded.data
-    if which == "all":
-        return None
-    if which == "labelled":
-        chosen: Tensor = (data.train_mask | data.val_mask | data.test_mask).nonzero().reshape(-1)
-        return chosen
+    if which in ("all", "labelled"):
+        return None if which == "all" else which
     try:
         if which.endswith(".npy"):
             return torch.from_numpy(np.load(which, allow_pickle=False))
@@ -110,7 +106,7 @@ def chosen_rows(which: str, loaded: LoadedDataset) -> Tensor | None:
         raise InputError(f"rows {which}: allowed: all, labelled, or a file; it cannot be read ({why})") from None
     except (ValueError, TypeError):
         raise InputError(f"rows {which}: it is no array of numbers, and no text") from None
-    numbers = range(data.num_nodes) if loaded.node_ids is None else loaded.node_ids
+    numbers = range(loaded.data.num_nodes) if loaded.node_ids is None else loaded.node_ids
     place = {str(name): number for number, name in enumerate(numbers)}
     names = [line.strip() for line in lines if line.strip()]
     if wrong := [name for name in names if name not in place]:

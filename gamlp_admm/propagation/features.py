@@ -31,6 +31,7 @@ class NodeFeatures:
         x: ``[N, F]``, dense; never modified.
         dtype: Floating-point type to compute in.
         norms: ``[N, 1]`` of that type, by which the rows are divided; ``None`` for ones.
+        place: Where they are computed with; ``None`` for where they are.
 
     Example:
         >>> import torch
@@ -43,6 +44,7 @@ class NodeFeatures:
     x: Tensor
     dtype: torch.dtype
     norms: Tensor | None = None
+    place: torch.device | None = None
 
     @classmethod
     def of(cls, x: Any, dtype: torch.dtype | None = None, normalize: bool = False) -> tuple[NodeFeatures, torch.dtype]:
@@ -59,10 +61,7 @@ class NodeFeatures:
         Raises:
             InputError: It is not a real matrix, or has NaN or infinite values.
         """
-        if not isinstance(x, Tensor) or x.dim() != 2 or x.is_complex():
-            given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(f"data.x must be a real tensor of shape [nodes, features], got {given}")
-        dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
+        dtype = kept_type(x, dtype)
         dense = x.detach() if x.layout is torch.strided else x.detach().to_dense()
         features = cls(dense, torch.promote_types(dtype, torch.float32))
         features._check_finite()
@@ -75,8 +74,8 @@ class NodeFeatures:
 
     @property
     def device(self) -> torch.device:
-        """Where they are, and are computed with."""
-        return self.x.device
+        """Where they are computed with."""
+        return self.place or self.x.device
 
     def __len__(self) -> int:
         return len(self.x)
@@ -86,18 +85,25 @@ class NodeFeatures:
 
         Args:
             columns: The columns.
-            rows: Numbers of the rows; ``None`` for all.
+            rows: Numbers of the rows, increasing; ``None`` for all.
         """
-        norms = self.norms
-        if rows is not None:
-            tile, norms = self.x[:, columns][rows].to(self.dtype), None if norms is None else norms[rows]
-        elif self._mapped:
-            tile = torch.empty(len(self), self.x[:0, columns].shape[1], dtype=self.dtype)
-            for out, window in zip(torch.split(tile, self._step), self._windows(), strict=True):
-                out.copy_(window[:, columns])
+        norms = self.norms if self.norms is None or rows is None else self.norms[rows]
+        if self._mapped:
+            tile = self._read(columns, rows)
         else:
-            tile = self.x[:, columns].to(self.dtype).contiguous()
-        return tile if norms is None else tile / norms
+            tile = (self.x[:, columns] if rows is None else self.x[:, columns][rows]).to(self.dtype).contiguous()
+        return (tile if norms is None else tile / norms).to(self.device)
+
+    def _read(self, columns: slice, rows: Tensor | None) -> Tensor:
+        tile = torch.empty(len(self) if rows is None else len(rows), self.x[:0, columns].shape[1], dtype=self.dtype)
+        for i, window in enumerate(self._windows()):
+            low, high = i * self._step, i * self._step + len(window)
+            if rows is None:
+                tile[low:high] = window[:, columns]
+            else:
+                first, end = torch.searchsorted(rows, torch.tensor([low, high])).tolist()
+                tile[first:end] = window[:, columns][rows[first:end] - low]
+        return tile
 
     def tiles(self, width: int | None = None) -> list[slice]:
         """Return the columns that are propagated together: all, or :data:`TILE`, or so many, where features are large.
@@ -141,6 +147,18 @@ class NodeFeatures:
             f"data.x has {len(wrong)} NaN or infinite values (as {self.dtype}), "
             f"the first at row {line}, column {column}: features must be finite"
         )
+
+
+def kept_type(x: Any, dtype: torch.dtype | None) -> torch.dtype:
+    """Return the type of what is made of features; ``None`` stands for theirs, of integers for torch's default.
+
+    Raises:
+        InputError: They are no real matrix.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 2 or x.is_complex():
+        given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"data.x must be a real tensor of shape [nodes, features], got {given}")
+    return dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
 
 
 def column_tiles(num_nodes: int, columns: int, width: int | None = None) -> list[slice]:

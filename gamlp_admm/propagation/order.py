@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -32,7 +32,7 @@ from gamlp_admm.propagation.features import NodeFeatures
 from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.narrowing import Narrowing
 from gamlp_admm.propagation.product import Matrix, tile_width, to_torch
-from gamlp_admm.propagation.scheme import Scheme
+from gamlp_admm.propagation.scheme import KeptState, Scheme
 from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, dense, dense_columns
 
 POLYNOMIALS = (powers, pagerank, heat)
@@ -169,6 +169,9 @@ class FeaturesFirst(Order):
         features: X.
         rows: ``[R]``, the wanted rows; ``None`` for all.
 
+    Attributes:
+        wanted: ``[R]``, where the wanted rows are among those of :meth:`states`; ``None`` for all of them.
+
     Example:
         >>> import numpy as np, scipy.sparse as sparse, torch
         >>> from gamlp_admm.propagation import FeaturesFirst, NodeFeatures, Scheme, to_torch
@@ -188,7 +191,7 @@ class FeaturesFirst(Order):
         if rows is not None and scheme.named.diffuse in POLYNOMIALS:
             self._narrow = Narrowing(matrix, rows.numpy(), scheme.states[-1])
             self._ball, wanted = self._narrow.ball, self._narrow.wanted
-        self._wanted = None if wanted is None else wanted.to(self.device)
+        self.wanted = None if wanted is None else wanted.to(self.device)
         self._sparse = features if isinstance(features, SparseFeatures) else None
         if self._ball is not None and self._sparse is not None:
             self._sparse = replace(self._sparse, matrix=self._sparse.matrix[self._ball])
@@ -198,29 +201,48 @@ class FeaturesFirst(Order):
 
     @property
     def cost(self) -> float:
-        N, F = len(self.features) if self._ball is None else len(self._ball), self.features.shape[1]
+        N, F = self.in_work, self.features.shape[1]
         nnz = N * F if self._sparse is None else self._sparse.nnz
         entries = self._narrow.entries if self._narrow else [self.num_entries] * self.scheme.states[-1]
-        copied = self._narrow.copied if self._narrow else 0
-        return self._count(nnz, (N, F), entries)[0] + N * F + TOUCH * copied
+        return self._count(nnz, (N, F), entries)[0] + N * F + TOUCH * self.copied
+
+    @property
+    def in_work(self) -> int:
+        """The number of nodes whose states are made."""
+        return len(self.features) if self._ball is None else len(self._ball)
+
+    @property
+    def copied(self) -> int:
+        """The number of entries of Ã that are copied."""
+        return self._narrow.copied if self._narrow else 0
+
+    def states(self, columns: slice) -> Iterator[KeptState]:
+        """Yield the states that are kept of some columns, of all nodes :attr:`in_work`, however sparse they are.
+
+        No bit depends on which columns are made together.
+        """
+        if isinstance(self.features, NodeFeatures):
+            return self._kept(self.features.tile(columns, None if self._ball is None else torch.from_numpy(self._ball)))
+        assert self._sparse is not None
+        return self._kept(self._sparse.tile(columns))
+
+    def _kept(self, tile: Tensor, taken: int = 0) -> Iterator[KeptState]:
+        return self.scheme.kept(self._narrow.steps(taken) if self._narrow else self.matrix, tile, taken)
 
     def write(self, unit: Unit, out: Tensor) -> None:
-        tile, taken, written = None, 0, 0
-        if isinstance(self.features, NodeFeatures):
-            ball = None if self._ball is None else torch.from_numpy(self._ball).to(self.device)
-            tile = self.features.tile(unit.columns, ball)
-        elif self._sparse is not None:
-            thin, rest = self._thin_states(self._sparse.by_column[unit.columns], lambda: self._transposed)
-            for i, k in enumerate(k for k in self.scheme.states if k < len(thin)):
-                wanted = thin[k] if self._wanted is None else thin[k][:, self._wanted.cpu().numpy()]
-                out[:, i] = dense(wanted, self.device).T
-                written = i + 1
-            taken = len(thin)
-            tile = None if rest is None else dense_columns(rest, self.device)
-        if tile is not None:
-            matrix = self._narrow.steps(taken) if self._narrow else self.matrix
-            for i, kept in enumerate(self.scheme.kept(matrix, tile, taken), written):
-                kept.write(out[:, i], self._wanted)
+        if self._sparse is None:
+            for i, kept in enumerate(self.states(unit.columns)):
+                kept.write(out[:, i], self.wanted)
+            return
+        written = 0
+        thin, rest = self._thin_states(self._sparse.by_column[unit.columns], lambda: self._transposed)
+        for i, k in enumerate(k for k in self.scheme.states if k < len(thin)):
+            wanted = thin[k] if self.wanted is None else thin[k][:, self.wanted.cpu().numpy()]
+            out[:, i] = dense(wanted, self.device).T
+            written = i + 1
+        if rest is not None:
+            for i, kept in enumerate(self._kept(dense_columns(rest, self.device), len(thin)), written):
+                kept.write(out[:, i], self.wanted)
 
     @cached_property
     def _transposed(self) -> sparse.csr_array:

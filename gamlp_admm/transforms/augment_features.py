@@ -181,7 +181,7 @@ class AugmentFeatures(PropagatingTransform):
             raise InputError(
                 "a model's file cannot keep metapaths: save the model without them, and make features first"
             )
-        return {name: value for name, value in super().recipe().items() if name != "rows"}
+        return super().recipe()
 
     def columns(self, num_features: int) -> int:
         return len(self.states) * num_features
@@ -196,30 +196,30 @@ class AugmentFeatures(PropagatingTransform):
         Raises:
             InputError: The graph is not allowed, the cap is too small, or the directory has other features.
         """
-        features, dtype = propagation.NodeFeatures.of(data.x, self.dtype, self.normalize_features)
-        return store_features(self, data, features, dtype, how)
+        return store_features(self, data, self.dtype, self.normalize_features, how)
 
     def _options(self) -> Iterator[tuple[str, Any]]:
-        return ((name, value) for name, value in super()._options() if name not in ("out", "memory"))
+        return ((name, value) for name, value in super()._options() if name not in ("rows", "out", "memory"))
 
     def _transform(self, data: Data) -> dict[str, Tensor]:
         self._check_graph(data)
         if self.metapaths is not None:
             raise InputError("metapaths are for a HeteroData, and the graph is a Data")
         original = data.x
-        sparsely = self.rows is not None and self.out is None
-        features, dtype = propagation.as_features(original, self.dtype, self.normalize_features, look=sparsely)
-        rows = wanted.numbers(self.rows, data, len(features))
         if self.out is None:
+            look = self.rows is not None
+            features, dtype = propagation.as_features(original, self.dtype, self.normalize_features, look)
+            rows = wanted.numbers(self.rows, data, len(features))
             made = propagation.propagate(self._scheme, self._matrix(data, features), features, dtype, rows)
         else:
-            made = self.store(data, Storing(Path(self.out), self.memory, rows)).x
+            made = self.store(data, Storing(Path(self.out), self.memory, self.rows)).x
+            rows = wanted.numbers(self.rows, data, len(original))
         if self.keep_original:
             data.x_original = original
         if rows is not None:
             wanted.only(data, rows, without="x")
         data.x = made
-        data.feature_blocks = (features.shape[1],) * len(self.states)
+        data.feature_blocks = (original.shape[1],) * len(self.states)
         return {}
 
     def _along_metapaths(self, data: HeteroData) -> Data:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,23 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gamlp_admm.errors import InputError, byte_count
-from gamlp_admm.propagation import GatherMatrix, Matrix, NodeFeatures, heat, pagerank, powers
+from gamlp_admm import propagation
+from gamlp_admm.errors import byte_count
+from gamlp_admm.propagation.features import kept_type
+from gamlp_admm.propagation.order import PANEL
 from gamlp_admm.propagation.store import StoredFeatures
-from gamlp_admm.propagation.store.plan import MemoryPlan, plan
+from gamlp_admm.propagation.store.plan import SCRATCH, MemoryPlan, plan, plan_of_rows
 from gamlp_admm.propagation.store.stored import ARITHMETIC, digest_of
-from gamlp_admm.propagation.store.writing import HowFar, PropagatedFeatures, Work, make
+from gamlp_admm.propagation.store.writing import ColumnWork, HowFar, PropagatedFeatures, RowWork, make
 from gamlp_admm.system.memory import available, is_mapped
+from gamlp_admm.transforms import wanted
 from gamlp_admm.transforms.propagating import PropagatingTransform, edges_of
 
-IN_WORK = {powers: 3, pagerank: 3, heat: 4}
+IN_WORK = {propagation.powers: 3, propagation.pagerank: 3, propagation.heat: 4}
 """Tensors of the size of the columns in work that a scheme has at a time; others are taken to have 4."""
+
+ENTRY = 8
+"""Bytes of an entry of Ã that is copied: its column and its value."""
 
 OF_NODES = ("y", "train_mask", "val_mask", "test_mask")
 
@@ -34,7 +40,7 @@ class Storing:
     Attributes:
         path: The directory.
         memory: The cap, as :func:`~gamlp_admm.errors.byte_count` reads it; ``None`` for half of what is free.
-        rows: ``[R]``, the numbers of the nodes whose features are kept; ``None`` for all.
+        rows: The nodes whose features are kept, as ``AugmentFeatures`` takes them.
         about: What else ``store.json`` says.
         overwrite: Whether they replace other features that are there.
         device: Where columns are propagated; ``None`` for where the features are.
@@ -44,7 +50,7 @@ class Storing:
 
     path: Path
     memory: str | int | None = None
-    rows: Tensor | None = None
+    rows: wanted.Rows = None
     about: Mapping[str, Any] = field(default_factory=dict)
     overwrite: bool = False
     device: torch.device | None = None
@@ -53,133 +59,154 @@ class Storing:
 
 
 def store_features(
-    transform: PropagatingTransform, data: Data, features: NodeFeatures, dtype: torch.dtype, how: Storing
+    transform: PropagatingTransform, data: Data, dtype: torch.dtype | None, normalize: bool, how: Storing
 ) -> StoredFeatures:
     """Make propagated features of a graph into a directory, or what is missing of them.
 
     Args:
         transform: How to propagate.
         data: A graph with ``x`` ``[N, F]`` and edges; its tensors may be memory-mapped.
-        features: What is made of ``x``, and propagated.
-        dtype: Type of the propagated features.
+        dtype: Type of the propagated features; ``None`` for that of ``x``.
+        normalize: Whether rows of ``x`` are divided by the sums of their absolute values first.
         how: The rest.
 
     Raises:
         InputError: The graph or an option is not allowed, the cap is too small, or the directory has other features.
     """
     cap = available() // 2 if how.memory is None else byte_count("memory", how.memory)
-    source = _Source(transform, data, features, how.device or features.device)
-    (N, F), rows = data.x.shape, how.rows
+    dtype = kept_type(data.x, dtype)
+    (N, F), rows = data.x.shape, wanted.numbers(wanted.checked(how.rows), data, len(data.x))
+    source = _Source(transform, data, dtype, normalize, rows, how.device or data.x.device)
     nodes = {name: data[name] for name in OF_NODES if isinstance(data.get(name), Tensor)}
     if rows is not None:
-        rows = check_rows(rows, N)
         nodes = {**{name: tensor[rows] for name, tensor in nodes.items()}, "n_id": rows}
+    recipe = transform.recipe() if isinstance(transform.operator, str) else None
     made = PropagatedFeatures(
         num_rows=N if rows is None else len(rows),
         columns=F,
         states=len(transform.states),
         dtype=dtype,
-        made_of=source.made_of(nodes, dtype),
-        rows=rows,
+        made_of=source.made_of(nodes),
         nodes=nodes,
-        about={"feature_blocks": [F] * len(transform.states), "recipe": _recipe(transform), **how.about},
+        about={"feature_blocks": [F] * len(transform.states), "recipe": recipe, **how.about},
         steps=transform.states[-1],
     )
-    held = sum(map(_in_memory, (value for _, value in data)))
 
-    def prepare() -> Work:
-        planned = source.planned(cap, held)
+    def prepare() -> ColumnWork | RowWork:
+        work, planned = source.work(cap)
         how.planned(planned)
-        return Work(source.kept, planned.width)
+        return work
 
     return make(how.path, made, prepare, how.progress, how.overwrite)
 
 
+@dataclass(frozen=True)
 class _Source:
     """What is propagated, checked and made when it is needed."""
 
-    def __init__(
-        self, transform: PropagatingTransform, data: Data, features: NodeFeatures, device: torch.device
-    ) -> None:
-        self.transform, self.data, self.features, self.device = transform, data, features, device
+    transform: PropagatingTransform
+    data: Data
+    dtype: torch.dtype
+    normalize: bool
+    rows: Tensor | None
+    device: torch.device
 
     @cached_property
-    def matrix(self) -> Matrix:
-        """Ã ``[N, N]``, on the device."""
-        like = torch.empty(len(self.features), 0, dtype=self.features.dtype, device=self.device)
-        return self.transform._matrix(self.data, like)
+    def features(self) -> propagation.Features:
+        """The features, checked."""
+        found, _ = propagation.as_features(self.data.x, self.dtype, self.normalize, look=self.rows is not None)
+        if isinstance(found, propagation.NodeFeatures):
+            return replace(found, place=self.device)
+        return replace(found, device=self.device)
 
-    def made_of(self, nodes: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Any]:
+    @cached_property
+    def matrix(self) -> propagation.Matrix:
+        """Ã ``[N, N]``, on the device."""
+        number = torch.promote_types(self.dtype, torch.float32)
+        return self.transform._matrix(self.data, torch.empty(len(self.data.x), 0, dtype=number, device=self.device))
+
+    def made_of(self, nodes: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return what identifies the features."""
-        made, scheme = self.transform, self.transform._scheme
+        made, named = self.transform, self.transform._scheme.named
         digests = {"x": digest_of(self.data.x), **{name: digest_of(tensor) for name, tensor in nodes.items()}}
         if isinstance(made.operator, str):
             edges = edges_of(self.data, made.weight_attr, quiet=made.states == (0,))
             digests |= dict(zip(("edge_index", "edge_weight"), map(digest_of, edges), strict=True))
         else:  # whatever a function does, this is what comes of it
             digests |= {"operator": "".join(str(digest_of(part)) for part in _parts(self.matrix))}
-        parameter = {scheme.named.parameter: getattr(made, scheme.named.parameter)} if scheme.named.parameter else {}
         return {
             "arithmetic": ARITHMETIC,
             "operator": made.operator if isinstance(made.operator, str) else "a matrix",
             "states": [*made.states],
-            **parameter,
+            **({named.parameter: getattr(made, named.parameter)} if named.parameter else {}),
             "direction": made.direction,
-            "normalize_features": self.features.norms is not None,
-            "dtype": str(dtype).removeprefix("torch."),
+            "normalize_features": self.normalize,
+            "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
             "data": digests,
         }
 
-    def planned(self, cap: int, held: int) -> MemoryPlan:
-        """Return how many columns are propagated at a time."""
-        N, F = self.features.shape
-        number = self.features.dtype.itemsize
-        tensors = IN_WORK.get(self.transform._scheme.named.diffuse, 4)
-        graph = sum(part.nbytes for part in _parts(self.matrix) if part is not None)
-        copies = 0 if self.data.x.layout is torch.strided else self.features.x.nbytes
-        copies += 0 if self.features.norms is None else self.features.norms.nbytes
-        if self.device.type != "cuda":
-            return plan(F, tensors * N * number, cap, data=held + copies, graph=graph)
-        free = torch.cuda.mem_get_info(self.device)[0] * 9 // 10
-        there = plan(F, tensors * N * number, free, graph=graph)
-        return plan(min(F, there.width), N * number, cap, data=held + copies)
+    def work(self, cap: int) -> tuple[ColumnWork | RowWork, MemoryPlan]:
+        """Return how the features are made, and what that takes."""
+        scheme, number = self.transform._scheme, self.features.dtype.itemsize
+        (N, F), data, graph = self.features.shape, _held(self.data) + self._copies(), _bytes(self.matrix)
+        order: propagation.Order = propagation.FeaturesFirst(scheme, self.matrix, self.features, self.rows)
+        if isinstance(self.features, propagation.SparseFeatures):  # products of dense ones depend on the threads
+            order = propagation.order_of_work(scheme, self.matrix, self.features, self.rows)
+        if isinstance(order, propagation.FeaturesFirst):
+            graph += ENTRY * order.copied
+            column = order.in_work * number
+            tensors = IN_WORK.get(scheme.named.diffuse, 4)
+            if self.device.type == "cuda":
+                free = torch.cuda.mem_get_info(self.device)[0] * 9 // 10
+                there = plan(F, tensors * column, free, graph=graph)
+                made = plan(min(F, there.width), column, cap, data=data)
+            else:
+                made = plan(F, tensors * column, cap, data=data, graph=graph)
+            return ColumnWork(order.states, made.width, order.wanted), made
+        units = order.units()
+        R = len(range(units[0].rows.start, units[0].rows.stop))
+        made = plan_of_rows(
+            R,
+            cap,
+            data=data,
+            graph=4 * graph,  # and as SciPy has it, transposed, and that as it is multiplied
+            selectors=3 * N * PANEL * number,
+            rows=2 * R * F * len(scheme.states) * number,
+            scratch=SCRATCH,
+        )
 
-    def kept(self, columns: slice) -> Iterator[Any]:
-        """Yield the states of some columns."""
-        tile = self.features.tile(columns).to(self.device)
-        return self.transform._scheme.kept(self.matrix, tile)
+        def write(rows: slice, out: Tensor) -> None:
+            order.write(propagation.Unit(rows, slice(0, F)), out)
+
+        return RowWork(write, [unit.rows for unit in units]), made
+
+    def _copies(self) -> int:
+        """Return the bytes of what is made of all features."""
+        if isinstance(self.features, propagation.NodeFeatures):
+            return 0 if self.features.norms is None else self.features.norms.nbytes
+        return 2 * self.features.nnz * (self.features.dtype.itemsize + 4)
 
 
-def _parts(matrix: Matrix) -> tuple[Tensor | None, ...]:
-    if isinstance(matrix, GatherMatrix):
-        return matrix.indptr, matrix.indices, matrix.values, matrix.scale, matrix.root
-    return matrix.crow_indices(), matrix.col_indices(), matrix.values()
+def _parts(matrix: propagation.Matrix) -> list[Tensor]:
+    if isinstance(matrix, Tensor):
+        return [matrix.crow_indices(), matrix.col_indices(), matrix.values()]
+    parts = (matrix.indptr, matrix.indices, matrix.values, matrix.scale, matrix.root)
+    return [part for part in parts if part is not None]
 
 
-def _in_memory(value: Any) -> int:
-    if not isinstance(value, Tensor) or not value.is_cpu:
-        return 0
-    if value.layout is not torch.strided:
-        return 3 * value.values().nbytes if value.layout is torch.sparse_coo else 2 * value.values().nbytes
-    return 0 if is_mapped(value.data_ptr()) else value.nbytes
+def _bytes(matrix: propagation.Matrix) -> int:
+    return sum(part.nbytes for part in _parts(matrix) if not (part.is_cpu and is_mapped(part.data_ptr())))
 
 
-def _recipe(transform: PropagatingTransform) -> dict[str, Any] | None:
-    return transform.recipe() if isinstance(transform.operator, str) else None
-
-
-def check_rows(rows: Tensor, num_nodes: int) -> Tensor:
-    """Return the numbers of nodes whose features are kept, ``[R]`` int64.
-
-    Raises:
-        InputError: They are no such numbers.
-    """
-    if rows.dtype == torch.bool and rows.shape == (num_nodes,):
-        return rows.nonzero().reshape(-1)
-    if rows.dim() != 1 or rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool:
-        raise InputError(f"rows must be numbers of nodes, [R] integers, not {rows.dtype} {list(rows.shape)}")
-    wrong = (rows < 0) | (rows >= num_nodes)
-    if wrong.any():
-        raise InputError(f"rows has {int(rows[wrong][0])}: a graph of {num_nodes} nodes allows 0 to {num_nodes - 1}")
-    return rows.long()
+def _held(data: Data) -> int:
+    """Return the bytes of a graph's tensors in this process's memory, without those that are memory-mapped."""
+    tensors = [value for _, value in data if isinstance(value, Tensor) and value.is_cpu]
+    held = 0
+    for each in tensors:
+        if each.layout is torch.strided:
+            held += 0 if is_mapped(each.data_ptr()) else each.nbytes
+        else:
+            values = each._values() if each.layout is torch.sparse_coo else each.values()
+            held += 16 * len(values) + values.nbytes
+    return held

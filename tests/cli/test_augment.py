@@ -21,8 +21,9 @@ KARATE = ("augment", "--dataset", "karate", "--out", "made", "--operator", "sym"
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty working folder."""
+    """An empty working folder, and nothing waits for the disk."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gamlp_admm.propagation.store.writing.sync", lambda path: None)
 
 
 def test_all_nodes(gamlp: Command) -> None:
@@ -73,7 +74,7 @@ def test_rows_of_a_file(gamlp: Command) -> None:
         assert status == 2
         assert said in err
     np.save("rows.npy", np.array([3.5]))
-    assert "rows must be numbers of nodes" in gamlp(*KARATE, "--rows", "rows.npy", "--overwrite")[2]
+    assert "rows is a tensor torch.float64" in gamlp(*KARATE, "--rows", "rows.npy", "--overwrite")[2]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_interrupted(gamlp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("gamlp_admm.transforms.out_of_core._Source.kept", interrupted)
+        patch.setattr("gamlp_admm.propagation.FeaturesFirst.states", interrupted)
         status, out, err = gamlp(*KARATE)
     assert (status, out) == (1, "")
     assert err == "gamlp-admm: interrupted at 0%; the same command goes on from what made has\n"

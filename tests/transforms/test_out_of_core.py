@@ -12,9 +12,9 @@ from torch_geometric.data import Data
 
 from gamlp_admm import AugmentFeatures
 from gamlp_admm.errors import InputError
-from gamlp_admm.propagation import StoredFeatures, gather, sym
+from gamlp_admm.propagation import StoredFeatures, gather, order, sym
 from gamlp_admm.propagation import features as columns
-from gamlp_admm.propagation.store import matrix, plan
+from gamlp_admm.propagation.store import matrix, plan, writing
 from gamlp_admm.transforms import from_recipe
 from gamlp_admm.transforms.out_of_core import Storing
 
@@ -26,6 +26,12 @@ OPTIONS: list[dict[str, Any]] = [
     {"operator": sym, "weight_attr": "cost"},
     {"hops": 1, "operator": torch.eye(40).to_sparse()},
 ]
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the disk."""
+    monkeypatch.setattr(writing, "sync", lambda path: None)
 
 
 def wide() -> Data:
@@ -59,20 +65,55 @@ def test_the_bits_are_those_in_memory(
 
 
 def test_a_store_says_what_it_is(tmp_path: Path) -> None:
-    data, rows = wide(), torch.tensor([7, 3, 3, 39])
-    transform = AugmentFeatures(2, "ppr", out=tmp_path / "all")
+    data, rows = wide(), torch.tensor([7, 3, 39])
+    transform = AugmentFeatures(2, "ppr", out=tmp_path / "all", rows=rows)
     transform.store(data, Storing(tmp_path / "some", rows=rows, about={"dataset": "toy"}))
-    store = StoredFeatures.open(tmp_path / "some")
-    assert torch.equal(store.x, transform(data).x[rows])
+    store, made = StoredFeatures.open(tmp_path / "some"), transform(data)
+    assert torch.equal(store.x, AugmentFeatures(2, "ppr", rows=rows)(data).x)
+    assert torch.equal(store.x, made.x)
+    assert torch.equal(made.n_id, rows)
+    assert torch.equal(made.y, data.y[rows])
+    torch.testing.assert_close(store.x, AugmentFeatures(2, "ppr")(data).x[rows])
     assert torch.equal(store.nodes["n_id"], rows)
     assert torch.equal(store.nodes["train_mask"], data.train_mask[rows])
     assert (store.about["dataset"], store.about["feature_blocks"]) == ("toy", [37])
     again = from_recipe(store.about["recipe"], 37)(data)
-    assert torch.equal(again.x[rows], store.x)
-    assert "out" not in store.about["recipe"]
+    torch.testing.assert_close(again.x[rows], store.x)
+    assert not {"out", "memory", "rows"} & store.about["recipe"].keys()
     mask = torch.zeros(40, dtype=torch.bool).index_fill_(0, torch.tensor([3, 7]), True)
     transform.store(data, Storing(tmp_path / "mask", rows=mask))
     assert StoredFeatures.open(tmp_path / "mask").nodes["n_id"].tolist() == [3, 7]
+
+
+@pytest.mark.parametrize("operator", ["sym", "ppr"])
+def test_sparse_features(tmp_path: Path, operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = wide()
+    data.x = torch.where(torch.rand(40, 37, generator=torch.Generator().manual_seed(2)) < 0.03, data.x, 0)
+    dense = AugmentFeatures(2, operator)(data).x
+    few = torch.tensor([30, 1, 5])
+    for given in (data.x, data.x.to_sparse(), data.x.to_sparse_csr()):
+        for rows in (None, few):
+            words = Data(x=given, edge_index=data.edge_index)
+            found = []
+            for cap in (plan.SCRATCH + 40_000, "1GiB"):
+                path = tmp_path / f"{given.layout}-{rows is None}-{cap}"
+                plans: list[plan.MemoryPlan] = []
+                how = Storing(path, cap, rows=rows, planned=plans.append)
+                found.append(AugmentFeatures(2, operator).store(words, how).x)
+            torch.testing.assert_close(found[0], dense if rows is None else dense[rows])
+            assert torch.equal(found[0], found[1])
+    monkeypatch.setattr(order, "FILL", 0)
+    monkeypatch.setattr(order, "ROWS", 2)
+    plans.clear()
+    words.x = data.x.to_sparse()
+    how = Storing(tmp_path / "rows", rows=few, planned=plans.append)
+    monkeypatch.setattr(order.FeaturesFirst, "cost", 1e9)
+    torch.testing.assert_close(AugmentFeatures(2, operator).store(words, how).x, dense[few])
+    assert str(plans[0]).startswith(
+        "2 rows at a time: data 1MiB, graph 1MiB, selectors 1MiB, rows 1MiB, scratch 32MiB;"
+    )
+    with pytest.raises(InputError, match="memory 1MiB is too small: allowed: 33MiB or more"):
+        AugmentFeatures(2, operator).store(words, Storing(tmp_path / "none", "1MiB", rows=few))
 
 
 def test_memory_mapped_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,8 +146,8 @@ def test_what_does_not_apply(tmp_path: Path) -> None:
         AugmentFeatures(out=tmp_path / "a", memory="1MiB")(data)
     for rows, said in (
         (torch.tensor([0, 40]), "rows has 40: a graph of 40 nodes allows 0 to 39"),
-        (torch.tensor([0.5]), "rows must be numbers of nodes"),
-        (torch.ones(3, dtype=torch.bool), "rows must be numbers of nodes"),
+        (torch.tensor([0.5]), "rows is a tensor torch.float32"),
+        (torch.ones(3, dtype=torch.bool), "rows is a mask of 3 nodes: the graph has 40"),
     ):
         with pytest.raises(InputError, match=said):
             AugmentFeatures().store(data, Storing(tmp_path / "b", rows=rows))

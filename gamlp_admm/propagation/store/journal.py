@@ -85,7 +85,7 @@ def opened(folder: Path, making: Mapping[str, Any], overwrite: bool) -> Journal 
     """
     making = json.loads(json.dumps(making))
     found = read(folder)
-    if found is not None and not found.columns and found.making != making:
+    if found is not None and not found.columns and not found.rows and found.making != making:
         found = None  # nothing is lost
     complete = is_store(folder)
     if overwrite and (complete or found is None or found.making != making):

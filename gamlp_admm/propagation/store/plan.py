@@ -35,9 +35,10 @@ class MemoryPlan:
     """How features are made.
 
     Attributes:
-        width: Columns that are propagated at a time.
+        width: Columns, or rows, that are made at a time.
         memory: The cap, in bytes.
         parts: What there is in memory, in bytes, by what it is.
+        of: What is made at a time: columns, or rows.
 
     Example:
         >>> from gamlp_admm.propagation.store.plan import plan
@@ -49,10 +50,11 @@ class MemoryPlan:
     width: int
     memory: int
     parts: Mapping[str, int]
+    of: str = "columns"
 
     def __str__(self) -> str:
-        said = ", ".join(f"{name} {as_text(size)}" for name, size in self.parts.items())
-        return f"{self.width} columns at a time: {said}; {as_text(sum(self.parts.values()))} of {as_text(self.memory)}"
+        said = f"{_listed(self.parts)}; {as_text(sum(self.parts.values()))} of {as_text(self.memory)}"
+        return f"{self.width} {self.of} at a time: {said}"
 
 
 def plan(columns: int, column: int, memory: int, scratch: int = SCRATCH, **fixed: int) -> MemoryPlan:
@@ -71,13 +73,34 @@ def plan(columns: int, column: int, memory: int, scratch: int = SCRATCH, **fixed
     there = sum(fixed.values()) + scratch
     most = min((memory - there) // max(column, 1), WIDEST, max(columns, 1))
     if most < 1:
-        said = ", ".join(f"{name} {as_text(size)}" for name, size in fixed.items())
-        least = as_text(there + column)
-        raise InputError(
-            f"memory {as_text(memory)} is too small: allowed: {least} or more ({said}, one column {as_text(column)})"
-        )
+        raise _too_small(memory, {**fixed, "one column": column, "scratch": scratch})
     blocks = -(-columns // most)
     width = -(-columns // max(blocks, 1))
     if (rounded := -(-width // LINE) * LINE) <= most:
         width = rounded
     return MemoryPlan(max(width, 1), memory, {**fixed, "columns": width * column, "scratch": scratch})
+
+
+def plan_of_rows(count: int, memory: int, **parts: int) -> MemoryPlan:
+    """Return that so many rows are made at a time: how many no cap changes, as bits depend on it.
+
+    Args:
+        count: The rows.
+        memory: The cap, in bytes.
+        parts: Bytes of what is there, by what it is.
+
+    Raises:
+        InputError: They are too many; the message says what is enough.
+    """
+    if sum(parts.values()) > memory:
+        raise _too_small(memory, parts)
+    return MemoryPlan(count, memory, parts, of="rows")
+
+
+def _too_small(memory: int, parts: Mapping[str, int]) -> InputError:
+    least = as_text(sum(parts.values()))
+    return InputError(f"memory {as_text(memory)} is too small: allowed: {least} or more ({_listed(parts)})")
+
+
+def _listed(parts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {as_text(size)}" for name, size in parts.items())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,6 @@ class PropagatedFeatures:
         states: S, the number of states that are kept.
         dtype: Type of the numbers.
         made_of: What identifies them, JSON values by name; those of ``data`` are digests.
-        rows: ``[R]``, the numbers of the nodes whose features are kept; ``None`` for all.
         nodes: What else is kept of these nodes, tensors ``[R, …]`` by name.
         about: What else is said of them, JSON values by name.
         steps: Steps to the last state, of which progress is told.
@@ -60,7 +59,6 @@ class PropagatedFeatures:
     states: int
     dtype: torch.dtype
     made_of: Mapping[str, Any]
-    rows: Tensor | None = None
     nodes: Mapping[str, Tensor] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 1
@@ -72,23 +70,38 @@ class PropagatedFeatures:
 
 
 @dataclass(frozen=True)
-class Work:
-    """How they are made.
+class ColumnWork:
+    """Features that are made some columns at a time.
 
     Attributes:
         kept: Yields the states of some columns that are kept, ``[N, b]``, each until the next is asked for. Of a state,
             ``state[rows]`` are rows, by a slice or a tensor of numbers.
         width: Columns that are made at a time.
+        rows: ``[R]``, numbers of the rows of a state that are kept; ``None`` for all.
     """
 
     kept: Callable[[slice], Iterable[Any]]
     width: int
+    rows: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class RowWork:
+    """Features that are made some rows at a time, all their columns.
+
+    Attributes:
+        write: Writes some rows of all states to ``[r, S, F]``.
+        parts: The rows that are made at a time, which follow each other.
+    """
+
+    write: Callable[[slice, Tensor], None]
+    parts: Sequence[slice]
 
 
 def make(
     path: Path,
     features: PropagatedFeatures,
-    prepare: Callable[[], Work],
+    prepare: Callable[[], ColumnWork | RowWork],
     progress: HowFar = lambda done, total: None,
     overwrite: bool = False,
 ) -> StoredFeatures:
@@ -97,7 +110,8 @@ def make(
     Args:
         path: The directory.
         features: What is to be made.
-        prepare: Called once, and not at all where all columns are there.
+        prepare: Called once, and not at all where all columns are there; whether columns or rows are made depends on
+            nothing but the features.
         progress: Called when a state of some columns is there, and when rows are.
         overwrite: Whether they replace others that the directory has.
 
@@ -150,16 +164,19 @@ class _Maker:
     def __init__(self, journal: Journal, features: PropagatedFeatures, progress: HowFar) -> None:
         self.journal, self.features, self.progress = journal, features, progress
 
-    def make(self, prepare: Callable[[], Work]) -> None:
+    def make(self, prepare: Callable[[], ColumnWork | RowWork]) -> None:
         F = self.features.columns
-        if ranges := [*self.journal.left(F)]:
-            self._tell(F - sum(high - low for low, high in ranges))
-            work = prepare()
-            for first, end in ranges:
-                for low in range(first, end, work.width):
-                    high = min(low + work.width, end)
-                    self._columns(low, high, work.kept(slice(low, high)))
-        self._rows()
+        ranges = [*self.journal.left(F)]
+        self._tell(F - sum(high - low for low, high in ranges))
+        work = prepare() if ranges else None
+        if isinstance(work, RowWork):
+            self._rows(work.parts, work.write)
+        else:
+            if work is not None:
+                self._all_columns(ranges, work)
+            step = max(matrix.WINDOW // max(F * self.features.states * self.features.dtype.itemsize, 1), 1)
+            R = self.features.num_rows
+            self._rows([slice(low, min(low + step, R)) for low in range(0, R, step)], self._put_together)
         about = {**self.features.about, "made_of": self.features.made_of}
         finish(self.journal.folder, self.features.nodes, about)
 
@@ -168,13 +185,19 @@ class _Maker:
         done = columns * (f.steps + 1) + (f.columns * f.states * rows / f.num_rows if rows else 0)
         self.progress(int(done), f.columns * (f.steps + 1 + f.states))
 
-    def _columns(self, low: int, high: int, kept: Iterable[Any]) -> None:
+    def _all_columns(self, ranges: Iterable[tuple[int, int]], work: ColumnWork) -> None:
+        for first, end in ranges:
+            for low in range(first, end, work.width):
+                high = min(low + work.width, end)
+                self._columns(low, high, work.kept(slice(low, high)), work.rows)
+
+    def _columns(self, low: int, high: int, kept: Iterable[Any], wanted: Tensor | None) -> None:
         """Write all states of some columns, ``[S, R, b]``."""
         path, digest, before = self.journal.file(low, high), xxhash.xxh3_128(), self._finished()
         try:
             with path.open("wb") as file:
                 for count, state in enumerate(kept, 1):
-                    for rows in self._chunks(high - low):
+                    for rows in self._chunks(high - low, wanted):
                         content = _bytes(_on_host(state[rows].to(self.features.dtype)))
                         file.write(content)
                         digest.update(content)
@@ -188,28 +211,29 @@ class _Maker:
     def _finished(self) -> int:
         return sum(high - low for low, high in self.journal.columns)
 
-    def _chunks(self, width: int) -> Iterator[slice | Tensor]:
-        rows, step = self.features.rows, max(CHUNK // (4 * width), 1)
+    def _chunks(self, width: int, rows: Tensor | None) -> Iterator[slice | Tensor]:
+        step = max(CHUNK // (4 * width), 1)
         for low in range(0, self.features.num_rows, step):
             chunk = slice(low, min(low + step, self.features.num_rows))
             yield chunk if rows is None else rows[chunk]
 
-    def _rows(self) -> None:
-        """Put the rows of the features together."""
+    def _rows(self, parts: Iterable[slice], write: Callable[[slice, Tensor], None]) -> None:
+        """Write the rows of the features that are not there yet."""
         f, journal, path = self.features, self.journal, self.journal.folder / FEATURES
         C = f.states * f.columns
         if not journal.rows or not path.exists():
             journal.rows = 0
             path.unlink(missing_ok=True)  # not written over: a reader may have another one open
             matrix.create(path, (f.num_rows, C), f.dtype)
-        width = max(C * f.dtype.itemsize, 1)
-        step, noted = max(matrix.WINDOW // width, 1), max(SYNCED // width, 1)
-        for low in range(journal.rows, f.num_rows, step):
-            high = min(low + step, f.num_rows)
-            matrix.write(path, low, 0, self._put_together(low, high))
-            self._tell(f.columns, high)
-            if high - journal.rows >= noted:
-                self._note(path, high)
+        noted = max(SYNCED // max(C * f.dtype.itemsize, 1), 1)
+        for rows in parts:
+            if rows.stop > journal.rows:
+                made = torch.empty(rows.stop - rows.start, f.states, f.columns, dtype=f.dtype)
+                write(rows, made)
+                matrix.write(path, rows.start, 0, made.flatten(1))
+                self._tell(f.columns, rows.stop)
+                if rows.stop - journal.rows >= noted:
+                    self._note(path, rows.stop)
         self._note(path, f.num_rows)
 
     def _note(self, path: Path, rows: int) -> None:
@@ -218,18 +242,17 @@ class _Maker:
             self.journal.rows = rows
             self.journal.save()
 
-    def _put_together(self, low: int, high: int) -> Tensor:
+    def _put_together(self, rows: slice, out: Tensor) -> None:
+        """Read rows from the files of columns."""
         f = self.features
-        made = torch.empty(high - low, f.states, f.columns, dtype=f.dtype)
         for first, end in self.journal.columns:
-            part = torch.empty(high - low, end - first, dtype=f.dtype)
+            part = torch.empty(len(out), end - first, dtype=f.dtype)
             with self.journal.file(first, end).open("rb", buffering=0) as file:
                 for state in range(f.states):
-                    file.seek((state * f.num_rows + low) * (end - first) * f.dtype.itemsize)
+                    file.seek((state * f.num_rows + rows.start) * (end - first) * f.dtype.itemsize)
                     if file.readinto(_bytes(part)) != part.nbytes:
                         raise OSError(f"{file.name} was cut off")
-                    made[:, state, first:end] = part
-        return made.flatten(1)
+                    out[:, state, first:end] = part
 
 
 def _on_host(values: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gamlp_admm.errors import DamageWarning, InputError
 from gamlp_admm.propagation.store import StoredFeatures, journal, matrix, stored, writing
-from gamlp_admm.propagation.store.writing import PropagatedFeatures, Work, make
+from gamlp_admm.propagation.store.writing import ColumnWork, PropagatedFeatures, RowWork, make
 from gamlp_admm.system import durable
 
 X = torch.arange(30 * 7.0).reshape(30, 7).sin()
@@ -27,7 +27,7 @@ def features(dtype: torch.dtype = torch.float32, rows: Tensor | None = ROWS, **o
     nodes = {"y": torch.arange(30)} if rows is None else {"y": rows * 2, "n_id": rows}
     made_of = {"operator": "sym", "data": {"x": "1", "y": "2"}, **other}
     num_rows = 30 if rows is None else len(rows)
-    return PropagatedFeatures(num_rows, 7, 3, dtype, made_of, rows, nodes, {"name": "toy"}, steps=2)
+    return PropagatedFeatures(num_rows, 7, 3, dtype, made_of, nodes, {"name": "toy"}, steps=2)
 
 
 def wanted(dtype: torch.dtype = torch.float32, rows: Tensor | None = ROWS) -> Tensor:
@@ -38,8 +38,8 @@ def wanted(dtype: torch.dtype = torch.float32, rows: Tensor | None = ROWS) -> Te
 class Working:
     """States of columns, and which of them were asked for."""
 
-    def __init__(self, width: int = 3) -> None:
-        self.width, self.asked = width, []  # type: ignore[var-annotated]
+    def __init__(self, width: int = 3, rows: Tensor | None = ROWS) -> None:
+        self.width, self.rows, self.asked = width, rows, []  # type: ignore[var-annotated]
 
     def kept(self, columns: slice) -> Iterator[Tensor]:
         self.asked += range(columns.start, columns.stop)
@@ -47,8 +47,23 @@ class Working:
         for number in range(3):
             yield state.copy_(X[:, columns] + number)
 
-    def __call__(self) -> Work:
-        return Work(self.kept, self.width)
+    def __call__(self) -> ColumnWork:
+        return ColumnWork(self.kept, self.width, self.rows)
+
+
+class ByRows:
+    """Rows of all columns, and which of them were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self) -> RowWork:
+        return RowWork(self.write, [slice(0, 3), slice(3, 5), slice(5, 7)])
+
+    def write(self, rows: slice, out: Tensor) -> None:
+        self.asked += range(rows.start, rows.stop)
+        for state in range(3):
+            out[:, state] = X[ROWS[rows]] + state
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -62,6 +77,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "SYNCED", 1)
     monkeypatch.setattr(matrix, "WINDOW", 400)
     monkeypatch.setattr(durable, "LAST_MOMENTS", 0.0)
+    monkeypatch.setattr(writing, "sync", lambda path: None)  # nothing waits for the disk
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
@@ -69,7 +85,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blocks_leave_no_trace(tmp_path: Path, dtype: torch.dtype, rows: Tensor | None) -> None:
     found = []
     for width in (1, 3, 7):
-        store = make(tmp_path / str(width), features(dtype, rows), Working(width))
+        store = make(tmp_path / str(width), features(dtype, rows), Working(width, rows))
         assert torch.equal(store.x, wanted(dtype, rows))
         found.append(files(tmp_path / str(width)))
     assert found[0] == found[1] == found[2]
@@ -138,6 +154,20 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
     assert went_on > last / 2  # most of the steps come after the first columns
 
 
+def test_killed_while_rows_are_made(tmp_path: Path) -> None:
+    make(tmp_path / "whole", features(), Working())
+    whole, last = files(tmp_path / "whole"), 0
+    while killed(last := last + 1, lambda: make(tmp_path / str(last), features(), ByRows())):
+        folder, rows = tmp_path / str(last), ByRows()
+        if (noted := journal.read(folder) if folder.exists() else None) and noted.rows:
+            with pytest.raises(InputError, match="operator=sym, not row"):
+                make(folder, features(operator="row"), ByRows())
+        make(folder, features(), rows)
+        assert files(folder) == whole, last
+        assert rows.asked == [*range(noted.rows if noted else 0, 7)] or not rows.asked
+    assert last > 20
+
+
 def test_killed_again_and_again(tmp_path: Path) -> None:
     make(tmp_path / "whole", features(), Working())
     kills = 0
@@ -168,14 +198,14 @@ def test_what_is_there_is_read(tmp_path: Path) -> None:
 def test_interrupted_it_goes_on(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
-    def interrupted() -> Work:
+    def interrupted() -> ColumnWork:
         def kept(columns: slice) -> Iterator[Tensor]:
             for count, state in enumerate(Working().kept(columns)):
                 if columns.start == 4 and count == 2:
                     raise KeyboardInterrupt
                 yield state
 
-        return Work(kept, 2)
+        return ColumnWork(kept, 2, ROWS)
 
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path, features(), interrupted, lambda *how_far: told.append(how_far))
@@ -267,5 +297,5 @@ def test_space_is_looked_at_beforehand(tmp_path: Path, monkeypatch: pytest.Monke
 def test_nothing_at_all(tmp_path: Path) -> None:
     none = PropagatedFeatures(0, 0, 2, torch.float32, {"data": {}})
     assert make(tmp_path / "a", none, Working()).x.shape == (0, 0)
-    none = PropagatedFeatures(0, 7, 3, torch.float32, {"data": {}}, rows=torch.empty(0, dtype=torch.long))
-    assert make(tmp_path / "b", none, Working()).x.shape == (0, 21)
+    none, nobody = PropagatedFeatures(0, 7, 3, torch.float32, {"data": {}}), torch.empty(0, dtype=torch.long)
+    assert make(tmp_path / "b", none, Working(rows=nobody)).x.shape == (0, 21)
