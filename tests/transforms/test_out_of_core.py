@@ -40,7 +40,7 @@ def wide() -> Data:
     return data
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "usual")
 @pytest.mark.parametrize("gathered", [False, True])
 def test_the_bits_are_those_in_memory(
     tmp_path: Path, options: dict[str, Any], gathered: bool, monkeypatch: pytest.MonkeyPatch
