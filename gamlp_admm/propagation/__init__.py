@@ -31,7 +31,7 @@ from gamlp_admm.propagation.operators import (
     row,
     sym,
 )
-from gamlp_admm.propagation.order import FeaturesFirst, Order, SelectorsFirst, Unit, order_of_work, propagate
+from gamlp_admm.propagation.order import ByColumn, FeaturesFirst, Order, SelectorsFirst, Unit, order_of_work, propagate
 from gamlp_admm.propagation.product import Matrix, as_matrix, product, to_torch
 from gamlp_admm.propagation.relations import bipartite, mean
 from gamlp_admm.propagation.scheme import MOST_STEPS, KeptState, Operator, Scheme, constructor_call
@@ -43,6 +43,7 @@ __all__ = [
     "DIRECTIONS",
     "MOST_STEPS",
     "OPERATORS",
+    "ByColumn",
     "Features",
     "FeaturesFirst",
     "GatherMatrix",

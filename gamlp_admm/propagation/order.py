@@ -7,9 +7,10 @@ S T_k X, and can be made in two orders:
   left lead to wanted ones (:mod:`~gamlp_admm.propagation.narrowing`).
 - :class:`SelectorsFirst`: S is, some rows at a time: T_kᵀ Sᵀ is the same scheme with Ãᵀ, and each kept state of it is
   multiplied with Xᵀ. It pays for few rows of many columns, above all where X is sparse.
+- :class:`ByColumn`: columns of X with many numbers in them in the first order, the others in the second.
 
 Either begins with something that may be sparse, and powers of Ã stay sparse as long as fewer than one number in
-:data:`FILL` is not zero. :func:`order_of_work` counts what both would cost and takes the cheaper: counts of the graph
+:data:`FILL` is not zero. :func:`order_of_work` counts what they would cost and takes the cheapest: counts of the graph
 and the features alone, so that the choice, and with it every bit, is the same on every machine.
 """
 
@@ -283,15 +284,20 @@ class SelectorsFirst(Order):
 
     @property
     def cost(self) -> float:
-        R, (N, F) = self.shape[0], self.features.shape
+        costs, of_number = self.costs
+        N, F = self.features.shape
+        return costs + of_number * (self.features.nnz if isinstance(self.features, SparseFeatures) else N * F)
+
+    @cached_property
+    def costs(self) -> tuple[float, float]:
+        """The costs but for the features', and those of each number of the features."""
+        R, N = self.shape[0], len(self.features)
         costs, states = self._count(R, (N, R), [self.num_entries] * self.scheme.states[-1])
-        nnz = self.features.nnz if isinstance(self.features, SparseFeatures) else 0
-        for state in states:
-            if state is not None:
-                costs += FILL * state * nnz / max(N, 1) if nnz else state * F
-            else:
-                costs += nnz * R if nnz else N * F * (R / BLAS + R / PANEL)
-        return costs + N * R + TOUCH * (self.num_entries + nnz)
+        if isinstance(self.features, SparseFeatures):
+            of_number = sum(R if state is None else FILL * state / N for state in states) + TOUCH
+        else:
+            of_number = sum(R / BLAS + R / PANEL if state is None else state / N for state in states)
+        return costs + N * R + TOUCH * self.num_entries, of_number
 
     def write(self, unit: Unit, out: Tensor) -> None:
         thin, rest = self._thin_states(self._selectors(self.rows[unit.rows]), lambda: self._operator)
@@ -335,22 +341,70 @@ class SelectorsFirst(Order):
 
     @cached_property
     def _transposed(self) -> Matrix:
-        return self._gathering(self._operator.T.tocsr())
+        return gathering(self._operator.T.tocsr(), self.dtype, self.device)
 
     @cached_property
     def _words(self) -> Matrix | None:
         """Xᵀ, where X is sparse."""
-        return self._gathering(self.features.by_column) if isinstance(self.features, SparseFeatures) else None
+        if not isinstance(self.features, SparseFeatures):
+            return None
+        return gathering(self.features.by_column, self.dtype, self.device)
 
-    def _gathering(self, matrix: sparse.csr_array) -> Matrix:
-        """Return a matrix to be multiplied with panels: there are no bits to keep, so that small ones gather, too."""
-        if self.dtype == torch.float32 and self.device.type == "cpu":
-            return GatherMatrix.of(matrix)
-        return to_torch(matrix, self.dtype, self.device)
+
+class ByColumn(Order):
+    """Propagate the columns of which that costs less than to multiply them with selectors: those of frequent words.
+
+    Args:
+        selectors: How all others are made.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import ByColumn, Scheme, SelectorsFirst, SparseFeatures, to_torch
+        >>> graph = to_torch(sparse.random_array((999, 999), density=0.1, format="csr", rng=0), torch.float32)
+        >>> X, _ = SparseFeatures.of(torch.cat([torch.eye(999), torch.ones(999, 1)], 1).to_sparse())
+        >>> scheme = Scheme(3, "sym", alpha=0.1, t=3.0, direction="both")
+        >>> ByColumn(SelectorsFirst(scheme, graph, X, torch.arange(500))).frequent.tolist()
+        [999]
+    """
+
+    def __init__(self, selectors: SelectorsFirst) -> None:
+        scheme, features, rows = selectors.scheme, selectors.features, torch.from_numpy(selectors.rows)
+        assert isinstance(features, SparseFeatures)
+        super().__init__(scheme, selectors.matrix, features, len(rows))
+        whole = FeaturesFirst(scheme, gathering(as_scipy(self.matrix), self.dtype, self.device), features, rows)
+        numbers = np.diff(features.by_column.indptr)
+        many = numbers * selectors.costs[1] > whole.cost / max(features.shape[1], 1)
+        self.frequent = np.flatnonzero(many)
+        self._first = FeaturesFirst(scheme, whole.matrix, features.columns(self.frequent), rows)
+        self._rest = SelectorsFirst(scheme, selectors.matrix, features.without(many), rows)
+
+    @property
+    def cost(self) -> float:
+        return self._first.cost + self._rest.cost
+
+    def units(self) -> list[Unit]:
+        return self._rest.units()
+
+    def write(self, unit: Unit, out: Tensor) -> None:
+        self._rest.write(unit, out)
+        out[:, :, self._columns] = self._made[unit.rows].to(out.dtype)
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        return torch.from_numpy(self.frequent).to(self.device)
+
+    @cached_property
+    def _made(self) -> Tensor:
+        """The frequent columns, ``[R, S, c]``, kept for all units."""
+        made = torch.empty(*self.shape[:2], len(self.frequent), dtype=self.dtype, device=self.device)
+        for low in range(0, made.shape[2], PANEL):
+            columns = slice(low, min(low + PANEL, made.shape[2]))
+            self._first.write(Unit(slice(0, self.shape[0]), columns), made[:, :, columns])
+        return made
 
 
 def order_of_work(scheme: Scheme, matrix: Matrix, features: Features, rows: Tensor | None = None) -> Order:
-    """Return the cheaper order, counted.
+    """Return the cheapest order, counted.
 
     Args:
         scheme: How to propagate.
@@ -367,11 +421,19 @@ def order_of_work(scheme: Scheme, matrix: Matrix, features: Features, rows: Tens
         >>> [type(order_of_work(scheme, graph, words, rows)).__name__ for rows in (None, torch.arange(10))]
         ['FeaturesFirst', 'SelectorsFirst']
     """
-    features_first = FeaturesFirst(scheme, matrix, features, rows)
-    if rows is None or scheme.named.diffuse not in POLYNOMIALS:
-        return features_first
-    selectors_first = SelectorsFirst(scheme, matrix, features, rows)
-    return selectors_first if selectors_first.cost < features_first.cost else features_first
+    orders: list[Order] = [FeaturesFirst(scheme, matrix, features, rows)]
+    if rows is not None and scheme.named.diffuse in POLYNOMIALS:
+        orders.append(selectors := SelectorsFirst(scheme, matrix, features, rows))
+        if isinstance(features, SparseFeatures) and len((by_column := ByColumn(selectors)).frequent):
+            orders.append(by_column)
+    return min(orders, key=lambda order: order.cost)
+
+
+def gathering(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device) -> Matrix:
+    """Return a matrix that gathers rows where that is possible, also a small one: there are no bits to keep."""
+    if dtype == torch.float32 and device.type == "cpu":
+        return GatherMatrix.of(matrix)
+    return to_torch(matrix, dtype, device)
 
 
 def propagate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -124,6 +124,19 @@ class SparseFeatures:
     def by_column(self) -> sparse.csr_array:
         """Hᵀ ``[F, N]``."""
         return self.matrix.T.tocsr()
+
+    def columns(self, columns: np.ndarray) -> SparseFeatures:
+        """Return some columns, ``[N, c]``."""
+        return replace(self, matrix=self.matrix[:, columns])
+
+    def without(self, columns: np.ndarray) -> SparseFeatures:
+        """Return features that are zero in some columns, bool ``[F]``."""
+        given = self.matrix
+        kept = ~columns[given.indices]
+        indptr = np.concatenate([[0], kept.cumsum()])[given.indptr]
+        return replace(
+            self, matrix=sparse.csr_array((given.data[kept], given.indices[kept], indptr), shape=given.shape)
+        )
 
     def tile(self, columns: slice = slice(None)) -> Tensor:
         """Return some columns, dense and contiguous."""
