@@ -7,6 +7,7 @@ nodes that are farther than K steps away are left out of the graph altogether.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -174,6 +175,13 @@ class Narrowing:
         self._levels = _levels(held, whole if self.ball is None else None)[::-1]
         self.entries = [whole if level is None else held[level] for level in self._levels]
         self.copied = sum(held[level] for level in {*self._levels} if level is not None)
+
+    def of(self, matrix: Matrix) -> Narrowing:
+        """Return the same of another matrix, with the same entries."""
+        other = copy.copy(self)
+        other.matrix = matrix
+        other.__dict__.pop("_made", None)
+        return other
 
     def steps(self, taken: int = 0) -> Steps:
         """Return the matrices of the steps, for one run through them.

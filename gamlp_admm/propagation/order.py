@@ -169,12 +169,13 @@ class FeaturesFirst(Order):
         matrix: Ã ``[N, N]``.
         features: X.
         rows: ``[R]``, the wanted rows; ``None`` for all.
+        narrow: The rows that each step makes for them, where they are known already.
 
     Attributes:
         wanted: ``[R]``, where the wanted rows are among those of :meth:`states`; ``None`` for all of them.
 
     Example:
-        >>> import numpy as np, scipy.sparse as sparse, torch
+        >>> import scipy.sparse as sparse, torch
         >>> from gamlp_admm.propagation import FeaturesFirst, NodeFeatures, Scheme, to_torch
         >>> swap = to_torch(sparse.csr_array([[0.0, 1.0], [1.0, 0.0]]), torch.float32)
         >>> X, _ = NodeFeatures.of(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
@@ -186,12 +187,19 @@ class FeaturesFirst(Order):
         [[[1.0, 2.0], [3.0, 4.0]]]
     """
 
-    def __init__(self, scheme: Scheme, matrix: Matrix, features: Features, rows: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        scheme: Scheme,
+        matrix: Matrix,
+        features: Features,
+        rows: Tensor | None = None,
+        narrow: Narrowing | None = None,
+    ) -> None:
         super().__init__(scheme, matrix, features, len(features) if rows is None else len(rows))
-        self._narrow, self._ball, wanted = None, None, rows
-        if rows is not None and scheme.named.diffuse in POLYNOMIALS:
-            self._narrow = Narrowing(matrix, rows.numpy(), scheme.states[-1])
-            self._ball, wanted = self._narrow.ball, self._narrow.wanted
+        if narrow is None and rows is not None and scheme.named.diffuse in POLYNOMIALS:
+            narrow = Narrowing(matrix, rows.numpy(), scheme.states[-1])
+        self.narrow, self._ball = narrow, None if narrow is None else narrow.ball
+        wanted = rows if narrow is None else narrow.wanted
         self.wanted = None if wanted is None else wanted.to(self.device)
         self._sparse = features if isinstance(features, SparseFeatures) else None
         if self._ball is not None and self._sparse is not None:
@@ -204,7 +212,7 @@ class FeaturesFirst(Order):
     def cost(self) -> float:
         N, F = self.in_work, self.features.shape[1]
         nnz = N * F if self._sparse is None else self._sparse.nnz
-        entries = self._narrow.entries if self._narrow else [self.num_entries] * self.scheme.states[-1]
+        entries = self.narrow.entries if self.narrow else [self.num_entries] * self.scheme.states[-1]
         return self._count(nnz, (N, F), entries)[0] + N * F + TOUCH * self.copied
 
     @property
@@ -215,7 +223,7 @@ class FeaturesFirst(Order):
     @property
     def copied(self) -> int:
         """The number of entries of Ã that are copied."""
-        return self._narrow.copied if self._narrow else 0
+        return self.narrow.copied if self.narrow else 0
 
     def states(self, columns: slice) -> Iterator[KeptState]:
         """Yield the states that are kept of some columns, of all nodes :attr:`in_work`, however sparse they are.
@@ -228,7 +236,7 @@ class FeaturesFirst(Order):
         return self._kept(self._sparse.tile(columns))
 
     def _kept(self, tile: Tensor, taken: int = 0) -> Iterator[KeptState]:
-        return self.scheme.kept(self._narrow.steps(taken) if self._narrow else self.matrix, tile, taken)
+        return self.scheme.kept(self.narrow.steps(taken) if self.narrow else self.matrix, tile, taken)
 
     def write(self, unit: Unit, out: Tensor) -> None:
         if self._sparse is None:
@@ -355,28 +363,33 @@ class ByColumn(Order):
     """Propagate the columns of which that costs less than to multiply them with selectors: those of frequent words.
 
     Args:
-        selectors: How all others are made.
+        propagating: How these are made.
+        selecting: How the others are.
+
+    Attributes:
+        frequent: The numbers of the columns that are propagated.
 
     Example:
         >>> import scipy.sparse as sparse, torch
-        >>> from gamlp_admm.propagation import ByColumn, Scheme, SelectorsFirst, SparseFeatures, to_torch
+        >>> from gamlp_admm.propagation import ByColumn, FeaturesFirst, Scheme, SelectorsFirst, SparseFeatures, to_torch
         >>> graph = to_torch(sparse.random_array((999, 999), density=0.1, format="csr", rng=0), torch.float32)
         >>> X, _ = SparseFeatures.of(torch.cat([torch.eye(999), torch.ones(999, 1)], 1).to_sparse())
-        >>> scheme = Scheme(3, "sym", alpha=0.1, t=3.0, direction="both")
-        >>> ByColumn(SelectorsFirst(scheme, graph, X, torch.arange(500))).frequent.tolist()
+        >>> problem = Scheme(3, "sym", alpha=0.1, t=3.0, direction="both"), graph, X, torch.arange(500)
+        >>> ByColumn(FeaturesFirst(*problem), SelectorsFirst(*problem)).frequent.tolist()
         [999]
     """
 
-    def __init__(self, selectors: SelectorsFirst) -> None:
-        scheme, features, rows = selectors.scheme, selectors.features, torch.from_numpy(selectors.rows)
+    def __init__(self, propagating: FeaturesFirst, selecting: SelectorsFirst) -> None:
+        scheme, features, rows = selecting.scheme, selecting.features, torch.from_numpy(selecting.rows)
         assert isinstance(features, SparseFeatures)
-        super().__init__(scheme, selectors.matrix, features, len(rows))
-        whole = FeaturesFirst(scheme, gathering(as_scipy(self.matrix), self.dtype, self.device), features, rows)
+        super().__init__(scheme, selecting.matrix, features, len(rows))
         numbers = np.diff(features.by_column.indptr)
-        many = numbers * selectors.costs[1] > whole.cost / max(features.shape[1], 1)
+        many = numbers * selecting.costs[1] > propagating.cost / max(features.shape[1], 1)
         self.frequent = np.flatnonzero(many)
-        self._first = FeaturesFirst(scheme, whole.matrix, features.columns(self.frequent), rows)
-        self._rest = SelectorsFirst(scheme, selectors.matrix, features.without(many), rows)
+        matrix = gathering(as_scipy(self.matrix), self.dtype, self.device)
+        narrow = None if propagating.narrow is None else propagating.narrow.of(matrix)
+        self._first = FeaturesFirst(scheme, matrix, features.columns(self.frequent), rows, narrow)
+        self._rest = SelectorsFirst(scheme, self.matrix, features.without(many), rows)
 
     @property
     def cost(self) -> float:
@@ -387,11 +400,8 @@ class ByColumn(Order):
 
     def write(self, unit: Unit, out: Tensor) -> None:
         self._rest.write(unit, out)
-        out[:, :, self._columns] = self._made[unit.rows].to(out.dtype)
-
-    @cached_property
-    def _columns(self) -> Tensor:
-        return torch.from_numpy(self.frequent).to(self.device)
+        made = self._made[unit.rows].to(out.dtype)
+        out.scatter_(2, torch.from_numpy(self.frequent).to(self.device).expand(made.shape), made)
 
     @cached_property
     def _made(self) -> Tensor:
@@ -421,11 +431,12 @@ def order_of_work(scheme: Scheme, matrix: Matrix, features: Features, rows: Tens
         >>> [type(order_of_work(scheme, graph, words, rows)).__name__ for rows in (None, torch.arange(10))]
         ['FeaturesFirst', 'SelectorsFirst']
     """
-    orders: list[Order] = [FeaturesFirst(scheme, matrix, features, rows)]
-    if rows is not None and scheme.named.diffuse in POLYNOMIALS:
-        orders.append(selectors := SelectorsFirst(scheme, matrix, features, rows))
-        if isinstance(features, SparseFeatures) and len((by_column := ByColumn(selectors)).frequent):
-            orders.append(by_column)
+    propagating = FeaturesFirst(scheme, matrix, features, rows)
+    if rows is None or scheme.named.diffuse not in POLYNOMIALS:
+        return propagating
+    orders: list[Order] = [propagating, selecting := SelectorsFirst(scheme, matrix, features, rows)]
+    if isinstance(features, SparseFeatures):
+        orders.append(ByColumn(propagating, selecting))
     return min(orders, key=lambda order: order.cost)
 
 

@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.propagation import (
+    ByColumn,
     FeaturesFirst,
     GatherMatrix,
     Matrix,
@@ -67,6 +68,10 @@ def everything(order: Order, dtype: torch.dtype | None = None) -> Tensor:
     return out.flatten(1)
 
 
+def by_column(*problem: Any) -> Order:
+    return ByColumn(FeaturesFirst(*problem), SelectorsFirst(*problem))
+
+
 @pytest.fixture(params=[1, 256])
 def fill(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearly everything is multiplied as a sparse matrix, or nearly nothing."""
@@ -82,11 +87,13 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fill", "small_steps")
-@pytest.mark.parametrize("kind", [FeaturesFirst, SelectorsFirst])
+@pytest.mark.parametrize(
+    ("kind", "kept_sparse"),
+    [(FeaturesFirst, True), (FeaturesFirst, False), (SelectorsFirst, True), (SelectorsFirst, False), (by_column, True)],
+)
 @pytest.mark.parametrize(("hops", "operator"), SCHEMES)
-@pytest.mark.parametrize("kept_sparse", [True, False])
 @pytest.mark.parametrize("rows", [[7], [50, 3, 20, 9, 58, 0, 31, 14], [*range(N)]])
-def test_both_orders_give_the_wanted_rows(
+def test_all_orders_give_the_wanted_rows(
     kind: Callable[..., Order], hops: Any, operator: str, kept_sparse: bool, rows: list[int]
 ) -> None:
     how, x = scheme(hops, operator), words()
@@ -100,7 +107,7 @@ def test_both_orders_give_the_wanted_rows(
 @pytest.mark.usefixtures("fill", "small_steps")
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
 @pytest.mark.parametrize("weighted", [True, False])
-def test_matrices_of_large_graphs_in_both_orders(coefficient: float, weighted: bool) -> None:
+def test_matrices_of_large_graphs_in_all_orders(coefficient: float, weighted: bool) -> None:
     A = graph()
     if not weighted:
         A.data[:] = 1
@@ -110,7 +117,8 @@ def test_matrices_of_large_graphs_in_both_orders(coefficient: float, weighted: b
     matrix = from_edges(edges, torch.from_numpy(A.tocoo().data) if weighted else None, N, "along", coefficient)
     expected = how.propagate(to_torch(how.named.matrix(A), torch.float64), x.double())[rows]
     for features in (as_features(x)[0], as_features(x.to_sparse())[0]):
-        for kind in (FeaturesFirst, SelectorsFirst):
+        kinds: list[Any] = [FeaturesFirst, SelectorsFirst] + [by_column] * isinstance(features, SparseFeatures)
+        for kind in kinds:
             made = everything(kind(how, matrix, features, rows))
             torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-6)
 
@@ -157,6 +165,20 @@ def test_the_cheaper_order_is_taken() -> None:
     order = chosen(wide, few)
     assert isinstance(order, SelectorsFirst)
     assert order.cost < FeaturesFirst(order.scheme, order.matrix, order.features, few).cost
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("operator", ["sym", "ppr"])
+def test_each_column_is_made_where_it_costs_less(operator: str) -> None:
+    x = torch.cat([torch.ones(N, 40, dtype=torch.float64), *[words(0.02)] * 40], 1)
+    how, rows = scheme(4, operator), torch.arange(10)
+    matrix, features = to_torch(how.named.matrix(graph(600)), torch.float64), SparseFeatures.of(x.to_sparse())[0]
+    propagating, selecting = (kind(how, matrix, features, rows) for kind in (FeaturesFirst, SelectorsFirst))
+    order = ByColumn(propagating, selecting)
+    assert order.frequent[:40].tolist() == [*range(40)]
+    assert len(order.frequent) < x.shape[1] / 2
+    assert order.cost < min(propagating.cost, selecting.cost)
+    torch.testing.assert_close(everything(order), how.propagate(matrix, x)[rows], rtol=1e-12, atol=1e-12)
 
 
 def test_what_is_farther_than_the_steps_lead_is_left_out() -> None:
