@@ -10,6 +10,7 @@ one thread: the bits depend neither on the number of threads nor on which column
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -101,13 +102,25 @@ class GatherMatrix:
         return out
 
     def _sums(self, dense: Tensor, low: int, high: int) -> Tensor:
-        first, last = int(self.indptr[low]), int(self.indptr[high])
-        if first == last:
+        indices, offsets, values = self._part(low, high)
+        if not len(indices):
             return dense.new_zeros(high - low, dense.shape[1])
-        offsets = (self.indptr[low : high + 1] - first).int()
-        values = None if self.values is None else self.values[first:last]
-        indices = self.indices[first:last]
         return F.embedding_bag(indices, dense, offsets, mode="sum", include_last_offset=True, per_sample_weights=values)
+
+    def _part(self, low: int, high: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the indices of some rows, where each begins, and the values; of a small matrix they are kept."""
+        if (low, high) in self._parts:
+            return self._parts[low, high]
+        first, last = int(self.indptr[low]), int(self.indptr[high])
+        offsets = (self.indptr[low : high + 1] - first).int()
+        part = self.indices[first:last], offsets, None if self.values is None else self.values[first:last]
+        if self.shape[0] <= RESULT:
+            self._parts[low, high] = part
+        return part
+
+    @cached_property
+    def _parts(self) -> dict[tuple[int, int], tuple[Tensor, Tensor, Tensor | None]]:
+        return {}
 
 
 def gathers(entries: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> bool:

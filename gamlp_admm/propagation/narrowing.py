@@ -23,6 +23,9 @@ from gamlp_admm.propagation.product import Matrix, product, to_torch
 CHUNK = 2**22
 """Entries that are looked at together."""
 
+TOUCH = 128
+"""Costs of copying or transposing a stored entry, in multiply-adds of a sparse with a dense matrix."""
+
 
 @dataclass(frozen=True)
 class Entries:
@@ -141,6 +144,7 @@ class Narrowing:
         matrix: Ã ``[N, N]``.
         rows: Numbers of the wanted rows.
         steps: K.
+        columns: F, those that are propagated.
 
     Attributes:
         ball: Numbers of the nodes that are kept, increasing; ``None`` where they are most: then all are.
@@ -153,7 +157,7 @@ class Narrowing:
         >>> from gamlp_admm.propagation import powers, to_torch
         >>> from gamlp_admm.propagation.narrowing import Narrowing
         >>> chain = sparse.diags_array(np.ones(9), offsets=1, format="csr")  # each node gathers the next
-        >>> narrow = Narrowing(to_torch(chain, torch.float32), np.array([0]), steps=3)
+        >>> narrow = Narrowing(to_torch(chain, torch.float32), np.array([0]), steps=3, columns=1)
         >>> narrow.ball.tolist(), narrow.entries  # instead of 9, 9, 9
         ([0, 1, 2, 3], [2, 2, 1])
         >>> *_, last = zip(range(4), powers(narrow.steps(), torch.arange(4.0)[:, None]))
@@ -161,7 +165,7 @@ class Narrowing:
         3.0
     """
 
-    def __init__(self, matrix: Matrix, rows: np.ndarray, steps: int) -> None:
+    def __init__(self, matrix: Matrix, rows: np.ndarray, steps: int, columns: int) -> None:
         self.matrix, entries = matrix, Entries.of(matrix)
         self._distance = distances(entries, rows, steps)
         ball, N, lengths = np.flatnonzero(self._distance <= steps), len(self._distance), np.diff(entries.indptr)
@@ -172,7 +176,7 @@ class Narrowing:
         self.wanted = torch.from_numpy(self._numbers[rows]).long()
         held = np.bincount(self._distance, weights=lengths, minlength=steps + 2)[:steps].cumsum().astype(int).tolist()
         whole = int(lengths.sum())
-        self._levels = _levels(held, whole if self.ball is None else None)[::-1]
+        self._levels = _levels(held, whole if self.ball is None else None, columns)[::-1]
         self.entries = [whole if level is None else held[level] for level in self._levels]
         self.copied = sum(held[level] for level in {*self._levels} if level is not None)
 
@@ -212,18 +216,22 @@ class Narrowing:
         return root if root is None or self.ball is None else root[torch.from_numpy(self.ball)]
 
 
-def _levels(held: list[int], whole: int | None) -> list[int | None]:
+def _levels(held: list[int], whole: int | None, columns: int) -> list[int | None]:
     """Return for each distance the larger one up to which rows are made for it, such that few matrices do.
 
-    That is at most twice the work; and where it is more than half of all, these are made, which needs no copy.
+    That is at most a third more work. All rows are made, ``None``, where to copy some costs more than it saves.
 
     Args:
         held: Entries in the rows up to each distance.
         whole: Entries in all rows; ``None`` where there is no matrix of them.
+        columns: Those that are propagated.
     """
     firsts: list[int] = []
     last: dict[int, int] = {}
     for distance, entries in enumerate(held):
-        firsts.append(distance if not firsts or entries > 2 * held[firsts[-1]] else firsts[-1])
+        firsts.append(distance if not firsts or 3 * entries > 4 * held[firsts[-1]] else firsts[-1])
         last[firsts[-1]] = distance
-    return [None if whole is not None and 2 * held[last[first]] > whole else last[first] for first in firsts]
+    if whole is None:
+        return [last[first] for first in firsts]
+    copied = {first: (whole - held[last[first]]) * columns > TOUCH * held[last[first]] for first in last}
+    return [last[first] if copied[first] else None for first in firsts]

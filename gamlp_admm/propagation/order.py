@@ -31,7 +31,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.propagation.diffuse import heat, pagerank, powers
 from gamlp_admm.propagation.features import NodeFeatures
 from gamlp_admm.propagation.gather import GatherMatrix
-from gamlp_admm.propagation.narrowing import Narrowing
+from gamlp_admm.propagation.narrowing import TOUCH, Narrowing
 from gamlp_admm.propagation.product import Matrix, tile_width, to_torch
 from gamlp_admm.propagation.scheme import KeptState, Scheme
 from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, dense, dense_columns
@@ -41,9 +41,6 @@ POLYNOMIALS = (powers, pagerank, heat)
 
 FILL = 256
 """Costs of a multiply-add of sparse matrices, in multiply-adds of a sparse with a dense one (measured: 150 to 400)."""
-
-TOUCH = 128
-"""Costs of copying or transposing a stored entry, in the same unit."""
 
 BLAS = 4
 """Multiply-adds of dense matrices in the time of one of a sparse with a dense one."""
@@ -197,7 +194,7 @@ class FeaturesFirst(Order):
     ) -> None:
         super().__init__(scheme, matrix, features, len(features) if rows is None else len(rows))
         if narrow is None and rows is not None and scheme.named.diffuse in POLYNOMIALS:
-            narrow = Narrowing(matrix, rows.numpy(), scheme.states[-1])
+            narrow = Narrowing(matrix, rows.numpy(), scheme.states[-1], features.shape[1])
         self.narrow, self._ball = narrow, None if narrow is None else narrow.ball
         wanted = rows if narrow is None else narrow.wanted
         self.wanted = None if wanted is None else wanted.to(self.device)
