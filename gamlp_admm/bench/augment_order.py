@@ -35,7 +35,7 @@ GRAPHS = ("coauthor-physics", "made")
 
 
 @dataclass(frozen=True)
-class Measured:
+class WayMeasured:
     """What making features took.
 
     Attributes:
@@ -93,7 +93,7 @@ def loaded(graph: str) -> Data:
     return made_graph(*PHYSICS) if graph == "made" else load_dataset(graph).data
 
 
-def measure(data: Data, graph: str, way: str, folder: Path) -> Measured:
+def measure(data: Data, graph: str, way: str, folder: Path) -> WayMeasured:
     """Make features in this process, on one thread.
 
     Args:
@@ -114,10 +114,10 @@ def measure(data: Data, graph: str, way: str, folder: Path) -> Measured:
     else:
         expected = torch.load(kept, weights_only=True, mmap=True)
         difference = float((x - expected).abs().max() / expected.abs().max())
-    return Measured(graph, way, seconds, peak.extra, difference)
+    return WayMeasured(graph, way, seconds, peak.extra, difference)
 
 
-def _in_a_process(graph: str, way: str, folder: Path) -> Measured:
+def _in_a_process(graph: str, way: str, folder: Path) -> WayMeasured:
     return measure(loaded(graph), graph, way, folder)
 
 
@@ -129,9 +129,9 @@ def run(graphs: Iterable[str] = GRAPHS, repeats: int = REPEATS) -> list[dict[str
         repeats: How often.
 
     Returns:
-        The attributes of :class:`Measured`, JSON values.
+        The attributes of :class:`WayMeasured`, JSON values.
     """
-    results: list[Measured] = []
+    results: list[WayMeasured] = []
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for graph in graphs:

@@ -91,6 +91,11 @@ class Order(ABC):
     def cost(self) -> float:
         """What the whole costs, in multiply-adds of a sparse with a dense matrix."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of what is made of the features for all units, and kept."""
+        return 0
+
     @abstractmethod
     def units(self) -> list[Unit]:
         """Return what is made at a time; together all of the result."""
@@ -380,6 +385,7 @@ class ByColumn(Order):
         scheme, features, rows = selecting.scheme, selecting.features, torch.from_numpy(selecting.rows)
         assert isinstance(features, SparseFeatures)
         super().__init__(scheme, selecting.matrix, features, len(rows))
+        self.features: SparseFeatures
         numbers = np.diff(features.by_column.indptr)
         many = numbers * selecting.costs[1] > propagating.cost / max(features.shape[1], 1)
         self.frequent = np.flatnonzero(many)
@@ -391,6 +397,12 @@ class ByColumn(Order):
     @property
     def cost(self) -> float:
         return self._first.cost + self._rest.cost
+
+    @property
+    def held(self) -> int:
+        R, S, _ = self.shape
+        number = self.dtype.itemsize
+        return R * S * len(self.frequent) * number + 2 * self.features.nnz * (number + 4)
 
     def units(self) -> list[Unit]:
         return self._rest.units()

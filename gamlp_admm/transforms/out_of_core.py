@@ -169,7 +169,7 @@ class _Source:
         made = plan_of_rows(
             R,
             cap,
-            data=data,
+            data=data + order.held,
             graph=4 * graph,  # and as SciPy has it, transposed, and that as it is multiplied
             selectors=3 * N * PANEL * number,
             rows=2 * R * F * len(scheme.states) * number,
