@@ -37,7 +37,7 @@ class Result:
             them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
         stopped: The iteration after which a callback, in whichever process, ended training early, or at which it
             diverged; ``None`` if none did.
-        diverged: What was no longer finite, of :attr:`gamlp_admm.errors.Diverged.result`; else ``None``.
+        diverged: What was no longer finite, of the result of a :class:`gamlp_admm.errors.Diverged`; else ``None``.
 
     Example:
         >>> from gamlp_admm import GAMLP, PdADMMG, load_dataset

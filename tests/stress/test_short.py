@@ -1,4 +1,4 @@
-"""The short forms of the stress scripts; docs/reliability.md has the tables of the long ones."""
+"""The short forms of the stress scripts; docs/stress.md has the tables of the long ones."""
 
 from __future__ import annotations
 
