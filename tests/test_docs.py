@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from browsers import CHROMIUM, browser
 
 from gamlp_admm.system.lazy import load
 
@@ -54,3 +55,23 @@ def test_symptoms_quote_what_the_code_says() -> None:
     assert len(quoted) > 30
     patterns = {text: ".*".join(map(re.escape, text.split("…"))) for text in quoted}
     assert [text for text, pattern in patterns.items() if not any(re.search(pattern, each) for each in said)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_options_are_whole_on_a_phone(tmp_path: Path) -> None:
+    # As Sphinx makes tables and code; the last name is wider than the page.
+    names = "--checkpoint-every", "a-name-of-" + "x-" * 60
+    code = [f'<code><span class="pre">{name}</span></code>' for name in names]
+    cells = f"<td>{code[0]}</td><td>What is said of it</td><td>in several words</td>"
+    table = f'<div class="table-wrapper"><table><tr>{cells}</tr></table></div>'
+    head = '<meta name="viewport" content="width=device-width">'
+    style = (DOCS / "_static" / "site.css").read_text(encoding="utf-8")
+    page = tmp_path / "page.html"
+    page.write_text(f"{head}<style>{style}</style>{table}<p>One or two words, then {' '.join(code)}", encoding="utf-8")
+    pieces = "[...document.querySelectorAll('.pre')].map(each => each.getClientRects().length)"
+    with browser() as opened:
+        opened.open(page, 200, 600, "light", mobile=True)
+        assert opened.value(pieces) == [1, 1, 1]
+        assert opened.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert opened.value("(t => t.scrollWidth > t.clientWidth)(document.querySelector('.table-wrapper'))")
