@@ -68,6 +68,10 @@ class Risk(ABC):
         rows = self.rows(z, y)
         return rows.sum() if weight is None else rows @ weight
 
+    def scoring(self, kind: str) -> Risk:
+        """Return the risk as it scores targets of a kind: ``classes``, one a row, ``labels`` or ``values``."""
+        return self
+
     def score_sums(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return what :meth:`score` needs, as float64 sums over rows, which add up over parts of the rows.
 
@@ -266,6 +270,10 @@ class BinaryCrossEntropy(Risk):
                 break
         return torch.where(unknown, m, z)
 
+    def scoring(self, kind: str) -> Risk:
+        """See :meth:`Risk.scoring`; of one class a row the largest output counts."""
+        return OneAgainstTheRest() if kind == "classes" else self
+
     def score_sums(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Count labels that are known, over all nodes and classes, on the right side of one half."""
         known = ~y.isnan()
@@ -274,6 +282,12 @@ class BinaryCrossEntropy(Risk):
 
     def probabilities(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)
+
+
+class OneAgainstTheRest(BinaryCrossEntropy):
+    """Sigmoid cross-entropy of one class a row against the rest, scored as all risks of classes are."""
+
+    score_sums = Risk.score_sums
 
 
 class SquaredHinge(Risk):

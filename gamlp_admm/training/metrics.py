@@ -82,7 +82,8 @@ class Metric:
         if self.name == "loss":
             return float(the_risk.rows(z, y).mean())
         if self.summed:
-            return the_risk.score(the_risk.score_sums(z, y))
+            scoring = the_risk.scoring(kind)
+            return scoring.score(scoring.score_sums(z, y))
         assert self.figure is not None
         told = z if kind == "values" else the_risk.probabilities(z)
         true = y.argmax(1) if kind == "classes" else y

@@ -247,6 +247,7 @@ class Trainer(Algorithm):
             return nodes
 
         nodes = distributed(chosen, data, widths, like, team, room)
+        the_risk = the_risk.scoring(nodes.kind)
         identity = identity_of(self, model, like, options, about)
 
         def confirmed(result: Result) -> Result:
@@ -314,6 +315,7 @@ class Trainer(Algorithm):
         widths = model.config["in_channels"], model.config["out_channels"]
         room = Room.of(memory, scratch, data)
         nodes = node_data(data, *widths, the_risk, like, None, self.class_weight, room=room)
+        the_risk = the_risk.scoring(nodes.kind)
         Coordinates(nodes, self.scale, self.unit_rows, False, team.row_sum)  # measures the features
         sizes = shapes(model.config, model.num_layers)
         stage = Stage(nodes, None, [], sizes, the_risk, model.network, nodes.num_train, team)
