@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from gamlp_admm.nn.gamlp import GAMLP
-from gamlp_admm.nn.network import Weights
+from gamlp_admm.nn.network import Weights, finite
 from gamlp_admm.parallel.team import Pair, Team
 from gamlp_admm.training.growth import kept, passing, shapes
 
@@ -13,7 +13,7 @@ GATHERS = ("all", "first", "none")
 """Which processes' models receive all layers."""
 
 
-def gather(model: GAMLP, weights: Weights, depth: int, team: Team, how: str, like: Tensor) -> None:
+def gather(model: GAMLP, weights: Weights, depth: int, team: Team, how: str, like: Tensor, alone: bool = False) -> bool:
     """Give a model the weights of a network of ``depth`` layers, and layers that pass their input on for the rest.
 
     Args:
@@ -23,9 +23,18 @@ def gather(model: GAMLP, weights: Weights, depth: int, team: Team, how: str, lik
         team: The processes, and the layers of each.
         how: One of :data:`GATHERS`; with ``none`` every model receives the layers that its process owns.
         like: Gives dtype and device.
+        alone: Whether other processes do not take part: each for itself then, as with ``none``.
+
+    Returns:
+        Whether the model has them. It is left as it was where some, in any process, are of another depth, as when a
+        process is lost while the network grows, or are no finite numbers in the model's dtype.
     """
-    own = dict(zip(team.layers, weights, strict=True))
     trained = shapes(model.config, depth)
+    fit = [W.shape for W, _ in weights] == [trained[layer] for layer in team.layers]
+    held = fit and finite(weights, model.linears[0].weight.dtype)
+    if not (held if alone else team.maximum(float(not held)) == 0):
+        return False
+    own = dict(zip(team.layers, weights, strict=True))
     sources = {layer: source for source, layer in enumerate(kept(model.num_layers, depth))}
     width = model.config["hidden_channels"]
     for layer in range(model.num_layers):
@@ -35,10 +44,11 @@ def gather(model: GAMLP, weights: Weights, depth: int, team: Team, how: str, lik
         else:
             source = sources[layer]
             pair = own.get(source)
-            if how != "none":
+            if how != "none" and not alone:
                 pair = _shared(team, source, pair, trained[source], like)
-        if pair is not None and (how != "first" or team.rank == 0):
+        if pair is not None and (how != "first" or alone or team.rank == 0):
             model.set_layer(layer, *pair)
+    return True
 
 
 def _shared(team: Team, layer: int, pair: Pair | None, shape: tuple[int, int], like: Tensor) -> Pair:

@@ -196,7 +196,11 @@ class Loop:
         except LOST as error:
             broken, alone = error, self.team.size > 1
         finally:
-            held = self._give(broken is not None, alone)
+            newest = self.session.weights()
+            if broken is not None or not finite(newest):
+                newest = self.selection.finite
+            weights = self.coordinates.leave(self.selection.chosen(newest))
+            held = gather(self.model, weights, self.depth, self.team, self.options.gather, self.like, alone)
         lost = "the trained weights are no longer finite numbers" if broken is None else str(broken).partition("\n")[0]
         if not held:
             raise FloatingPointError(f"{lost}; the model is left as it was") from broken
@@ -207,21 +211,6 @@ class Loop:
             self.result.stopped, self.result.diverged = self.position.iteration, lost
             raise Diverged(f"{lost}; the model has the best weights so far", self.result) from broken
         return self.result
-
-    def _give(self, diverged: bool, alone: bool) -> bool:
-        # Gives the model the selected weights, and returns whether there were any that it can hold.
-        newest = self.session.weights()
-        if diverged or not finite(newest):
-            newest = self.selection.finite
-        weights = self.coordinates.leave(self.selection.chosen(newest))
-        # Those of another depth are no use: a process may be lost while the network grows.
-        fit = [W.shape for W, _ in weights] == [self.shapes[layer] for layer in self.team.layers]
-        held = fit and finite(weights, self.model.linears[0].weight.dtype)
-        if not alone:  # all or none
-            held = not self.team.maximum(float(not held))
-        if held:
-            gather(self.model, weights, self.depth, self.team, "none" if alone else self.options.gather, self.like)
-        return held
 
     def _train(self) -> None:
         options, position = self.options, self.position

@@ -16,7 +16,7 @@ from torch import Tensor
 from gamlp_admm import GAMLP, Backprop, PdADMM, PdADMMG, Result
 from gamlp_admm.errors import Diverged, InputError, NeighbourError
 from gamlp_admm.parallel.team import Team
-from gamlp_admm.training import generations, loop
+from gamlp_admm.training import gathering, generations
 from gamlp_admm.training.loop import Loop
 from gamlp_admm.training.result import Progress
 from gamlp_admm.training.trainer import Trainer
@@ -229,7 +229,7 @@ def test_arithmetic_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_weights_that_the_model_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     lose(monkeypatch, 2)
-    monkeypatch.setattr(loop, "finite", lambda *_: False)
+    monkeypatch.setattr(gathering, "finite", lambda *_: False)
     model = network()
     before = parameters(model)
     with pytest.raises(FloatingPointError, match=r"^too large; the model is left as it was$") as raised:
@@ -238,11 +238,13 @@ def test_weights_that_the_model_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> 
     assert same(parameters(model), before)
 
 
-def test_the_first_iterate_is_not_finite() -> None:
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_the_first_iterate_is_not_finite(select: str) -> None:
     model = network()
     before = parameters(model)
-    with pytest.raises(FloatingPointError):
-        PdADMMG(**ADMM, schedule=broken_after(0)).fit(model, blobs(), 3)
+    with pytest.raises(Diverged) as raised:
+        PdADMMG(**ADMM, schedule=broken_after(0)).fit(model, blobs(), 3, select=select)
+    assert (raised.value.result.history, raised.value.result.best) == ([], {})
     assert all(torch.isfinite(t).all() for t in parameters(model))
     assert same(parameters(model), before)
 
