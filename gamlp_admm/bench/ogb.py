@@ -33,9 +33,6 @@ METHODS = {
 }
 """What can be trained, by name: by the data set's recipe, else by the package's defaults; with ``:10``, 10 layers."""
 
-SELECTED = {"rocauc": {"metric": "roc_auc"}}
-"""Options that select weights by OGB's metric, where it is not accuracy."""
-
 DATASETS = ("ogbn-arxiv",)
 SEEDS = tuple(range(10))
 """The seeds that the leaderboards name; for ogbn-papers100M three of them are enough."""
@@ -78,7 +75,6 @@ class Leaderboard(Benchmark):
         algorithm, _, layers = job.method.partition(":")
         options: dict[str, Any] = {"layers": int(layers)} if layers else {}
         options |= {"device": self.device} if self.device is not None else {}
-        options |= SELECTED.get(ogb_evaluator(job.dataset).eval_metric, {})
         return Experiment(
             dataset=job.dataset, root=root, algorithm=algorithm, seed=job.seed, threads=self.threads, **options
         )
@@ -99,7 +95,8 @@ class Leaderboard(Benchmark):
         figures, config = report["ogb"], report["config"]
         if figures["valid"] is None or figures["test"] is None:
             raise InputError(f"{job.dataset} has no validation or no test nodes")
-        tuned = (*dataset_info(job.dataset).recipe, *(name for name in prepared.changes if name != "auto"))
+        tuned = dict.fromkeys((*dataset_info(job.dataset).recipe, *prepared.changes))
+        known = [name for name in tuned if name not in ("auto", "metric") and config.get(name) is not None]
         return {
             "val_accuracy": figures["valid"],
             "test_accuracy": figures["test"],
@@ -109,7 +106,7 @@ class Leaderboard(Benchmark):
             "seconds": report["seconds"]["train"],
             "num_parameters": report["num_parameters"],
             "hardware": hardware(report["environment"]["device"], self.threads),
-            "tuned": {name: config[name] for name in dict.fromkeys(tuned) if config.get(name) is not None},
+            "tuned": {name: config[name] for name in known},
             "tried": report.get("chosen", []),
             "settings": settings,
         }

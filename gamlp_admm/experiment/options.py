@@ -256,6 +256,7 @@ class Options:
         TRAINING,
         "accuracy",
         names="training.metrics:METRICS",
+        recipe=ANY,
         tune=FIXED,
     )
     class_weight: str = option(

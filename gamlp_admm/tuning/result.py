@@ -147,7 +147,7 @@ def settings(used: Resolved, names: Collection[str] = ()) -> dict[str, Any]:
     """Return the options that make a resolved experiment: of its shape, those named, and what is not the default."""
     shape = {name: value for name in SHAPE if (value := getattr(used, name)) is not None}
     plain = Experiment(data=IN_MEMORY, algorithm=used.algorithm, dtype=used.dtype, **shape).resolve()
-    values = {name: getattr(used, name) for name in searchable()}
+    values = {name: getattr(used, name) for name in (*searchable(), "metric")}
     return {
         name: value
         for name, value in values.items()

@@ -71,11 +71,13 @@ class Search:
         self.experiment, self.seeds, self.sampler_seed = experiment, seeds, sampler_seed
         self.study = _study(storage)
         self.space = space or Space.default(experiment)
+        self.metric = METRICS[experiment.resolve().metric]
         given = {name: getattr(experiment, name, None) for name in (*names_where(tune=FIXED), *searchable())}
+        given["metric"] = self.metric.name  # the recipe's may be written since
         about = {part: digest(graph.get(part)) for part in PARTS} if graph is not None else None
         mine = _plain({**given, "seeds": seeds, "resplit": resplit, "search": self.space.texts, "graph": about})
         defaults = {f.name: f.default for f in fields(Experiment)}  # of options that there were not yet
-        before = {**_plain(defaults), **renamed(self.study.user_attrs.get("search", mine))}
+        before = {**_plain(defaults), "metric": "accuracy", **renamed(self.study.user_attrs.get("search", mine))}
         if space is None:  # its default depends on the recipe, which may have been written since
             mine["search"] = before["search"]
             self.space = Space(before["search"])
@@ -176,7 +178,7 @@ class Search:
         """Return how far the search is."""
         rows = self.rows()
         best = max((row["val_accuracy"] for row in rows if row["state"] == "complete"), default=None)
-        if best is not None and METRICS[self.experiment.metric].lower:
+        if best is not None and self.metric.lower:
             best = -best
         if self.finals_total:
             return Step("finals", self.finals_done, self.finals_total, best)

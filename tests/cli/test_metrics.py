@@ -57,7 +57,7 @@ def test_the_best_of_several_runs_has_the_least_loss():
 def test_tune_and_correct_and_smooth():
     plan = Experiment(dataset="karate", iterations=2, threads=1, metric="loss", correct_and_smooth=True)
     found = tune(plan, {"nu": "0.01,1"}, 2, finalists=1, final_seeds=(0, 1))
-    assert found.metric == "loss"
+    assert found.metric == found.recipe["metric"] == "loss"
     told = found.report()["trials"]
     losses = [trial["val_loss"] for trial in told if trial["state"] == "complete"]
     winner = found.winner

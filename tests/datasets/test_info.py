@@ -25,7 +25,7 @@ def test_description_is_complete(name):
     assert min(info.nodes, info.features, info.classes, info.train, info.val, info.test) > 0
     assert (info.edges > 0) == (info.kind == "graph")
     assert info.train + info.val + info.test <= info.nodes
-    assert not info.recipe or (info.recipe["operator"] == "none") == (info.kind == "plain")
+    assert "operator" not in info.recipe or (info.recipe["operator"] == "none") == (info.kind == "plain")
     assert all(0 < row.accuracy < 1 and row.method and row.source for row in info.published)
     assert (info.raw is None) == (info.download_bytes == 0)
     if info.raw is not None:

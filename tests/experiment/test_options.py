@@ -52,7 +52,7 @@ def test_a_declaration_is_whole(name: str) -> None:
 def test_what_a_recipe_may_set() -> None:
     model = {
         *("operator", "hops", "alpha", "t", "normalize_features", "component_power", "components", "unit_rows"),
-        *("label_operator", "label_hops", "label_scale", "layers", "hidden", "residual"),
+        *("label_operator", "label_hops", "label_scale", "layers", "hidden", "residual", "metric"),
     }
     assert recipe_names(ANY) == model
     assert recipe_names(TUNED) == {

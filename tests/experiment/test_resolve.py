@@ -65,6 +65,15 @@ def test_none_is_as_if_it_were_not_given():
     assert nothing.resolve() == Experiment().resolve()
 
 
+@pytest.mark.parametrize("algorithm", ["pdadmm-g", "adam"])
+def test_a_recipe_may_set_the_metric(recipe, algorithm):
+    recipe(metric="f1_macro")
+    assert Experiment(dataset="karate", algorithm=algorithm).resolve().metric == "f1_macro"
+    assert Experiment(dataset="karate", algorithm=algorithm, metric="loss").resolve().metric == "loss"
+    recipe()
+    assert Experiment(dataset="karate", algorithm=algorithm).resolve().metric == "accuracy"
+
+
 def test_options_without_a_recipe(recipe):
     recipe()
     used = Experiment().resolve()
