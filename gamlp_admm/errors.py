@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "ContentError",
     "DamageWarning",
     "Diverged",
     "InputError",
@@ -41,7 +42,11 @@ class InputWarning(UserWarning):
 
 
 class DamageWarning(UserWarning):
-    """A file is not what was written, and an older one is used. ``--quiet`` does not silence it."""
+    """A file is not what was written: an older one is used, or it is made anew. ``--quiet`` does not silence it."""
+
+
+class ContentError(InputError):
+    """A value, such as a function's, cannot be told from another one by what it holds, and so nothing kept for it."""
 
 
 class Told(InputError):

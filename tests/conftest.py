@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 
 # Before torch is imported here and in processes that tests start.
@@ -12,6 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # as the command line has it
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")  # nothing listens beyond
+
+# A cache of their own, for the processes that tests start, too: nobody's features are read, and none are kept.
+os.environ["GAMLP_ADMM_CACHE"] = tempfile.mkdtemp(prefix="gamlp-admm-tests-")
+os.environ.pop("GAMLP_ADMM_CACHE_SIZE", None)
+atexit.register(shutil.rmtree, os.environ["GAMLP_ADMM_CACHE"], ignore_errors=True)
 
 import pytest
 import torch

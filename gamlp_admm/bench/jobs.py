@@ -17,6 +17,9 @@ from gamlp_admm.experiment import Experiment
 
 Made = TypeVar("Made")
 
+ELSEWHERE = ("root", "threads", "cache")
+"""Options that make no other result."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -131,7 +134,7 @@ class Benchmark(ABC):
         config: dict[str, Any] = {}
         if (experiment := self.experiment(job, None)) is not None:
             used = experiment.resolve().values()
-            config["experiment"] = {name: value for name, value in used.items() if name not in ("root", "threads")}
+            config["experiment"] = {name: value for name, value in used.items() if name not in ELSEWHERE}
         tried = self.grid(job)
         if len(tried) > 1:
             config |= {"grid": tried, "chosen_on": chosen_on}

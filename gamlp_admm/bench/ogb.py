@@ -76,7 +76,13 @@ class Leaderboard(Benchmark):
         options: dict[str, Any] = {"layers": int(layers)} if layers else {}
         options |= {"device": self.device} if self.device is not None else {}
         return Experiment(
-            dataset=job.dataset, root=root, algorithm=algorithm, seed=job.seed, threads=self.threads, **options
+            dataset=job.dataset,
+            root=root,
+            algorithm=algorithm,
+            seed=job.seed,
+            threads=self.threads,
+            cache="none",  # seconds are those of features that are made
+            **options,
         )
 
     def grid(self, job: Job) -> tuple[Settings, ...]:

@@ -2,8 +2,8 @@
 
 Every job that is done is a JSON file, so that a benchmark goes on where it was left. A file is used again if it was
 made by the same version of this package, for the same job, with the same options: those of the experiment as resolved
-(without data root and threads), the settings that its method is tried with, and the seed that they are chosen on. An
-option that its file does not name is younger than it, and was what it is by default now.
+(without data root, threads and cache), the settings that its method is tried with, and the seed that they are chosen
+on. An option that its file does not name is younger than it, and was what it is by default now.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gamlp_admm.cli import running
+from gamlp_admm.cli import cached, running
 from gamlp_admm.cli.options import Name, SectionCommand, flag, option, own_graph, root, shared
 from gamlp_admm.errors import InputError, Interrupted
 from gamlp_admm.experiment.declaration import FEATURES, PROCESSES
@@ -54,6 +54,8 @@ def _taken(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @shared("device", Name(lambda: declared()["device"].option.allowed()))
 @shared("threads", click.IntRange(1, 1024))
+@flag("--list", help="List the features that runs have kept, and make none.")
+@option("--prune", metavar="SIZE", help="Remove those not used for longest, until so much is left, as 2GiB; or all.")
 @option("--json", Path, metavar="FILE", help="Write what was made, and the plan; - for standard output.")
 @shared("overwrite")
 @flag("--quiet", help="Print nothing but errors.")
@@ -63,6 +65,8 @@ def augment(
     dtype: str | None,
     out: Path | None,
     memory: str | None,
+    list: bool,
+    prune: str | None,
     json: Path | None,
     overwrite: bool | None,
     quiet: bool,
@@ -78,6 +82,14 @@ def augment(
     from gamlp_admm.experiment import Experiment
     from gamlp_admm.experiment.storing import store
 
+    if prune is not None or list:
+        if out is not None:
+            raise InputError("out does not apply to list and prune, which are about kept features and make none")
+        if prune is not None:
+            click.echo(cached.pruned(prune))
+        if list:
+            click.echo(cached.listed())
+        return
     if out is None:
         raise InputError("out is missing: the directory of the features")
     if quiet and verbose:

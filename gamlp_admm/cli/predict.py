@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @shared("dataset", default="the model's")
 @own_graph
 @root
+@shared("cache")
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
@@ -32,7 +33,16 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=Path, default=Path("-"), metavar="FILE", help="Where to; - for standard output.")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True, help="Form.")
-def predict(model: Path, dataset: str | None, root: str | None, split: str, out: Path, form: str, **own: Any) -> None:
+def predict(
+    model: Path,
+    dataset: str | None,
+    root: str | None,
+    cache: str | None,
+    split: str,
+    out: Path,
+    form: str,
+    **own: Any,
+) -> None:
     """Write each node's class and probabilities; of several labels a node their probabilities, of real targets those.
 
     MODEL is a file that `train --save` wrote. Nodes of --data need no label; the file's columns mean what they did in
@@ -42,7 +52,7 @@ def predict(model: Path, dataset: str | None, root: str | None, split: str, out:
     from gamlp_admm.report import percent
 
     check_files({"out": out}, None)
-    prediction = predictions.predict(model, dataset, root, **own)
+    prediction = predictions.predict(model, dataset, root, cache=cache or "auto", **own)
     write(out, _json(prediction, split) if form == "json" else _csv(prediction, split))
     splits = ["train", "val", "test", "all"] if split == "all" else [split]
     if own["data"] is not None:

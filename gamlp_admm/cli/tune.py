@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Trials of the table."""
 
-ELSEWHERE = {"root", "storage", "recipe", "json", "jobs", "threads", "quiet", "write"}
+ELSEWHERE = {"root", "cache", "storage", "recipe", "json", "jobs", "threads", "quiet", "write"}
 """Options that a recipe's comment leaves out: they are about a machine, not about the result."""
 
 SEARCH = "Search"

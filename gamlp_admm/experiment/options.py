@@ -402,6 +402,15 @@ class Options:
     )
     resume: bool = option("Go on from the checkpoint.", OUTPUT, False, tune=ASIDE, free=True)
     overwrite: bool = option("Replace what an earlier run left.", OUTPUT, False, tune=ASIDE, free=True)
+    cache: str = option(
+        "Which propagated features are taken from the cache and kept there: auto (what takes work), all, none.",
+        OUTPUT,
+        "auto",
+        names="propagation.store.cache:MODES",
+        tune=ASIDE,
+        free=True,
+        across=OWN,
+    )
     trace: str | None = option(
         "Write a Chrome trace of each process there.", OUTPUT, tune=ASIDE, free=True, across=OWN, metavar="DIR"
     )

@@ -44,6 +44,7 @@ def predict(
     dataset: str | None = None,
     root: str | None = None,
     data: str | Path | None = None,
+    cache: str = "auto",
     **reading: Any,
 ) -> Prediction:
     """Apply a saved model to a data set or a file (:func:`gamlp_admm.load_predictor` applies it to a graph in memory).
@@ -57,6 +58,7 @@ def predict(
         dataset: Name of the data set; ``None`` for the one that the model was trained on.
         root: Data root.
         data: A graph of one's own instead (:func:`gamlp_admm.datasets.load_graph`), or stored features.
+        cache: Which propagated features are taken from the cache and kept there: ``auto``, ``all`` or ``none``.
         reading: Options that say how it is read, where they are others than in training: ``label``, ``features``,
             ``id``, ``weight``, ``split``, ``split_seed``, ``split_index``.
 
@@ -72,7 +74,7 @@ def predict(
         >>> prediction.probabilities.shape, prediction.accuracy["test"] == done.report["best"]["test_accuracy"]
         (torch.Size([34, 4]), True)
     """
-    predictor = load_predictor(path)
+    predictor = load_predictor(path, cache=cache)
     loaded = _loaded(predictor, dataset, root, data, {k: v for k, v in reading.items() if v is not None})
     graph = loaded.data
     rows = {split: graph[f"{split}_mask"].nonzero()[:, 0] for split in SPLITS} | {"all": torch.arange(len(graph.y))}

@@ -27,6 +27,8 @@ from gamlp_admm.experiment.resolve import Experiment
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import risk
 from gamlp_admm.propagation import dense_features
+from gamlp_admm.propagation.store import caching
+from gamlp_admm.propagation.store.cache import check_mode
 from gamlp_admm.training.models import outputs
 from gamlp_admm.transforms.augment_labels import AugmentLabels
 from gamlp_admm.transforms.correct_and_smooth import CorrectAndSmooth
@@ -81,6 +83,7 @@ class Predictor:
         metadata: What else was saved.
         name: What messages call the model.
         kind: What is predicted (:class:`NodePrediction`).
+        cache: Which propagated features are taken from the cache and kept there: ``auto``, ``all`` or ``none``.
 
     Example:
         >>> import io
@@ -102,6 +105,7 @@ class Predictor:
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     name: str = "the model"
     kind: str = "classes"
+    cache: str = "auto"
 
     @property
     def num_features(self) -> int:
@@ -147,7 +151,8 @@ class Predictor:
             InputError: The graph lacks something, or its features are others.
         """
         data, features = self._checked(graph)
-        x = features(data).x
+        with caching(self.cache):
+            x = features(data).x
         x = x if stored(data) else dense_features(x)[0]  # whatever the type: stored ones may be larger than memory
         z = outputs(self.model, x).to(x.device)
         probabilities = risk(self.loss).probabilities(z)
@@ -225,13 +230,18 @@ def _number_classes(data: Data, wanted: tuple[str, ...] | None) -> None:
     data.class_names = [*wanted]
 
 
-def load_predictor(path: str | Path | IO[bytes], device: str | torch.device = "cpu") -> Predictor:
+def load_predictor(
+    path: str | Path | IO[bytes], device: str | torch.device = "cpu", *, cache: str = "auto"
+) -> Predictor:
     """Read a model that takes a graph.
 
     Args:
         path: A file that ``gamlp-admm train --save``, :meth:`gamlp_admm.experiment.Run.save` or :meth:`GAMLP.save
             <gamlp_admm.GAMLP.save>` with ``features`` wrote.
         device: Where the network computes.
+        cache: Which propagated features are taken from the cache and kept there: ``auto`` for those that are some
+            work to make, as of the graph that the model was trained on; ``all``; or ``none``, as where each graph comes
+            once.
 
     Returns:
         The predictor. Of files of version 0.1.0, components and centres of features are those of the graph that it is
@@ -255,13 +265,14 @@ def load_predictor(path: str | Path | IO[bytes], device: str | torch.device = "c
         >>> torch.equal(prediction.outputs, model(data.x)), len(prediction.names), prediction.probabilities.shape
         (True, 34, torch.Size([34, 4]))
     """
+    check_mode(cache)
     name = str(path) if isinstance(path, str | Path) else "the model"
     model, metadata = GAMLP.load(path)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise InputError(f"{name} has weights that are NaN or infinite")
     with _named(name):
         kept = _kept(model, metadata) | {"correct_and_smooth": _correct_and_smooth(metadata)}
-    return Predictor(model.to(device).eval(), **kept, metadata=metadata, name=name)
+    return Predictor(model.to(device).eval(), **kept, metadata=metadata, name=name, cache=cache)
 
 
 @contextmanager

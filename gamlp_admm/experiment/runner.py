@@ -28,6 +28,7 @@ from gamlp_admm.nn import GAMLP, risk
 from gamlp_admm.parallel.agreement import agreed
 from gamlp_admm.parallel.exchange import device_of
 from gamlp_admm.parallel.first import is_first, on_first, size
+from gamlp_admm.propagation.store import caching
 from gamlp_admm.training.metrics import METRICS
 from gamlp_admm.training.models import outputs
 from gamlp_admm.training.result import Callback, Result
@@ -53,6 +54,7 @@ class Prepared:
         kind: What its targets are (:func:`gamlp_admm.datasets.targets.target_kind`).
         dataset: Name of the data set.
         features: The transform that makes ``x``, fitted; ``None`` in processes other than the first.
+        cached: What came from the cache (:meth:`gamlp_admm.propagation.store.Caching.told`).
     """
 
     data: Any
@@ -67,6 +69,7 @@ class Prepared:
     kind: str = "classes"
     dataset: str = ""
     features: Transform | None = None
+    cached: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: Any = None) -> Prepared:
@@ -102,16 +105,17 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         known: dict[str, Any] = {"num_classes": loaded.info.classes, "split": loaded.split, "dataset": used.dataset}
         known["kind"] = kind
         known |= {"load_seconds": middle - start}
-        if used.auto == "all":
-            made = choose(used.settled(kind), loaded.data, loaded.info.classes)
-            augmented, features, seconds = made.data, made.features, time.perf_counter() - middle
-            known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
-        else:
-            features, augmented = fit_features(used.transform(loaded.info.classes), loaded.data)
-            known |= {"augment_seconds": time.perf_counter() - middle}
+        with caching(used.cache, used.dataset) as cached:
+            if used.auto == "all":
+                made = choose(used.settled(kind), loaded.data, loaded.info.classes)
+                augmented, features, seconds = made.data, made.features, time.perf_counter() - middle
+                known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
+            else:
+                features, augmented = fit_features(used.transform(loaded.info.classes), loaded.data)
+                known |= {"augment_seconds": time.perf_counter() - middle}
         if (store := stored(loaded.data)) is not None:
             features = chain(from_recipe(store.recipe or [], loaded.data.x.shape[1]), features)
-        return known | {"num_features": augmented.num_features}
+        return known | {"num_features": augmented.num_features, "cached": cached.told()}
 
     with _threads(used.threads):
         known = on_first(load, process_group)
@@ -220,6 +224,7 @@ def _made(used: Resolved, model: GAMLP, result: Result, prepared: Prepared, star
     seconds |= {"choose": prepared.choose_seconds, "total": before + time.perf_counter() - start}
     chosen: dict[str, Any] = {"chosen": prepared.about} if prepared.changes else {}
     chosen |= {"split": prepared.split} if prepared.split else {}
+    chosen |= {"augment": dict(prepared.cached)} if prepared.cached else {}
     told = report(used, model, result, seconds, prepared.data) | chosen | smoothed | official
     return Run(used, model, told, result.stopped, prepared.features, _names(prepared.data), prepared.kind)
 

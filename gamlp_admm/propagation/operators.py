@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -194,6 +195,8 @@ class NamedOperator:
         last_only: Whether ``hops=K`` stands for state K alone, not for all states up to K.
         coefficient: The r where ``matrix`` gives ``D^(r-1) (A+I) D^-r``, D as the row sums of A + I; ``None`` where it
             gives something else.
+        version: A text that stands for what the functions do, as ``"walk 1"``: kept features are then known by it and
+            not by their code (:func:`gamlp_admm.propagation.store.key_of`), and it must change when they do.
 
     Example:
         >>> from gamlp_admm.propagation import OPERATORS
@@ -207,6 +210,13 @@ class NamedOperator:
     parameter: str | None = None
     last_only: bool = False
     coefficient: float | None = None
+    version: str | None = None
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What tells it from others: its functions, or the version that stands for them, and its numbers."""
+        functions = (self.matrix, self.diffuse) if self.version is None else (self.version,)
+        return (*functions, self.parameter, self.coefficient)
 
 
 OPERATORS: dict[str, NamedOperator] = {

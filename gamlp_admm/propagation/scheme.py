@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
+import secrets
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -31,9 +31,16 @@ from gamlp_admm.propagation.operators import (
 )
 from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix, tile_width
 from gamlp_admm.propagation.sparse_features import Features
+from gamlp_admm.propagation.store.keys import key_of
 
 MOST_STEPS = 10_000
 """Steps of propagation: what has not spread then does not, and a number may come from a file that is wrong."""
+
+DIGITS = 12
+"""Digits that tell operators apart in texts."""
+
+OURS = frozenset(OPERATORS)
+"""The names of operators that come with the package."""
 
 Operator: TypeAlias = "str | Callable[[sparse.csr_array], Any] | Tensor | sparse.sparray | sparse.spmatrix"
 
@@ -226,6 +233,10 @@ class KeptState:
 def constructor_call(transform: object) -> str:
     """Return how a transform is constructed: hops, operator and the options that differ from their defaults.
 
+    Of an operator that is not the package's own it has the name and the first digits of its key
+    (:func:`~gamlp_admm.propagation.store.key_of`), so that other operators give other texts, and the same one the same
+    text in every process. Where there is no key, no two texts are the same.
+
     Args:
         transform: Has an attribute for each parameter of its constructor.
 
@@ -241,13 +252,26 @@ def constructor_call(transform: object) -> str:
 def _options(transform: object) -> Iterable[str]:
     for name, parameter in inspect.signature(type(transform)).parameters.items():
         value = getattr(transform, name)
-        if name == "operator" and not isinstance(value, str):
-            yield f"operator=<{getattr(value, '__name__', type(value).__name__)}>"
+        if name == "operator":
+            yield f"operator={_told_apart(value)}"
         elif isinstance(value, Tensor):  # whose own text leaves out all but its first and last numbers
-            digest = hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest()[:12]
-            yield f"{name}={type(value).__name__}-{str(value.dtype).removeprefix('torch.')}-{digest}"
-        elif name in ("hops", "operator") or value != parameter.default:
+            yield f"{name}={type(value).__name__}-{str(value.dtype).removeprefix('torch.')}-{key_of(value)[:DIGITS]}"
+        elif name == "hops" or value != parameter.default:
             yield f"{name}={value!r}"
+
+
+def _told_apart(operator: Any) -> str:
+    """Return a text for an operator; one without <, > and blanks, between which PyG takes out what it compares."""
+    name = operator if isinstance(operator, str) else getattr(operator, "__name__", type(operator).__name__)
+    if isinstance(operator, str):
+        if operator in OURS:
+            return repr(operator)
+        operator = OPERATORS[operator].content if operator in OPERATORS else None
+    try:
+        digits = key_of(operator)[:DIGITS]
+    except InputError:
+        digits = secrets.token_hex(DIGITS // 2)
+    return f"{name.strip('<>')}-{digits}"
 
 
 def _check_operator(operator: object) -> None:

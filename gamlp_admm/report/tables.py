@@ -46,9 +46,10 @@ def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
             which = ["", ""]
     seconds = report["seconds"]
     each = 1e3 * seconds["train"] / last["iteration"]
+    cached = " (cached)" if report.get("augment", {}).get("cached") else ""
     lines = [
         f"{seconds['train']:.3g} s training ({each:.3g} ms an iteration), "
-        f"{seconds['augment']:.3g} s augmentation, {seconds['total']:.3g} s in all",
+        f"{seconds['augment']:.3g} s augmentation{cached}, {seconds['total']:.3g} s in all",
         f"{report['num_parameters']:,} parameters, {traffic(report)}",
     ]
     if official := report.get("ogb"):

@@ -8,8 +8,11 @@ import os
 import socket
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO, Any
 
 from gamlp_admm.errors import InputError, InputWarning
 
@@ -87,20 +90,15 @@ class Lock:
         self._acquire(shared=True)
 
     def _acquire(self, shared: bool) -> None:
-        deadline = time.monotonic() + LAST_MOMENTS
-        while fcntl is not None:
-            try:
-                fcntl.flock(self.file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                return
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    if not shared:
-                        warnings.warn(f"{self.what} cannot be locked ({error.strerror})", InputWarning, stacklevel=2)
-                    return
-            if time.monotonic() > deadline:
-                self.file.seek(0)
-                raise InputError(f"{self.what} is in use by {self.file.read().strip() or 'another process'}")
-            time.sleep(0.05)
+        try:
+            had = _locked(self.file, LAST_MOMENTS, shared)
+        except OSError as error:
+            if not shared:
+                warnings.warn(f"{self.what} cannot be locked ({error.strerror})", InputWarning, stacklevel=2)
+            return
+        if not had:
+            self.file.seek(0)
+            raise InputError(f"{self.what} is in use by {self.file.read().strip() or 'another process'}")
 
     def _say(self, text: str) -> None:
         self.file.seek(0)
@@ -120,3 +118,52 @@ class Lock:
         if not self.shared:
             self._say("")
         self.file.close()
+
+
+@contextmanager
+def alone(path: Path, patience: float = 0.0) -> Iterator[bool]:
+    """Hold the lock of a file while a block runs, so that one process at a time does some work.
+
+    The file is there for that, and goes when the block ends. Who has waited for it looks whether the work is done.
+
+    Args:
+        path: The file, made where it is not there.
+        patience: Seconds to wait.
+
+    Yields:
+        Whether the lock is held, or there are no locks on that disk.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+    with path.open("a") as file:
+        try:
+            had = _locked(file, patience)
+        except OSError:
+            had = True
+        try:
+            yield had
+        finally:
+            if had:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _locked(file: IO[Any], patience: float, shared: bool = False) -> bool:
+    """Lock an open file, if it is to be had in some seconds; return whether it was.
+
+    Raises:
+        OSError: Files there cannot be locked.
+    """
+    deadline = time.monotonic() + patience
+    while fcntl is not None:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,14 +207,16 @@ class AugmentFeatures(PropagatingTransform):
         if self.metapaths is not None:
             raise InputError("metapaths are for a HeteroData, and the graph is a Data")
         original = data.x
-        if self.out is None:
-            look = self.rows is not None
-            features, dtype = propagation.as_features(original, self.dtype, self.normalize_features, look)
-            rows = wanted.numbers(self.rows, data, len(features))
-            made = propagation.propagate(self._scheme, self._matrix(data, features), features, dtype, rows)
-        else:
+        rows: Tensor | None = None
+        if self.out is not None:
             made = self.store(data, Storing(Path(self.out), self.memory, self.rows)).x
             rows = wanted.numbers(self.rows, data, len(original))
+        elif isinstance(original, Tensor) and original.dim() == 2:
+            rows = wanted.numbers(self.rows, data, len(original))
+            of = (original, self.normalize_features, self.dtype, torch.get_default_dtype(), rows)
+            made = self._kept(data, of, original, original.shape[1], partial(self._propagated, data, rows), rows)
+        else:
+            made = self._propagated(data)  # which says what is wrong
         if self.keep_original:
             data.x_original = original
         if rows is not None:
@@ -221,6 +224,11 @@ class AugmentFeatures(PropagatingTransform):
         data.x = made
         data.feature_blocks = (original.shape[1],) * len(self.states)
         return {}
+
+    def _propagated(self, data: Data, rows: Tensor | None = None) -> Tensor:
+        look = self.rows is not None
+        features, dtype = propagation.as_features(data.x, self.dtype, self.normalize_features, look)
+        return propagation.propagate(self._scheme, self._matrix(data, features), features, dtype, rows)
 
     def _along_metapaths(self, data: HeteroData) -> Data:
         """Return the nodes of one type, with features along the metapaths."""

@@ -128,19 +128,25 @@ class AugmentLabels(PropagatingTransform):
         features, dtype = propagation.dense_features(data.x)
         train = _training_nodes(data, len(features)).to(features.device)
         Y = _training_labels(data.y, train, len(features), self.num_classes).to(features)
-        matrix = self._matrix(data, features)
-        labels = self._scheme.propagate(matrix, Y)
         folds = 10 if self.folds is None and len(train) > EXACT else self.folds
-        if folds is None:
-            labels[train] = self._leaving_one_out(matrix, Y, train)
-        else:
-            division = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))
-            for fold in division.to(train.device).tensor_split(folds):
-                nodes = train[fold]
-                labels[nodes] = self._scheme.propagate(matrix, Y.index_fill(0, nodes, 0))[nodes]
+        columns = Y.shape[1] * (1 + (folds or 0)) + (0 if folds else len(train))
+        of = (Y[train], train, folds, self.seed)
+        labels = self._kept(data, of, Y, columns, lambda: self._propagated(self._matrix(data, Y), Y, train, folds))
         data.feature_blocks = (*blocks_of(data), *(Y.shape[1],) * len(self.states))
         data.x = torch.cat([features, labels.mul_(self.scale)], dim=1).to(dtype)
         return {"num_classes": torch.tensor(Y.shape[1])}
+
+    def _propagated(self, matrix: propagation.Matrix, Y: Tensor, train: Tensor, folds: int | None) -> Tensor:
+        """Return the states of the labels, ``[N, len(states)·C]``, without its own at each training node."""
+        labels = self._scheme.propagate(matrix, Y)
+        if folds is None:
+            labels[train] = self._leaving_one_out(matrix, Y, train)
+            return labels
+        division = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))
+        for fold in division.to(train.device).tensor_split(folds):
+            nodes = train[fold]
+            labels[nodes] = self._scheme.propagate(matrix, Y.index_fill(0, nodes, 0))[nodes]
+        return labels
 
     def _leaving_one_out(self, matrix: propagation.Matrix, Y: Tensor, train: Tensor) -> Tensor:
         """Return ``Σ_{j≠i} (T_k)_ij Y_j`` of the training nodes i, ``[n, len(states)·C]``.

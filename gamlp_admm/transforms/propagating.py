@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch_geometric.data import Data
 
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.propagation import Features, Matrix, Scheme, constructor_call, is_sparse
+from gamlp_admm.propagation.store import cache
 from gamlp_admm.transforms.feature_transform import FeatureTransform
 
 
@@ -48,9 +50,58 @@ class PropagatingTransform(FeatureTransform):
             return self._scheme.matrix(None, None, like)
         return self._scheme.matrix(*edges_of(data, self.weight_attr, quiet=self.states == (0,)), like)
 
+    def _kept(
+        self,
+        data: Data,
+        of: tuple[Any, ...],
+        like: Tensor,
+        columns: int,
+        make: Callable[[], Tensor],
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Return what is propagated; within :func:`gamlp_admm.propagation.store.caching` what is kept of it, if it is.
+
+        Args:
+            data: The graph.
+            of: What the result depends on, beside the edges and the scheme.
+            like: ``[N, F]``, what is propagated; of the result's device and about its type.
+            columns: Columns that go over the edges: F, or more where some do more than once.
+            make: Makes the result, ``[R, len(states)·F]``.
+            rows: ``[R]``, the numbers of its rows; ``None`` for all.
+        """
+        caching, last = cache.current(), self.states[-1]
+        if caching is None:
+            return make()
+        scheme, given = self._scheme, is_sparse(self.operator)
+        try:
+            edges = (None, None) if given else edges_of(data, self.weight_attr, quiet=True)
+        except InputError:
+            return make()  # which says it in its turn
+        operator = (scheme.named.content, isinstance(self.operator, str), self.direction)
+        parameter = getattr(self, scheme.named.parameter) if scheme.named.parameter else None
+        device = torch.cuda.get_device_name(like.device) if like.is_cuda else like.device.type
+        before, width = caching.found, like.shape[1] * len(self.states)
+        made = caching(
+            make,
+            lambda: (type(self), PropagatingTransform, operator, self.states, parameter, edges, device, of),
+            work=(len(like) + _count(self.operator if given else edges[0])) * columns * last,
+            size=len(like if rows is None else rows) * width * like.element_size(),
+            about=lambda: {"transform": repr(self)},
+        )
+        if caching.found > before and not given:
+            edges_of(data, self.weight_attr, quiet=last == 0)  # for its warning
+        return made.to(like.device)
+
     def _check_graph(self, data: object) -> None:
         if not isinstance(data, Data):
             raise InputError(f"{type(self).__name__} takes a torch_geometric.data.Data, got a {type(data).__name__}")
+
+
+def _count(edges: Any) -> int:
+    """Return the number of edges ``[2, E]``, or of entries of a sparse matrix."""
+    if is_sparse(edges):
+        return int(edges._nnz() if isinstance(edges, Tensor) else edges.nnz)
+    return int(edges.shape[-1]) if isinstance(edges, Tensor) and edges.dim() else 0
 
 
 def blocks_of(data: Data) -> tuple[int, ...]:

@@ -68,8 +68,10 @@ def test_json_has_the_keys_of_the_contract(gamlp):
             "processes",
             "per_class",
             "confusion",
+            "augment",
         ),
     }
+    assert report["augment"] == {"cached": False, "found": 0, "made": 1, "keys": []}  # too little work to be kept
     assert report["split"].startswith("public-train: train_mask as it came with the data; 10 validation nodes drawn")
     assert report["config"].keys() == declared().keys()
     assert report["environment"].keys() == {"versions", "device", "processes", "threads"}

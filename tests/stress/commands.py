@@ -234,6 +234,7 @@ TOML = {
 def originals(folder: Path) -> None:
     """Write whole files of every kind that is read."""
     folder.mkdir(parents=True)
+    os.environ.setdefault("GAMLP_ADMM_CACHE", str(folder.parent / "cache"))
     (folder / "recipe.toml").write_text(
         '[recipe]\nlayers = 2\nresidual = true\nhops = [0, 2]\nnu = 0.4\noperator = "sym"\n'
     )

@@ -62,7 +62,7 @@ SEEDS = (0, 1, 2, 3, 4)
 def accuracy_of(dataset: str, hidden: int, codec: str, seeds: tuple[int, ...], settings: dict[str, Any]) -> dict:
     """Train one network under one codec from every seed; return its row of the comparison, and a mean history."""
     keep_freed_memory()
-    experiment = Experiment(dataset=dataset, hidden=hidden, threads=1, **RAW, **settings)
+    experiment = Experiment(dataset=dataset, hidden=hidden, threads=1, cache="none", **RAW, **settings)
     prepared, comparison = prepare(experiment), Comparison()
     for name, each in plan(experiment, [codec], seeds):
         comparison.add(name, run(each, (), prepared))
@@ -220,7 +220,7 @@ def worker(path: str, codecs: list[str], settings: dict[str, Any]) -> None:
     dist.init_process_group("gloo")
     results = []
     for name in codecs:
-        ((_, each),) = plan(Experiment(threads=1, processes=2, **RAW, **settings), [name], (0,))
+        ((_, each),) = plan(Experiment(threads=1, processes=2, cache="none", **RAW, **settings), [name], (0,))
         report = run(each, (), None, dist.group.WORLD).report
         history = [
             {k: record[k] for k in ("iteration", "layers", "seconds", "val_accuracy")} for record in report["history"]

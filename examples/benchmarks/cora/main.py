@@ -90,7 +90,7 @@ class Plan:
 
 
 def experiment(options: Options) -> Experiment:
-    return Experiment(**options, threads=THREADS)
+    return Experiment(**options, threads=THREADS, cache="none")
 
 
 def command(options: Options, seeds: Sequence[int]) -> str:
