@@ -103,16 +103,17 @@ def test_little_work_is_not_kept(cache: FeatureCache) -> None:
     assert not cache.folder.exists()
 
 
-def test_a_registered_operator_is_known_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_operator_is_known_by_its_code() -> None:
     def factor(value: float) -> NamedOperator:
         return NamedOperator(lambda A: value * A)
 
     made = []
     for operator in (factor(0.5), factor(0.25), factor(0.5)):
-        monkeypatch.delitem(OPERATORS, "scaled", raising=False)
         register_operator("scaled", operator)
-        made.append(run(replace(KARATE, operator="scaled", label_operator=None)).report["augment"]["made"])
-    monkeypatch.delitem(OPERATORS, "scaled")
+        try:
+            made.append(run(replace(KARATE, operator="scaled", label_operator=None)).report["augment"]["made"])
+        finally:
+            del OPERATORS["scaled"]
     assert made == [1, 1, 0]
 
 
