@@ -10,7 +10,7 @@ from gamlp_admm.experiment.declaration import ANY, ASIDE, DATA, FEATURES, FIXED,
 Hops: TypeAlias = int | tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, init=False, eq=False)
 class DataOptions:
     """Options of the data and their features."""
 

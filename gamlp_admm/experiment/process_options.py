@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gamlp_admm.experiment.declaration import ASIDE, GIVEN, OUTPUT, OWN, PROCESSES, option
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, init=False, eq=False)
 class ProcessOptions:
     """Options of processes and of what is kept."""
 

@@ -26,7 +26,7 @@ MOST_LAYERS = 10_000
 """More take minutes to make, and a number may come from a file that is wrong."""
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, init=False, eq=False)
 class TrainingOptions:
     """Options of the network and its training."""
 
