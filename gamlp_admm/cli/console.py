@@ -27,6 +27,7 @@ from gamlp_admm.errors import (
 )
 from gamlp_admm.system import signals, streams, torchrun
 from gamlp_admm.system.extensions import load_extensions
+from gamlp_admm.system.lazy import load
 
 PROGRAM = "gamlp-admm"
 
@@ -132,14 +133,35 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """A group that suggests the nearest command, and lets other packages add to the one that is asked for."""
+    """A group of commands, each imported when it is asked for, from the file of its name.
+
+    It suggests the nearest one, and lets other packages add to the one that is asked for.
+
+    Args:
+        names: The commands.
+    """
+
+    def __init__(self, *args: Any, names: Sequence[str] = (), **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.names = names
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See :meth:`click.Group.list_commands`."""
+        return [*self.names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See :meth:`click.Group.get_command`."""
+        if cmd_name not in self.names:
+            return None
+        command: click.Command = load(f"gamlp_admm.cli.{cmd_name}:{cmd_name}")
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """See :meth:`click.Group.resolve_command`."""
-        if args[0] not in self.commands and not ctx.resilient_parsing and not args[0].startswith("-"):
-            raise unknown("command", args[0], self.commands)
+        if args[0] not in self.names and not ctx.resilient_parsing and not args[0].startswith("-"):
+            raise unknown("command", args[0], self.names)
         load_extensions()
         return super().resolve_command(ctx, args)
 

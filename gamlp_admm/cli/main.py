@@ -11,19 +11,12 @@ from collections.abc import Sequence
 
 import click
 
-from gamlp_admm.cli.augment import augment
-from gamlp_admm.cli.bench import bench
-from gamlp_admm.cli.compare import compare
 from gamlp_admm.cli.console import Commands, execute
-from gamlp_admm.cli.datasets import datasets
-from gamlp_admm.cli.export import export
-from gamlp_admm.cli.predict import predict
-from gamlp_admm.cli.report import report
-from gamlp_admm.cli.train import train
-from gamlp_admm.cli.tune import tune
+
+COMMANDS = ("augment", "bench", "compare", "datasets", "export", "predict", "report", "train", "tune")
 
 
-@click.group(cls=Commands, invoke_without_command=True, context_settings={"max_content_width": 110})
+@click.group(cls=Commands, names=COMMANDS, invoke_without_command=True, context_settings={"max_content_width": 110})
 @click.option("--debug", is_flag=True, envvar="GAMLP_ADMM_DEBUG", help="Print the traceback of an error.")
 @click.version_option(package_name="gamlp-admm")
 @click.pass_context
@@ -48,7 +41,3 @@ def main(args: Sequence[str] | None = None) -> int:
     # Errors of torch's stores and sockets, in many lines of C++, when another process fails: ours are one line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     return execute(commands, args)
-
-
-for command in (train, tune, compare, predict, augment, export, report, datasets, bench):
-    commands.add_command(command)

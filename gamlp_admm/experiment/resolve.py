@@ -19,7 +19,6 @@ from gamlp_admm.experiment import features
 from gamlp_admm.experiment.declaration import ANY, FEATURES
 from gamlp_admm.experiment.options import (
     IN_MEMORY,
-    MOST_LAYERS,
     Options,
     declared,
     described,
@@ -27,6 +26,7 @@ from gamlp_admm.experiment.options import (
     recipe_names,
 )
 from gamlp_admm.experiment.recipe import checked, read_recipe
+from gamlp_admm.experiment.training_options import MOST_LAYERS
 from gamlp_admm.system import torchrun
 from gamlp_admm.training.growth import depths
 from gamlp_admm.training.metrics import KINDS, metric_of

@@ -141,7 +141,7 @@ def confirm(
     measured = evaluator.measures(evaluator.sums(z))
     seen = dict(told)
     told.update({name: measured[name] for name in told if name in measured})
-    if select == "last" and result.best.get("iteration") == result.last.get("iteration"):
+    if select == "last" and result.best.get("iteration") == result.last["iteration"]:
         result.best.update({name: measured[name] for name in result.best if name in measured})
     for split, size in zip(("train", "val", "test"), nodes.sizes, strict=True):
         before, after = seen.get(f"{split}_accuracy"), told.get(f"{split}_accuracy")

@@ -19,7 +19,8 @@ from gamlp_admm.bench.jobs import Job
 from gamlp_admm.bench.many_labels import METHODS as MANY_LABELS
 from gamlp_admm.bench.ogb import METHODS as OGB
 from gamlp_admm.bench.running import Runner, run_jobs
-from gamlp_admm.cli.main import commands, main
+from gamlp_admm.cli.bench import bench
+from gamlp_admm.cli.main import main
 from gamlp_admm.datasets import loading
 
 KARATE = ["bench", "accuracy", "--datasets", "karate", "--jobs", "1"]
@@ -62,7 +63,7 @@ def test_command_with_many_labels(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(("command", "methods"), [("accuracy", METHODS), ("many-labels", MANY_LABELS), ("ogb", OGB)])
 def test_command_names_every_method(command: str, methods: dict[str, str]) -> None:
-    (found,) = (p for p in commands.commands["bench"].commands[command].params if p.name == "methods")
+    (found,) = (p for p in bench.commands[command].params if p.name == "methods")
     assert found.help.startswith(f"Of {', '.join(methods)}.")
 
 

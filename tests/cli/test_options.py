@@ -16,6 +16,7 @@ from gamlp_admm.algorithms import ALGORITHMS
 from gamlp_admm.cli.console import PROGRAM
 from gamlp_admm.cli.main import commands, main
 from gamlp_admm.cli.options import SectionOption
+from gamlp_admm.cli.train import train
 from gamlp_admm.datasets import dataset_names
 from gamlp_admm.experiment.declaration import GROUPS
 from gamlp_admm.experiment.options import declared
@@ -95,7 +96,7 @@ def test_what_one_algorithm_takes_is_listed_under_it(capsys: pytest.CaptureFixtu
 
 
 def test_parameters_are_made_once() -> None:
-    command = commands.commands["train"]
+    command = train
     context = click.Context(command)
     once, again = ([p for p in command.get_params(context) if isinstance(p, SectionOption)] for _ in range(2))
     assert list(map(id, once)) == list(map(id, again))

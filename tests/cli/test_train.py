@@ -8,8 +8,8 @@ import torch
 from samples import KARATE
 
 from gamlp_admm.algorithms import registry as trainers
-from gamlp_admm.cli.main import commands
 from gamlp_admm.cli.options import SectionOption
+from gamlp_admm.cli.train import train
 from gamlp_admm.experiment.options import declared
 from gamlp_admm.nn import activations, losses
 from gamlp_admm.nn import gamlp as nn
@@ -19,7 +19,7 @@ from gamlp_admm.transforms import augment_features as transforms
 
 
 def train_options():
-    command = commands.commands["train"]
+    command = train
     return {p.name: p for p in command.get_params(click.Context(command)) if isinstance(p, SectionOption)}
 
 

@@ -17,6 +17,7 @@ from gamlp_admm import codecs
 from gamlp_admm.algorithms import registry
 from gamlp_admm.cli import main
 from gamlp_admm.cli.main import commands
+from gamlp_admm.cli.tune import tune
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, Option, options, predict, register_option
 from gamlp_admm.propagation import NamedOperator, operators, register_operator, sym
@@ -77,7 +78,7 @@ def test_help_and_completion_know_them(capsys: pytest.CaptureFixture[str]) -> No
     assert "Algorithm (shrunk):\n  --shrink FLOAT  How much smaller weights start.  [default: 0.5]" in text
     (algorithm,) = (line for line in " ".join(text.split()).split(" --") if line.startswith("algorithm "))
     assert "shrunk" in algorithm
-    assert "shrink" in {p.name for p in commands.commands["tune"].get_params(commands.make_context("x", []))}
+    assert "shrink" in {p.name for p in tune.get_params(commands.make_context("x", []))}
 
 
 def test_files_reports_and_recipes_hold_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
