@@ -23,6 +23,9 @@ from gamlp_admm.propagation.product import Matrix, product, to_torch
 CHUNK = 2**22
 """Entries that are looked at together."""
 
+CACHED = 2**22
+"""Numbers of a result up to which it is made as a new tensor, not some rows at a time."""
+
 TOUCH = 128
 """Costs of copying or transposing a stored entry, in multiply-adds of a sparse with a dense matrix."""
 
@@ -128,8 +131,15 @@ class Steps:
     root: Tensor | None = None
 
     def multiply(self, dense: Tensor, out: Tensor, restart: Tensor | None = None, alpha: float = 0.0) -> Tensor:
-        """Write the rows that the next step makes to their places in ``out``, as :func:`product` does; leave others."""
+        """Write the rows that the next step makes to their places in ``out``, as :func:`product` does; leave others.
+
+        Returns:
+            ``out``; or a new tensor of all rows, where that is faster.
+        """
         matrix, rows = next(self.left)
+        if isinstance(matrix, GatherMatrix) and matrix.shape[0] * dense.shape[1] <= CACHED:
+            made = matrix.multiplied(dense, restart if restart is None or rows is None else restart[rows], alpha)
+            return made if rows is None else out.index_copy_(0, rows, made)
         if rows is None:
             return product(matrix, dense, out, restart=restart, alpha=alpha)
         made = dense.new_empty(len(rows), dense.shape[1])

@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.propagation.diffuse import heat, pagerank, powers
 from gamlp_admm.propagation.features import NodeFeatures
 from gamlp_admm.propagation.gather import GatherMatrix
-from gamlp_admm.propagation.narrowing import TOUCH, Narrowing
+from gamlp_admm.propagation.narrowing import CACHED, TOUCH, Narrowing, Steps
 from gamlp_admm.propagation.product import Matrix, tile_width, to_torch
 from gamlp_admm.propagation.scheme import KeptState, Scheme
 from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, dense, dense_columns
@@ -319,7 +320,9 @@ class SelectorsFirst(Order):
             return
         for low in range(0, len(out), PANEL):
             panel = dense_columns(rest[low : low + PANEL], self.device)
-            for i, kept in enumerate(self.scheme.kept(self._transposed, panel, len(thin)), written):
+            for i, kept in enumerate(
+                self.scheme.kept(Steps(repeat((self._transposed, None))), panel, len(thin)), written
+            ):
                 self._multiply(kept.computed, out[low : low + PANEL, i])
 
     def _selectors(self, rows: np.ndarray) -> sparse.csr_array:
@@ -340,8 +343,10 @@ class SelectorsFirst(Order):
         if self._words is None:
             for columns in self.features.tiles():
                 out[:, columns] = state.T @ self.features.tile(columns)
-        elif isinstance(self._words, GatherMatrix):
+        elif isinstance(self._words, GatherMatrix) and out.numel() > CACHED:
             self._words.multiply(state, out.T)
+        elif isinstance(self._words, GatherMatrix):
+            out.copy_(self._words.multiplied(state).T)
         else:
             out.copy_(torch.mm(self._words, state).T)
 

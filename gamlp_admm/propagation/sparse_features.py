@@ -133,7 +133,7 @@ class SparseFeatures:
         """Return features that are zero in some columns, bool ``[F]``."""
         given = self.matrix
         kept = ~columns[given.indices]
-        indptr = np.concatenate([[0], kept.cumsum()])[given.indptr]
+        indptr = np.concatenate([[0], kept.cumsum(dtype=np.int64)])[given.indptr]
         return replace(
             self, matrix=sparse.csr_array((given.data[kept], given.indices[kept], indptr), shape=given.shape)
         )

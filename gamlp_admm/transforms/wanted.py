@@ -89,7 +89,7 @@ def only(data: Data, rows: Tensor, without: str | None = None) -> None:
         elif name in gone:
             del data[name]
     if "n_id" not in kept:
-        data.n_id = rows
+        data.n_id = rows.to(data.x.device)
 
 
 def _sliced(value: Any, rows: Tensor) -> Any:

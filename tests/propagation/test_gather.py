@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -169,3 +170,19 @@ def test_on_a_cuda_device() -> None:
         there = AugmentFeatures(3, operator)(data.clone().to("cuda")).x
         assert there.is_cuda
         torch.testing.assert_close(there.cpu(), AugmentFeatures(3, operator)(data).x, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("root", [True, False])
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_new_tensor_has_the_same_bits(root: bool, restart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gamlp_admm.propagation.gather.RESULT", 1000)
+    generator = torch.Generator().manual_seed(0)
+    A = sparse.random_array((700, 700), density=0.01, format="csr", rng=0)
+    matrix = GatherMatrix.of(A, np.arange(700.0))
+    if root:
+        matrix = replace(matrix, root=torch.rand(700, generator=generator) + 0.5)
+    dense, other = torch.randn(2, 700, 5, generator=generator)
+    for columns in (5, 0):
+        x, again = dense[:, :columns], other[:, :columns] if restart else None
+        expected = matrix.multiply(x, torch.empty_like(x), again, alpha=0.3)
+        assert matrix.multiplied(x, again, alpha=0.3).equal(expected)

@@ -86,6 +86,13 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gamlp_admm.propagation.narrowing.CHUNK", 10)
 
 
+@pytest.fixture(params=[0, 2**22])
+def cached(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are made some rows at a time, or as new tensors."""
+    for module in ("narrowing", "order"):
+        monkeypatch.setattr(f"gamlp_admm.propagation.{module}.CACHED", request.param)
+
+
 @pytest.mark.usefixtures("fill", "small_steps")
 @pytest.mark.parametrize(
     ("kind", "kept_sparse"),
@@ -104,7 +111,7 @@ def test_all_orders_give_the_wanted_rows(
     torch.testing.assert_close(made, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.usefixtures("fill", "small_steps")
+@pytest.mark.usefixtures("fill", "small_steps", "cached")
 @pytest.mark.parametrize("coefficient", [0.0, 0.5])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_matrices_of_large_graphs_in_all_orders(coefficient: float, weighted: bool) -> None:
@@ -123,7 +130,7 @@ def test_matrices_of_large_graphs_in_all_orders(coefficient: float, weighted: bo
             torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.usefixtures("small_steps")
+@pytest.mark.usefixtures("small_steps", "cached")
 @pytest.mark.parametrize("gathered", [True, False])
 @pytest.mark.parametrize(("hops", "operator"), SCHEMES)
 def test_features_first_has_the_bits_of_all_rows(hops: Any, operator: str, gathered: bool) -> None:
