@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ import pytest
 
 from gamlp_admm.errors import InputError, InputWarning
 from gamlp_admm.system import durable
-from gamlp_admm.system.durable import Lock, sha256
+from gamlp_admm.system.durable import Lock, alone, sha256
 
 
 @pytest.fixture
@@ -87,3 +88,24 @@ def test_digests_of_parts(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     for length in (None, 0, 1, durable.CHUNK, durable.CHUNK + 1, 10**9):
         assert sha256(tmp_path / "file", length) == hashlib.sha256(content[:length]).hexdigest()
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "work.lock"
+    with alone(path) as first, alone(path) as second:
+        assert (first, second) == (True, False)
+        assert path.exists()
+    assert not path.exists()  # with who had it
+    with pytest.raises(ZeroDivisionError), alone(path):
+        _ = 1 / 0
+    with alone(path) as again:
+        assert again
+
+
+def test_where_there_are_no_locks_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(durable.fcntl, "flock", unknown)
+    with alone(tmp_path / "lock") as first, alone(tmp_path / "lock") as second:
+        assert (first, second) == (True, True)

@@ -225,7 +225,7 @@ class Caching:
         cache: The cache; ``None`` for none.
         least: Multiply-adds from which on they are kept.
         dataset: What they are of, as lists of the cache say it.
-        keys: Keys of the features that were found or kept.
+        keys: Keys of the features that were found or kept, as often as they were asked for.
         found: How many were in the cache.
         made: How many were not.
     """
@@ -287,7 +287,8 @@ class Caching:
 
     def told(self) -> dict[str, Any]:
         """Return what reports say: whether all features came from the cache, how many did, and the keys."""
-        return {"cached": bool(self.found) and not self.made, "found": self.found, "made": self.made, "keys": self.keys}
+        cached, keys = bool(self.found) and not self.made, list(dict.fromkeys(self.keys))
+        return {"cached": cached, "found": self.found, "made": self.made, "keys": keys}
 
 
 def check_mode(mode: str) -> None:

@@ -29,9 +29,7 @@ from torch import Tensor
 
 import gamlp_admm
 from gamlp_admm.errors import ContentError
-
-CHUNK = 2**22
-"""Bytes that are read at a time: views of what is in memory or mapped, not copies."""
+from gamlp_admm.propagation.store.stored import digest_of
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...), type(NotImplemented))
 NAMED = (torch.dtype, torch.device, torch.layout, np.dtype)
@@ -149,10 +147,11 @@ class _Keys:
             yield from (b"object", *self.all(_reduced(value)))
 
     def _tensor(self, tensor: Tensor) -> Iterator[bytes]:
-        yield from (b"tensor", self.of(tensor.dtype), self.of([*tensor.shape]), self.of(tensor.layout))
         if tensor.layout is torch.strided:
-            yield _content(tensor.as_subclass(Tensor))
+            numbers = tensor.as_subclass(Tensor).resolve_conj().resolve_neg()
+            yield from (b"tensor", str(digest_of(numbers)).encode())
         elif tensor.layout in SPARSE:
+            yield from (b"sparse", self.of([*tensor.shape]), self.of(tensor.layout))
             yield from self.all(getattr(tensor, part)() for part in SPARSE[tensor.layout])
         else:
             raise _refused(tensor)
@@ -161,7 +160,7 @@ class _Keys:
         if array.dtype.hasobject:
             raise _refused(array)
         yield from (b"array", self.of(array.dtype), self.of([*array.shape]))
-        yield _content(torch.from_numpy(np.atleast_1d(np.ascontiguousarray(array)).view(np.uint8)))
+        yield xxhash.xxh3_128_digest(np.atleast_1d(np.ascontiguousarray(array)).view(np.uint8).data)
 
     def _sparse(self, matrix: Any) -> Iterator[bytes]:
         yield from (type(matrix).__name__.encode(), self.of([*matrix.shape]))
@@ -199,16 +198,6 @@ def _joined(*parts: bytes) -> bytes:
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
-    return digest.digest()
-
-
-def _content(tensor: Tensor) -> bytes:
-    """Return the checksum of a dense tensor's numbers, in rows."""
-    digest = xxhash.xxh3_128()
-    numbers = tensor.resolve_conj().resolve_neg()
-    numbers = numbers.reshape(-1) if numbers.is_contiguous() else numbers
-    for part in torch.split(numbers, max(CHUNK // max(numbers[:1].nbytes, 1), 1)) if numbers.numel() else ():
-        digest.update(part.cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.digest()
 
 
