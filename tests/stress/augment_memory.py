@@ -1,9 +1,9 @@
-"""Run `gamlp-admm augment` in a process of its own, on features many times larger than `--memory`, and watch its memory.
+"""Run `gamlp-admm augment` in a process of its own, on features ten times larger than `--memory`, and watch its memory.
 
     python tests/stress/augment_memory.py [--nodes 2000000] [--seed 0] [--folder DIR]
 
-A graph of ten edges and 100 columns a node in a `.pt` file, four hops: 2 kB of features a node, 4 GB of 2,000,000 nodes.
-The cap is a tenth of them. What counts is what the process takes beyond one that has imported the same and made
+A graph of ten edges and 100 columns a node in a `.pt` file, four hops: 2 kB of features a node, 4 GB in all. The cap is
+a tenth of them. What counts is what the process takes beyond one that has imported the same and made
 features of a tiny graph: pages of its own (RssAnon), and all that is resident (RSS), of files too. Exit status 1 where
 either is larger than the cap.
 """
