@@ -27,7 +27,7 @@ TILE = 32
 """Columns that are propagated together: states of 250,000 nodes then stay in a cache of 32 MiB; of more columns nothing
 is gained, and states take more memory."""
 
-WINDOW = 2**23
+WINDOW = 2**21
 """Entries that stay in memory where they are memory-mapped."""
 
 LARGE = 2**21

@@ -22,11 +22,12 @@ from gamlp_admm.propagation.store.journal import GRAPH
 from gamlp_admm.propagation.store.plan import SCRATCH, MemoryPlan, plan, plan_of_rows
 from gamlp_admm.propagation.store.stored import ARITHMETIC, digest_of
 from gamlp_admm.propagation.store.writing import ColumnWork, HowFar, PropagatedFeatures, RowWork, make
+from gamlp_admm.system.allocator import give_back_freed_memory
 from gamlp_admm.system.memory import available, is_mapped
 from gamlp_admm.transforms import wanted
 from gamlp_admm.transforms.propagating import PropagatingTransform, edges_of
 
-IN_WORK = {propagation.powers: 3, propagation.pagerank: 3, propagation.heat: 4}
+IN_WORK = {propagation.powers: 2, propagation.pagerank: 3, propagation.heat: 4}
 """Tensors of the size of the columns in work that a scheme has at a time; others are taken to have 4."""
 
 ENTRY = 8
@@ -101,8 +102,10 @@ def store_features(
     )
 
     def prepare() -> ColumnWork | RowWork:
+        give_back_freed_memory()  # that loading took
         work, planned = source.work()
         how.planned(planned)
+        give_back_freed_memory()
         return work
 
     return make(how.path, made, prepare, how.progress, how.overwrite)

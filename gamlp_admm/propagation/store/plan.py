@@ -7,7 +7,7 @@ what            bytes
 ==============  ===================================================================================================
 ``data``        features, edges and labels that are in memory; memory-mapped files are none of it
 ``graph``       the matrix Ã
-``columns``     T·N·W·B: the columns and the states before and after a hop, T = 3; of ``heat`` their sum, too
+``columns``     T·N·W·B: states before and after a hop, T = 2; of ``ppr`` and ``heat`` the columns and a sum, too
 ``scratch``     :data:`SCRATCH`: rows on their way from a file to the columns, and from a state to a file
 ==============  ===================================================================================================
 
