@@ -178,7 +178,7 @@ class _Source:
         if isinstance(order, propagation.FeaturesFirst):
             graph += ENTRY * order.copied
             column = order.in_work * number
-            tensors = IN_WORK.get(scheme.named.diffuse, 4)
+            tensors = IN_WORK.get(scheme.named.diffuse, 4) + (self.rows is not None)  # which steps make apart
             if self.device.type == "cuda":
                 free = torch.cuda.mem_get_info(self.device)[0] * 9 // 10
                 there = plan(F, tensors * column, free, graph=graph)
