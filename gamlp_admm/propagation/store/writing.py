@@ -202,6 +202,7 @@ class _Maker:
                         content = _bytes(_on_host(state[rows].to(self.features.dtype)))
                         file.write(content)
                         digest.update(content)
+                        del content  # which may be a view of the state
                     done += (high - low) / self.features.states
                     self._tell(done)
                     del state
