@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gamlp_admm.system.memory import is_mapped, release
+from gamlp_admm.system.memory import release
 
 SMALL = 2**20
 """Bytes below which it makes no difference."""
@@ -23,5 +23,5 @@ def let_go(part: Tensor) -> None:
     if not part.is_contiguous():
         for row in part if part.dim() > 1 and part.stride(-1) == 1 and len(part) <= 2 else ():
             let_go(row)
-    elif is_mapped(part.data_ptr()):
+    else:
         release(part.data_ptr(), part.nbytes)

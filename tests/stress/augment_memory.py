@@ -24,12 +24,13 @@ from stress.small_runs import about, asked, table
 COLUMNS, DEGREE, HOPS = 100, 10, 4
 
 GRAPH = """
-import sys, torch
+import os, sys, torch
 from torch_geometric.data import Data
 N, path = int(sys.argv[1]), sys.argv[2]
 numbers = torch.Generator().manual_seed(int(sys.argv[3]))
 x, edges = torch.randn(N, 100, generator=numbers), torch.randint(0, N, (2, 10 * N), generator=numbers)
 torch.save(Data(x=x, edge_index=edges, y=torch.arange(N) % 5), path)
+os.sync()  # pages that are not on the disk yet cannot be taken back
 """
 
 
