@@ -44,7 +44,7 @@ def _taken(command: Callable[..., Any]) -> Callable[..., Any]:
     default="float32",
     help="Type of the numbers that are kept; computed is in float32 at least.",
 )
-@option("--out", Path, metavar="DIR", help="Directory of the features.")
+@option("--out", Path, metavar="DIR", default="the cache, where runs find them", help="Directory of the features.")
 @option(
     "--memory",
     section=PROCESSES,
@@ -90,8 +90,6 @@ def augment(
         if list:
             click.echo(cached.listed())
         return
-    if out is None:
-        raise InputError("out is missing: the directory of the features")
     if quiet and verbose:
         raise InputError("quiet and verbose exclude each other; give one of them")
     running.check_files({"json": json}, None)
@@ -114,7 +112,7 @@ def augment(
 
 
 @contextmanager
-def _shown(dataset: str, out: Path, quiet: bool) -> Iterator[tuple[Any, Any]]:
+def _shown(dataset: str, out: Path | None, quiet: bool) -> Iterator[tuple[Any, Any]]:
     """Give what shows how much is done, and what says a line."""
     from rich.console import Console
 
@@ -134,4 +132,9 @@ def _shown(dataset: str, out: Path, quiet: bool) -> Iterator[tuple[Any, Any]]:
             yield progress, lambda line: console.print(line, markup=False, soft_wrap=True)
         except KeyboardInterrupt:
             share = f"{reached[0] / max(reached[1], 1):.0%}"
-            raise Interrupted(f"interrupted at {share}; the same command goes on from what {out} has") from None
+            left = (
+                "nothing of it is kept without --out"
+                if out is None
+                else f"the same command goes on from what {out} has"
+            )
+            raise Interrupted(f"interrupted at {share}; {left}") from None

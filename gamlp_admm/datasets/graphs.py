@@ -124,7 +124,8 @@ def load_graph(
     set_masks(data, split, classes is None)
     choose_split(data, split_index)
     try:
-        data.validate()
+        if not mmap:  # which would read all edges; who uses them looks
+            data.validate()
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
     _warn_of_normalised(data)

@@ -15,16 +15,18 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import features, source
 from gamlp_admm.experiment.resolve import Resolved
 from gamlp_admm.propagation import StoredFeatures
+from gamlp_admm.propagation.store import caching
 from gamlp_admm.propagation.store.plan import MemoryPlan
 from gamlp_admm.propagation.store.writing import HowFar
 from gamlp_admm.system.words import size
 from gamlp_admm.transforms import AugmentFeatures
 from gamlp_admm.transforms.out_of_core import Storing
+from gamlp_admm.transforms.recipe import Transform
 
 
 def store(
     used: Resolved,
-    out: Path,
+    out: Path | None,
     *,
     rows: str = "all",
     dtype: str = "float32",
@@ -37,7 +39,7 @@ def store(
 
     Args:
         used: The experiment's options.
-        out: The directory.
+        out: The directory; ``None`` for the cache, where runs find them.
         rows: ``"all"``, ``"labelled"`` or a file (:func:`chosen_rows`).
         dtype: Type of the numbers that are kept.
         memory: Bytes that data and work may take; ``None`` for half of what is free.
@@ -49,14 +51,18 @@ def store(
         InputError: Something is not allowed, or is there already.
     """
     transform = features.propagation(used, getattr(torch, dtype))
-    if not isinstance(transform, AugmentFeatures):
+    if out is None and (memory is not None or rows != "all" or overwrite):
+        raise InputError("memory, rows and overwrite are for features in a directory, and need out")
+    if out is not None and not isinstance(transform, AugmentFeatures):
         raise InputError(
             f"operator {used.operator} is of several parts, which are divided by their spread when all of them are "
-            "there; allowed: one operator, a directory for each part"
+            "there; allowed: one operator, a directory for each part; or no out, for the cache, which keeps parts"
         )
     if used.threads is not None:
         torch.set_num_threads(used.threads)
     loaded = source.load(used, mmap=True)
+    if out is None or not isinstance(transform, AugmentFeatures):
+        return _kept(used, transform, loaded)
     plans: list[MemoryPlan] = []
 
     def told(plan: MemoryPlan) -> None:
@@ -75,6 +81,18 @@ def store(
     )
     made = transform.store(loaded.data, how)
     return _told(made, plans)
+
+
+def _kept(used: Resolved, transform: Transform, loaded: LoadedDataset) -> dict[str, Any]:
+    """Make features in memory, and keep them where runs find them."""
+    with caching("all", used.dataset) as cache:
+        x = transform(loaded.data).x
+    if not cache.keys or cache.cache is None:
+        raise InputError(f"features of {size(x.nbytes)} are not kept: allowed: out, a directory")
+    places = [str(cache.cache.folder / key) for key in cache.keys]
+    rows, columns = x.shape
+    text = f"{', '.join(places)}: {rows:,} x {columns:,} {_name(x)}, {size(x.nbytes)}"
+    return {"out": places, "shape": [rows, columns], "dtype": _name(x), "bytes": x.nbytes, "text": text, "plan": None}
 
 
 def about(used: Resolved, loaded: LoadedDataset) -> dict[str, Any]:
@@ -116,8 +134,12 @@ def chosen_rows(which: str, loaded: LoadedDataset) -> str | Tensor | None:
 
 def _told(made: StoredFeatures, plans: list[MemoryPlan]) -> dict[str, Any]:
     rows, columns = made.x.shape
-    dtype = str(made.x.dtype).removeprefix("torch.")
+    dtype = _name(made.x)
     text = f"{made.path}: {rows:,} x {columns:,} {dtype}, {size(made.x.nbytes)}"
     told = {"out": str(made.path), "shape": [rows, columns], "dtype": dtype, "bytes": made.x.nbytes, "text": text}
     plan = {"columns": plans[0].width, "memory": plans[0].memory, "bytes": dict(plans[0].parts)} if plans else None
     return told | {"feature_blocks": made.about["feature_blocks"], "plan": plan}
+
+
+def _name(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")

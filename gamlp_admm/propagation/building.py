@@ -19,6 +19,7 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.propagation.gather import GatherMatrix
+from gamlp_admm.propagation.mapping import let_go
 from gamlp_admm.propagation.operators import check_direction, check_edges, check_weight
 from gamlp_admm.system.allocator import give_back_freed_memory
 
@@ -48,7 +49,10 @@ class _Edges:
         """Yield the edges and their weights, some at a time."""
         for low in range(0, self.index.shape[1], self.together):
             part = slice(low, low + self.together)
-            yield self.index[:, part], None if self.weight is None else self.weight[part]
+            yield (index := self.index[:, part]), (weight := None if self.weight is None else self.weight[part])
+            let_go(index)
+            if weight is not None:
+                let_go(weight)
 
     def counts(self) -> np.ndarray:
         """Return how many edges lead to each node, both ways where both are used, ``[N]`` int64."""

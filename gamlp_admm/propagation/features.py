@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.system.memory import is_mapped, release
+from gamlp_admm.propagation.mapping import let_go
+from gamlp_admm.system.memory import is_mapped
 
 TILE = 128
 """Columns that are propagated together, where features are large; :data:`gamlp_admm.propagation.gather.TILE` where rows
@@ -124,8 +125,7 @@ class NodeFeatures:
         """Yield all rows, some at a time; of a memory-mapped file no others stay in memory."""
         for rows in torch.split(self.x, self._step):
             yield rows
-            if self._mapped:
-                release(rows.data_ptr(), rows.nbytes)
+            let_go(rows)
 
     def _blocks(self) -> Iterator[Tensor]:
         """Yield all rows, some at a time, in the type that they are computed with."""

@@ -18,12 +18,17 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor
 
+from gamlp_admm.propagation.mapping import let_go
+
 RESULT = 2**18
 """Numbers of the result that are made at a time: 1 MiB, which stays in the cache."""
 
 TILE = 32
 """Columns that are propagated together: states of 250,000 nodes then stay in a cache of 32 MiB; of more columns nothing
 is gained, and states take more memory."""
+
+WINDOW = 2**21
+"""Entries that stay in memory where they are memory-mapped."""
 
 LARGE = 2**21
 """Stored entries above which rows are gathered, on the CPU in float32."""
@@ -86,10 +91,13 @@ class GatherMatrix:
         M, dense = self.shape[0], self._divided(dense)
         if not dense.shape[1]:
             return out
-        step = max(RESULT // dense.shape[1], 256)
+        step, seen = max(RESULT // dense.shape[1], 256), 0
         for low in range(0, M, step):
             high = min(low + step, M)
             out[low:high] = self._rows(dense, low, high, restart, alpha)
+            if (last := int(self.indptr[high])) - seen > WINDOW or high == M:
+                let_go(self.indices[seen:last])
+                seen = last
         return out
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.propagation.diffuse import heat, pagerank, powers
+from gamlp_admm.propagation.mapping import let_go
 
 DIRECTIONS = ("both", "along", "against")
 
@@ -398,4 +399,5 @@ def checked_weight(edge_weight: Tensor, num_edges: int) -> np.ndarray:
 def _chunks(numbers: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield parts of a vector, and where they begin."""
     for low in range(0, len(numbers), CHUNK):
-        yield low, numbers[low : low + CHUNK]
+        yield low, (part := numbers[low : low + CHUNK])
+        let_go(part)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from operator import index
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -105,13 +106,22 @@ class Scheme:
                     stacklevel=3,
                 )
 
-    def matrix(self, edge_index: Tensor | None, edge_weight: Tensor | None, like: Tensor | Features) -> Matrix:
+    def matrix(
+        self,
+        edge_index: Tensor | None,
+        edge_weight: Tensor | None,
+        like: Tensor | Features,
+        folder: Path | None = None,
+        working: int | None = None,
+    ) -> Matrix:
         """Return Ã ``[N, N]``; its entries are computed in float64.
 
         Args:
             edge_index: ``[2, E]``; not used where the operator is a matrix.
             edge_weight: ``[E]``, or ``None`` for ones.
             like: ``[N, F]``; has the dtype and the device of the result.
+            folder: Where a large one is kept in memory-mapped files (:func:`~gamlp_admm.propagation.from_edges`).
+            working: Bytes of working memory for a large one.
 
         Raises:
             InputError: The edges or the operator's matrix are missing or not allowed.
@@ -121,13 +131,15 @@ class Scheme:
             return as_matrix(as_operator(self.operator, N), like.dtype, like.device)
         if edge_index is None:
             raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
-        if (made := self._gathered(edge_index, edge_weight, like)) is not None:
+        if (made := self._gathered(edge_index, edge_weight, like, folder, working)) is not None:
             return made
         A = adjacency(edge_index, edge_weight, N, self.direction)
         P = self.named.matrix(A)
         return as_matrix(as_operator(P, N) if callable(self.operator) else P, like.dtype, like.device)
 
-    def _gathered(self, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor | Features) -> GatherMatrix | None:
+    def _gathered(
+        self, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor | Features, *how: Any
+    ) -> GatherMatrix | None:
         """Return the matrix of a large graph, if it is one and the operator has that form."""
         r, N = self.named.coefficient, len(like)
         if (
@@ -136,7 +148,7 @@ class Scheme:
             or not gathers(edge_index.numel() + N, like.dtype, like.device)
         ):
             return None
-        made = from_edges(edge_index, edge_weight, N, self.direction, r)
+        made = from_edges(edge_index, edge_weight, N, self.direction, r, *how)
         return made if gathers(len(made.indices), like.dtype, like.device) else None
 
     def propagate(self, matrix: Matrix, features: Tensor | NodeFeatures, dtype: torch.dtype | None = None) -> Tensor:

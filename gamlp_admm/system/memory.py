@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-_PAGE_OUT = 21  # MADV_PAGEOUT of Linux 5.4
+_DONT_NEED, _PAGE_OUT = 4, 21  # MADV_DONTNEED; MADV_PAGEOUT of Linux 5.4
 
 
 def as_text(size: int) -> str:
@@ -31,22 +31,27 @@ def available() -> int:
 
 def is_mapped(address: int) -> bool:
     """Tell whether what lies at an address is read from a file, of which the memory is a copy; on Linux."""
+    return bool(_mapping(address))
+
+
+def _mapping(address: int) -> str:
+    """Return ``s`` for a shared mapping of a file, ``p`` for a private one, nothing for other memory."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
+        return ""
     for line in lines:
-        extent, _, _, _, inode, *_ = line.split(maxsplit=5)
+        extent, mode, _, _, inode, *_ = line.split(maxsplit=5)
         low, high = (int(end, 16) for end in extent.split("-"))
         if low <= address < high:
-            return inode != "0"
-    return False
+            return mode[3] if inode != "0" else ""
+    return ""
 
 
 def release(address: int, length: int) -> None:
     """Let the system take back the pages of a mapped file, which are read again where they are looked at.
 
-    What was written to them stays. Where the system knows no such thing, nothing happens.
+    What was written to them stays; of other memory all does. Where the system knows no such thing, nothing happens.
 
     Args:
         address: Where they begin.
@@ -55,5 +60,7 @@ def release(address: int, length: int) -> None:
     if sys.platform != "linux":
         return
     first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
-    if (length := (address + length - first) // mmap.PAGESIZE * mmap.PAGESIZE) > 0:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _PAGE_OUT)
+    length = (address + length - first) // mmap.PAGESIZE * mmap.PAGESIZE
+    if length > 0 and (mode := _mapping(first)):
+        advice = _DONT_NEED if mode == "s" else _PAGE_OUT  # of a private mapping, what was written is nowhere else
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), advice)

@@ -15,20 +15,26 @@ from torch_geometric.data import Data
 from gamlp_admm import propagation
 from gamlp_admm.errors import byte_count
 from gamlp_admm.propagation.features import kept_type
+from gamlp_admm.propagation.mapping import let_go
 from gamlp_admm.propagation.order import PANEL
 from gamlp_admm.propagation.store import StoredFeatures
+from gamlp_admm.propagation.store.journal import GRAPH
 from gamlp_admm.propagation.store.plan import SCRATCH, MemoryPlan, plan, plan_of_rows
 from gamlp_admm.propagation.store.stored import ARITHMETIC, digest_of
 from gamlp_admm.propagation.store.writing import ColumnWork, HowFar, PropagatedFeatures, RowWork, make
+from gamlp_admm.system.allocator import give_back_freed_memory
 from gamlp_admm.system.memory import available, is_mapped
 from gamlp_admm.transforms import wanted
 from gamlp_admm.transforms.propagating import PropagatingTransform, edges_of
 
-IN_WORK = {propagation.powers: 3, propagation.pagerank: 3, propagation.heat: 4}
+IN_WORK = {propagation.powers: 2, propagation.pagerank: 3, propagation.heat: 4}
 """Tensors of the size of the columns in work that a scheme has at a time; others are taken to have 4."""
 
 ENTRY = 8
-"""Bytes of an entry of Ã that is copied: its column and its value."""
+"""Bytes of an entry of Ã: its column and its value."""
+
+NODE = 56
+"""Bytes that a node takes while Ã is made: counts, sums, places."""
 
 OF_NODES = ("y", "train_mask", "val_mask", "test_mask")
 
@@ -74,9 +80,12 @@ def store_features(
         InputError: The graph or an option is not allowed, the cap is too small, or the directory has other features.
     """
     cap = available() // 2 if how.memory is None else byte_count("memory", how.memory)
+    for _, value in data:
+        if isinstance(value, Tensor) and value.layout is torch.strided:
+            let_go(value)  # which was looked at when it was loaded
     dtype = kept_type(data.x, dtype)
     (N, F), rows = data.x.shape, wanted.numbers(wanted.checked(how.rows), data, len(data.x))
-    source = _Source(transform, data, dtype, normalize, rows, how.device or data.x.device)
+    source = _Source(transform, data, dtype, normalize, rows, how.device or data.x.device, cap, how.path / GRAPH)
     nodes = {name: data[name] for name in OF_NODES if isinstance(data.get(name), Tensor)}
     if rows is not None:
         nodes = {**{name: tensor[rows] for name, tensor in nodes.items()}, "n_id": rows}
@@ -93,8 +102,10 @@ def store_features(
     )
 
     def prepare() -> ColumnWork | RowWork:
-        work, planned = source.work(cap)
+        give_back_freed_memory()  # that loading took
+        work, planned = source.work()
         how.planned(planned)
+        give_back_freed_memory()
         return work
 
     return make(how.path, made, prepare, how.progress, how.overwrite)
@@ -110,6 +121,8 @@ class _Source:
     normalize: bool
     rows: Tensor | None
     device: torch.device
+    cap: int
+    folder: Path
 
     @cached_property
     def features(self) -> propagation.Features:
@@ -121,9 +134,18 @@ class _Source:
 
     @cached_property
     def matrix(self) -> propagation.Matrix:
-        """Ã ``[N, N]``, on the device."""
-        number = torch.promote_types(self.dtype, torch.float32)
-        return self.transform._matrix(self.data, torch.empty(len(self.data.x), 0, dtype=number, device=self.device))
+        """Ã ``[N, N]``, on the device; in the folder where it takes a large part of the cap."""
+        N, number = len(self.data.x), torch.promote_types(self.dtype, torch.float32)
+        edges, weight = (getattr(self.data, name, None) for name in ("edge_index", "edge_weight"))
+        most = ENTRY * (2 * edges.shape[-1] + N) // (2 if weight is None else 1) if isinstance(edges, Tensor) else 0
+        left, folder = self.cap - _held(self.data) - NODE * N, None
+        if most > left // 4:
+            folder = self.folder
+            folder.mkdir(parents=True, exist_ok=True)
+            most = 0
+        working = min(max((left - most) // 2, 2**25), 2**30)
+        like = torch.empty(N, 0, dtype=number, device=self.device)
+        return self.transform._matrix(self.data, like, folder, working)
 
     def made_of(self, nodes: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return what identifies the features."""
@@ -146,9 +168,9 @@ class _Source:
             "data": digests,
         }
 
-    def work(self, cap: int) -> tuple[ColumnWork | RowWork, MemoryPlan]:
+    def work(self) -> tuple[ColumnWork | RowWork, MemoryPlan]:
         """Return how the features are made, and what that takes."""
-        scheme, number = self.transform._scheme, self.features.dtype.itemsize
+        scheme, number, cap = self.transform._scheme, self.features.dtype.itemsize, self.cap
         (N, F), data, graph = self.features.shape, _held(self.data) + self._copies(), _bytes(self.matrix)
         order: propagation.Order = propagation.FeaturesFirst(scheme, self.matrix, self.features, self.rows)
         if isinstance(self.features, propagation.SparseFeatures):  # products of dense ones depend on the threads
@@ -156,7 +178,7 @@ class _Source:
         if isinstance(order, propagation.FeaturesFirst):
             graph += ENTRY * order.copied
             column = order.in_work * number
-            tensors = IN_WORK.get(scheme.named.diffuse, 4)
+            tensors = IN_WORK.get(scheme.named.diffuse, 4) + (self.rows is not None)  # which steps make apart
             if self.device.type == "cuda":
                 free = torch.cuda.mem_get_info(self.device)[0] * 9 // 10
                 there = plan(F, tensors * column, free, graph=graph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,11 +45,13 @@ class PropagatingTransform(FeatureTransform):
     def __repr__(self) -> str:
         return constructor_call(self)
 
-    def _matrix(self, data: Data, like: Tensor | Features) -> Matrix:
-        """Return Ã ``[N, N]`` of a graph, in the dtype and on the device of ``like`` ``[N, F]``."""
+    def _matrix(
+        self, data: Data, like: Tensor | Features, folder: Path | None = None, working: int | None = None
+    ) -> Matrix:
+        """Return Ã ``[N, N]`` of a graph; the rest is as :meth:`Scheme.matrix` takes it."""
         if is_sparse(self.operator):
             return self._scheme.matrix(None, None, like)
-        return self._scheme.matrix(*edges_of(data, self.weight_attr, quiet=self.states == (0,)), like)
+        return self._scheme.matrix(*edges_of(data, self.weight_attr, quiet=self.states == (0,)), like, folder, working)
 
     def _kept(
         self,

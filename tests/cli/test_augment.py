@@ -30,7 +30,7 @@ def test_all_nodes(gamlp: Command) -> None:
     status, out, err = gamlp(*KARATE, "--verbose", "--memory", "1GiB", "--json", "made.json")
     assert status == 0
     assert out == "made: 34 x 102 float32, 13.9 kB\n"
-    assert err.startswith("34 columns at a time: data 1MiB, graph 1MiB, columns 1MiB, scratch 32MiB; ")
+    assert err.startswith("34 columns at a time: data 1MiB, graph 1MiB, columns 1MiB, scratch 48MiB; ")
     store = StoredFeatures.open("made")
     assert torch.equal(store.x, AugmentFeatures(2, "sym")(load_dataset("karate").data).x)
     assert store.nodes.keys() == {"y", "train_mask", "val_mask", "test_mask"}
@@ -80,7 +80,7 @@ def test_rows_of_a_file(gamlp: Command) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--memory", "1MiB"), "memory 1MiB is too small: allowed: 33MiB or more"),
+        (("--memory", "1MiB"), "memory 1MiB is too small: allowed: 49MiB or more"),
         (("--memory", "lots"), "memory must be a number of bytes, such as 4GiB or 500MB, not 'lots'"),
         (("--rows", "nowhere.txt"), "rows nowhere.txt: allowed: all, labelled, or a file; it cannot be read"),
         (("--operator", "ppr/10+sym/1", "--hops", "2"), "hops does not apply to operator ppr/10+sym/1"),
@@ -98,12 +98,26 @@ def test_one_line_of_what_is_wrong(gamlp: Command, options: tuple[str, ...], sai
 
 
 def test_more_that_is_wrong(gamlp: Command) -> None:
-    assert "out is missing" in gamlp("augment")[2]
+    assert "are for features in a directory, and need out" in gamlp("augment", "--memory", "1GiB")[2]
     assert "is of several parts" in gamlp("augment", "--operator", "ppr/10+sym/1", "--out", "made")[2]
     assert gamlp(*KARATE, "--quiet")[0] == 0
     status, _, err = gamlp(*KARATE, "--operator", "row")
     assert status == 2
     assert "made has features made with operator=sym, not row; allowed: another directory, or overwrite" in err
+
+
+def test_without_a_directory_runs_find_them(gamlp: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMLP_ADMM_CACHE", str(tmp_path / "cache"))
+    features = ("--dataset", "karate", "--operator", "ppr/10+sym/1")
+    status, out, _ = gamlp("augment", *features)
+    places = out.partition(": ")[0].split(", ")
+    assert status == 0
+    assert [Path(place).parent.name for place in places] == ["cache", "cache"]
+    train = ("--iterations", "2", "--quiet", "--cache", "all", "--json", "run.json")
+    assert gamlp("train", *features, *train)[0] == 0
+    assert {*map(str, (tmp_path / "cache").iterdir())} == {*places}
+    monkeypatch.setenv("GAMLP_ADMM_CACHE_SIZE", "1kB")
+    assert "features of 13.9 kB are not kept: allowed: out" in gamlp(*KARATE[:3], *KARATE[5:])[2]
 
 
 def test_interrupted(gamlp: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from gamlp_admm.propagation.store import journal, writing
 
 NODES, EDGES, COLUMNS = 60_000, 2_400_000, 96
 TICKS = os.sysconf("SC_CLK_TCK")
-CAPS = ("72MiB", "90MiB", "4GiB")
+CAPS = ("90MiB", "110MiB", "4GiB")
 
 
 def make_graph(path: Path) -> None:

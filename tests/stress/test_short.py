@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 FORMS = {
+    "augment.py": ["--kills", "20"],
+    "augment_memory.py": ["--nodes", "500000"],
     "kills.py": ["--kills", "12"],
     "damage.py": ["--damages", "15"],
     "long.py": ["--iterations", "2000"],

@@ -33,6 +33,12 @@ def test_pages_of_a_file_are_given_back_and_nothing_is_lost(tmp_path: Path) -> N
     assert resident() - before < x.nbytes // 4
     assert x.sum() == 2**24 + 8
     release(x.data_ptr(), 10)
+    own = torch.ones(2**20)
+    release(own.data_ptr(), own.nbytes)
+    assert own.sum() == 2**20
+    shared = torch.from_file(str(tmp_path / "y"), shared=True, size=2**20).fill_(1)
+    release(shared.data_ptr(), shared.nbytes)
+    assert shared.sum() == 2**20
 
 
 def test_sizes() -> None:

@@ -110,9 +110,9 @@ def test_sparse_features(tmp_path: Path, operator: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(order.FeaturesFirst, "cost", 1e9)
     torch.testing.assert_close(AugmentFeatures(2, operator).store(words, how).x, dense[few])
     assert str(plans[0]).startswith(
-        "2 rows at a time: data 1MiB, graph 1MiB, selectors 1MiB, rows 1MiB, scratch 32MiB;"
+        "2 rows at a time: data 1MiB, graph 1MiB, selectors 1MiB, rows 1MiB, scratch 48MiB;"
     )
-    with pytest.raises(InputError, match="memory 1MiB is too small: allowed: 33MiB or more"):
+    with pytest.raises(InputError, match="memory 1MiB is too small: allowed: 49MiB or more"):
         AugmentFeatures(2, operator).store(words, Storing(tmp_path / "none", "1MiB", rows=few))
 
 
@@ -142,7 +142,7 @@ def test_what_does_not_apply(tmp_path: Path) -> None:
         AugmentFeatures(out=3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="out does not apply to metapaths"):
         AugmentFeatures(metapaths=[[("a", "to", "a")]], out=tmp_path)
-    with pytest.raises(InputError, match=r"memory 1MiB is too small: allowed: 33MiB or more \(data 1MiB, graph 1MiB"):
+    with pytest.raises(InputError, match=r"memory 1MiB is too small: allowed: 49MiB or more \(data 1MiB, graph 1MiB"):
         AugmentFeatures(out=tmp_path / "a", memory="1MiB")(data)
     for rows, said in (
         (torch.tensor([0, 40]), "rows has 40: a graph of 40 nodes allows 0 to 39"),

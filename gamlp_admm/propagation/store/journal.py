@@ -5,6 +5,7 @@
     lock                             held by the run that writes
     journal.json                     what is made, and what of it is finished; until all is
     columns-00000000-00000128        every kept state of these columns of the features, [S, R, 128]; until all is there
+    graph/                           the matrix Ã, where it is large; until all columns are there
     x.safetensors                    put together from them, row by row
 
 Columns count once the journal has them, with their checksum: what a kill leaves beside it is removed and made again.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,7 @@ from gamlp_admm.propagation.store.stored import ABOUT, FEATURES, NODES, is_store
 from gamlp_admm.system.files import write_text
 
 FORMAT = 1
-JOURNAL = "journal.json"
+JOURNAL, GRAPH = "journal.json", "graph"
 PARTS = re.compile(r"columns-(\d{8,})-(\d{8,})|[0-9a-f]{16}\.part")
 
 REMEDY = "another directory, or overwrite (--overwrite), which replaces them"
@@ -66,6 +68,7 @@ class Journal:
 
     def sweep(self) -> None:
         """Remove what interrupted writes have left."""
+        shutil.rmtree(self.folder / GRAPH, ignore_errors=True)
         kept = {self.file(*ends) for ends in self.columns}
         for path in self.folder.iterdir():
             if PARTS.fullmatch(path.name) and path not in kept:
@@ -147,6 +150,7 @@ def vacate(folder: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what is there only until the features are; last the journal, which says that there is something."""
+    shutil.rmtree(folder / GRAPH, ignore_errors=True)
     for path in folder.iterdir():
         if PARTS.fullmatch(path.name):
             path.unlink()

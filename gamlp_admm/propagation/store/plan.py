@@ -7,8 +7,9 @@ what            bytes
 ==============  ===================================================================================================
 ``data``        features, edges and labels that are in memory; memory-mapped files are none of it
 ``graph``       the matrix Ã
-``columns``     T·N·W·B: the columns and the states before and after a hop, T = 3; of ``heat`` their sum, too
-``scratch``     :data:`SCRATCH`: rows on their way from a file to the columns, and from a state to a file
+``columns``     T·N·W·B: states before and after a hop, T = 2; of ``ppr`` and ``heat`` the columns and a sum, too
+``scratch``     :data:`SCRATCH`: rows on their way from a file to the columns, and from a state to a file; of files
+                that are memory-mapped what is looked at
 ==============  ===================================================================================================
 
 The interpreter and the libraries, about 300 MiB, are not counted. No bit of the features depends on the plan.
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from gamlp_admm.errors import InputError
 from gamlp_admm.system.memory import as_text
 
-SCRATCH = 2**25
+SCRATCH = 3 * 2**24
 WIDEST = 128
 """Columns that are taken together at most: the states of more no longer fit into caches."""
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.propagation.mapping import let_go
 from gamlp_admm.propagation.store import matrix
 from gamlp_admm.system.files import replacing, write_text
-from gamlp_admm.system.memory import is_mapped, release
 
 FORMAT = 1
 ARITHMETIC = 1
@@ -212,11 +212,9 @@ def digest_of(tensor: Tensor | None) -> str | None:
         digest.update(f"{digest_of(entries.indices())} {digest_of(entries.values())}".encode())
         return digest.hexdigest()
     flat = tensor.detach().reshape(-1) if tensor.is_contiguous() else tensor.detach()
-    mapped = tensor.is_contiguous() and tensor.is_cpu and is_mapped(tensor.data_ptr())
     for part in torch.split(flat, max(2**22 // max(flat[:1].numel(), 1), 1)):
         digest.update(part.cpu().contiguous().view(torch.uint8).numpy().data)
-        if mapped:
-            release(part.data_ptr(), part.nbytes)
+        let_go(part)
     return digest.hexdigest()
 
 

@@ -196,12 +196,16 @@ class _Maker:
         path, digest, before = self.journal.file(low, high), xxhash.xxh3_128(), self._finished()
         try:
             with path.open("wb") as file:
-                for count, state in enumerate(kept, 1):
+                done: float = before
+                for state in kept:  # not by enumerate, which would hold a state while the next is made
                     for rows in self._chunks(high - low, wanted):
                         content = _bytes(_on_host(state[rows].to(self.features.dtype)))
                         file.write(content)
                         digest.update(content)
-                    self._tell(before + (high - low) * count / self.features.states)
+                        del content  # which may be a view of the state
+                    done += (high - low) / self.features.states
+                    self._tell(done)
+                    del state
         except BaseException:
             path.unlink(missing_ok=True)  # which gives back its space
             raise
