@@ -204,6 +204,7 @@ def test_a_version_stands_for_code() -> None:
         key_of(NamedOperator(closed_over(lock)).content)
 
 
+@pytest.mark.slow
 def test_keys_are_the_same_in_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Hashes of texts, on which the order of sets depends, differ; and the second process reads compiled code.
     (tmp_path / "own_operators.py").write_text(
