@@ -37,6 +37,8 @@ from gamlp_admm.transforms import AugmentFeatures
 
 HOPS = 4
 BAG = 4096
+MOST = 2**32
+"""Bytes of states of others that are put side by side."""
 OURS, BOUND, SIGN, EDGE_INDEX = "this package", "bound", "T.SIGN", "EdgeIndex"
 CSR, CSR64, SCIPY = "torch CSR", "torch CSR, int64", "SciPy"
 
@@ -124,7 +126,7 @@ def whole(edges: Tensor, x: Tensor, methods: Sequence[str], repeat: int) -> dict
     data = Data(x=x, edge_index=edges)
     runs: dict[str, Callable[[], object]] = {
         OURS: lambda: AugmentFeatures(HOPS)(data),
-        SIGN: lambda: _side_by_side(T.SIGN(HOPS)(data)),
+        SIGN: lambda: _sign(data),
         CSR: lambda: _by_hand(edges, x, _torch_csr),
         SCIPY: lambda: _by_hand(edges, x, _scipy),
         EDGE_INDEX: lambda: _by_hand(edges, x, _edge_index),
@@ -243,12 +245,12 @@ def _read(indices: Tensor, x: Tensor) -> None:
         F.embedding_bag(part, x, bags, mode="sum", include_last_offset=True)
 
 
-def _by_hand(edges: Tensor, x: Tensor, normalized: Callable[[Tensor, Tensor, int], Callable[[Any], Any]]) -> Tensor:
+def _by_hand(edges: Tensor, x: Tensor, normalized: Callable[[Tensor, Tensor, int], Callable[[Any], Any]]) -> object:
     index, weight = gcn_norm(edges, None, len(x))
     multiply, states = normalized(index, weight, len(x)), [x]
     for _ in range(HOPS):
         states.append(multiply(states[-1]))
-    return torch.cat(states, 1)
+    return _side_by_side(states)
 
 
 def _torch_csr(index: Tensor, weight: Tensor, N: int) -> Callable[[Tensor], Tensor]:
@@ -267,8 +269,14 @@ def _edge_index(index: Tensor, weight: Tensor, N: int) -> Callable[[Tensor], Ten
     return lambda H: pairs.matmul(H, values)
 
 
-def _side_by_side(data: Data) -> Tensor:
-    return torch.cat([data.x, *(data[f"x{k}"] for k in range(1, HOPS + 1))], 1)
+def _sign(data: Data) -> object:
+    made = T.SIGN(HOPS)(data)
+    return _side_by_side([made.x, *(made[f"x{k}"] for k in range(1, HOPS + 1))])
+
+
+def _side_by_side(states: list[Tensor]) -> object:
+    """Return states as one matrix; very large ones as they are, which favours those who make them."""
+    return torch.cat(states, 1) if sum(state.nbytes for state in states) < MOST else states
 
 
 def _least(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pages import Pages, Results, arguments, stamp, versions
 
 PARTS: dict[str, list[tuple[str, int, int]]] = {
-    "arxiv": [("arxiv", columns, threads) for columns in (16, 32, 64, 128, 256, 512) for threads in (1, 2)],
-    "sizes": [(shape, columns, 1) for shape in ("1e5", "1e6", "1e7") for columns in (16, 128, 512)],
+    "arxiv": [*(("arxiv", columns, 1) for columns in (16, 32, 64, 128, 256, 512)), ("arxiv", 128, 2)],
+    "sizes": [(shape, columns, 1) for shape in ("1e5", "1e6", "1e7") for columns in (16, 128)],
     "products": [("products", columns, 1) for columns in (16, 100)],
     "memory": [],
 }
@@ -51,7 +51,7 @@ def main() -> None:
         if part == "memory":
             results["memory"] = peaks()
         else:
-            methods, repeat = ((CSR, SCIPY, SIGN), 2) if part == "products" else (METHODS, 5)
+            methods, repeat = ((CSR, SCIPY, SIGN), 1) if part == "products" else (METHODS, 3)
             results[part] = []
             for shape, columns, threads in PARTS[part]:
                 results[part].append(measure(shape, columns, threads, methods, repeat))
