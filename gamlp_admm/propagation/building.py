@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,7 +43,20 @@ class _Edges:
     @property
     def ends(self) -> tuple[tuple[int, int], ...]:
         """For each way that edges are used in, the lines of ``index`` with the nodes that gather, and that give."""
-        return {"along": ((1, 0),), "against": ((0, 1),), "both": ((1, 0), (0, 1))}[self.direction]
+        ways = {"along": ((1, 0),), "against": ((0, 1),), "both": ((1, 0), (0, 1))}[self.direction]
+        return ways[:1] if self.mirrored else ways
+
+    @cached_property
+    def mirrored(self) -> bool:
+        """Whether it can be seen at a glance that both ways are the same: each edge's reverse follows it, or all do."""
+        half, odd = divmod(self.index.shape[1], 2)
+        for first, second in (slice(0, None, 2), slice(1, None, 2)), (slice(0, half), slice(half, None)):
+            (source, target), (other, back) = self.index[:, first], self.index[:, second]
+            if odd or not (source[:1000].equal(back[:1000]) and source.equal(back) and target.equal(other)):
+                continue
+            if self.weight is None or self.weight[first].equal(self.weight[second]):
+                return True
+        return False
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield the edges and their weights, some at a time."""
