@@ -141,6 +141,7 @@ def imported(name):
         ("depth", "docs/depth.md"),
         ("depth", "examples/benchmarks/depth/README.md"),
         ("parallel", "examples/benchmarks/parallel/README.md"),
+        ("augment", "docs/augment-results.md"),
     ],
 )
 def test_tables_are_those_of_the_results(name, page):

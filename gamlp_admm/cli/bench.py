@@ -165,6 +165,64 @@ def ogb(device: str | None, threads: int | None, **given: Any) -> None:
     _benchmark(benchmark, jobs, reports.ogb_markdown, reports.ogb_table, threads=benchmark.threads, **given)
 
 
+def _shapes() -> list[str]:
+    from gamlp_admm.bench.augment import SHAPES
+
+    return [*SHAPES]
+
+
+@bench.command("augment", cls=SectionCommand)
+@option(
+    "--shapes",
+    Name(_shapes, several=True),
+    "arxiv",
+    metavar="A,B",
+    section=DATA,
+    help="Of 1e5, 1e6, arxiv, 1e7, products: random graphs of that size.",
+)
+@option("--columns", Numbers(), "32", metavar="A,B", section=DATA, help="Columns of the features.")
+@option("--threads", Numbers(), "1", metavar="A,B", section=PROCESSES, help="Numbers of threads.")
+@option("--repeat", click.IntRange(1), "3", metavar="N", help="Repetitions, of which the quickest counts.")
+@flag("--memory", help="Measure peak memory, too, in processes of their own.")
+@option("--markdown", Path, metavar="FILE", help="Write the tables as Markdown; - for standard output.")
+@option("--json", Path, metavar="FILE", help="Write every result; - for standard output.")
+@flag("--quiet", help="Print nothing but errors.")
+def augment(
+    shapes: Sequence[str] | None,
+    columns: Sequence[int] | None,
+    threads: Sequence[int] | None,
+    repeat: int | None,
+    memory: bool,
+    markdown: Path | None,
+    json: Path | None,
+    quiet: bool,
+) -> None:
+    """Time the propagation of features beside torch.sparse, SciPy, PyG's EdgeIndex and T.SIGN, and the bound.
+
+    Graphs are random, with power-law degrees. The bound is the time of reading the rows that a product gathers. In the
+    columns of the others is how many times as long they take. By default it takes a few seconds; products needs 16 GB.
+    """
+    from rich.console import Console
+
+    from gamlp_admm import report as reports
+    from gamlp_admm.bench.augment import report
+
+    running.check_files({"markdown": markdown, "json": json}, None)
+    made = report(shapes or ("arxiv",), columns or (32,), threads or (1,), repeat or 3, memory)
+    made |= {
+        "command": shlex.join([PROGRAM, *click.get_current_context().find_root().obj]),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    if markdown is not None:
+        running.write(markdown, reports.augment_markdown(made) + "\n")
+    if json is not None:
+        running.write(json, running.dumps(made))
+    if not quiet:
+        screen = Console(stderr=Path("-") in (markdown, json), highlight=False)
+        screen.width = screen.width if screen.is_terminal else 220
+        screen.print(*reports.augment_tables(made), sep="\n")
+
+
 def _benchmark(
     benchmark: Any,
     plan: Sequence[Any],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from gamlp_admm.propagation.mapping import let_go
 from gamlp_admm.propagation.operators import check_direction, check_edges, check_weight
 from gamlp_admm.system.allocator import give_back_freed_memory
 
-WORKING = 2**26, 2**30
+WORKING = 2**28, 2**30
 """Bytes of working memory, about: twice those of the result, but these at least and at most."""
 
 BYTES = 32
@@ -43,7 +44,20 @@ class _Edges:
     @property
     def ends(self) -> tuple[tuple[int, int], ...]:
         """For each way that edges are used in, the lines of ``index`` with the nodes that gather, and that give."""
-        return {"along": ((1, 0),), "against": ((0, 1),), "both": ((1, 0), (0, 1))}[self.direction]
+        ways = {"along": ((1, 0),), "against": ((0, 1),), "both": ((1, 0), (0, 1))}[self.direction]
+        return ways[:1] if self.mirrored else ways
+
+    @cached_property
+    def mirrored(self) -> bool:
+        """Whether it can be seen at a glance that both ways are the same: each edge's reverse follows it, or all do."""
+        half, odd = divmod(self.index.shape[1], 2)
+        for first, second in (slice(0, None, 2), slice(1, None, 2)), (slice(0, half), slice(half, None)):
+            (source, target), (other, back) = self.index[:, first], self.index[:, second]
+            if odd or not (source[:1000].equal(back[:1000]) and source.equal(back) and target.equal(other)):
+                continue
+            if self.weight is None or self.weight[first].equal(self.weight[second]):
+                return True
+        return False
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield the edges and their weights, some at a time."""
@@ -54,7 +68,13 @@ class _Edges:
             if weight is not None:
                 let_go(weight)
 
-    def counts(self) -> np.ndarray:
+    def ranges(self, entries: int) -> list[int]:
+        """Return where ranges of rows to which so many edges lead, at most, begin, and the last one ends."""
+        if len(self.ends) * self.index.shape[1] + self.num_nodes <= entries:
+            return [0, self.num_nodes]
+        return _ranges(self._counts(), entries)
+
+    def _counts(self) -> np.ndarray:
         """Return how many edges lead to each node, both ways where both are used, ``[N]`` int64."""
         counts = np.zeros(self.num_nodes, np.int64)
         for index, _ in self.chunks():
@@ -64,7 +84,7 @@ class _Edges:
 
     def loops(self) -> np.ndarray:
         """Return the weights of the nodes' self-loops ``[N]``: of a repeated one the last, 1 where there is none."""
-        loops = np.ones(self.num_nodes, np.int32 if self.weight is None else np.float64)
+        loops = np.ones(self.num_nodes, np.int8 if self.weight is None else np.float64)
         if self.weight is not None:
             for (source, target), weight in self.chunks():
                 chosen = source == target
@@ -72,25 +92,66 @@ class _Edges:
         return loops
 
     def rows(self, first: int, last: int) -> sparse.csr_array:
-        """Return some rows of the adjacency matrix without self-loops, ``[last - first, N]``, repeated edges summed."""
-        ways = [self._rows(first, last, *lines) for lines in self.ends]
-        return ways[0] if len(ways) == 1 else ways[0].maximum(ways[1])
+        """Return some rows of the adjacency matrix without self-loops, ``[last - first, N]``.
+
+        Columns are sorted; of edges that are used one way, or the same both ways, repeated ones stay repeated.
+        """
+        A = self._rows(first, last, *self.ends[0])
+        if len(self.ends) == 1:
+            return A
+        every = last - first == self.num_nodes
+        other = _transposed(A) if every else self._rows(first, last, *self.ends[1])
+        return A if _same(A, other) else _summed(A).maximum(_summed(other))
 
     def _rows(self, first: int, last: int, to: int, by: int) -> sparse.csr_array:
-        places: list[np.ndarray] = []
-        weights: list[np.ndarray] = []
-        for index, weight in self.chunks():
-            chosen = (index[to] >= first) & (index[to] < last)
-            there = torch.from_numpy(np.flatnonzero(chosen.numpy()))
-            pair = index[:, there]
-            apart = pair[0] != pair[1]
-            there, pair = there[apart], pair[:, apart]
-            places.append(torch.stack([pair[to] - first, pair[by]]).int().numpy())
-            weights.append(np.ones(len(there), np.int32) if weight is None else weight[there].double().numpy())
-        row, column = np.concatenate(places, axis=1) if places else np.zeros((2, 0), np.int32)
-        data = np.concatenate(weights) if weights else np.zeros(0, np.int32)
-        del places, weights
-        return sparse.coo_array((data, (row, column)), shape=(last - first, self.num_nodes)).tocsr()
+        parts = [self._part(*chunk, first, last, to, by) for chunk in self.chunks()]
+        if not parts:
+            return sparse.csr_array((last - first, self.num_nodes), dtype=np.int8)
+        rows, columns, data = (each[0] if len(each) == 1 else torch.cat(each) for each in zip(*parts, strict=True))
+        # To count and distribute twice, by columns and then by rows, takes less time than to sort each row.
+        entries = sparse.coo_array(
+            (data.numpy(), (columns.numpy(), rows.numpy())), shape=(self.num_nodes, last - first)
+        )
+        entries.has_canonical_format = True  # lest repeated ones are added up
+        return _transposed(entries.tocsr())
+
+    def _part(
+        self, index: Tensor, weight: Tensor | None, first: int, last: int, to: int, by: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows, columns and weights of the edges among these that lead to some nodes, but for self-loops."""
+        row, column = index[to], index[by]
+        if last - first < self.num_nodes:
+            row, column, weight = _chosen((row >= first) & (row < last), row, column, weight)
+        row, column, weight = _chosen(row != column, row, column, weight)
+        data = torch.ones(len(row), dtype=torch.int8) if weight is None else weight.double()
+        return (row - first if first else row).int(), column.int(), data
+
+
+def _chosen(mask: Tensor, row: Tensor, column: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    if mask.all():
+        return row, column, weight
+    there = torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return row[there], column[there], None if weight is None else weight[there]
+
+
+def _transposed(A: sparse.csr_array) -> sparse.csr_array:
+    """Return the transpose, whose rows are sorted; repeated entries stay."""
+    by_column = A.tocsc()
+    return sparse.csr_array((by_column.data, by_column.indices, by_column.indptr), shape=A.shape[::-1])
+
+
+def _same(A: sparse.csr_array, B: sparse.csr_array) -> bool:
+    parts = ((getattr(A, part), getattr(B, part)) for part in ("indptr", "indices", "data"))
+    return all(np.array_equal(a, b) for a, b in parts)
+
+
+def _summed(A: sparse.csr_array) -> sparse.csr_array:
+    """Return a matrix without repeated entries: their sum instead."""
+    if A.has_canonical_format:
+        return A
+    A = A.astype(np.promote_types(A.dtype, np.int32))
+    A.sum_duplicates()
+    return A
 
 
 def from_edges(
@@ -144,12 +205,12 @@ def from_edges(
     working = working or min(max(WORKING[0], 8 * most), WORKING[1])
     together = max(working // (2 * BYTES), num_nodes)
     edges = _Edges(edge_index.detach().cpu(), edge_weight, num_nodes, direction, together)
-    counts, loops = edges.counts(), edges.loops()
+    loops = edges.loops()
     indices = _Kept("indices", torch.int32, most, folder)
     values = None if edge_weight is None else _Kept("values", torch.float32, most, folder)
     degree, lengths = np.empty(num_nodes), np.empty(num_nodes, np.int64)
-    for first, last in pairwise(_ranges(counts, working // (BYTES if values is None else 2 * BYTES))):
-        B = edges.rows(first, last) + _diagonal(loops[first:last], first, num_nodes)
+    for first, last in pairwise(edges.ranges(working // (BYTES if values is None else 2 * BYTES))):
+        B = _summed(edges.rows(first, last)) + _diagonal(loops[first:last], first, num_nodes)
         degree[first:last] = B.sum(axis=1)
         if values is None:
             lengths[first:last] = degree[first:last]

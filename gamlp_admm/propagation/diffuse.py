@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import count, cycle
 
-import torch
 from scipy.special import pdtrc
 from torch import Tensor
 
+from gamlp_admm.propagation.features import blank
 from gamlp_admm.propagation.product import Multiplier, product
 
 
@@ -123,7 +123,7 @@ def heat_remainder(steps: int, t: float) -> float:
 
 def _places(like: Tensor) -> Iterator[Tensor]:
     """Yield two tensors to write states to, in turn; made when they are first needed."""
-    make = partial(torch.empty, like.shape, dtype=like.dtype, device=like.device)
+    make = partial(blank, like.shape, like.dtype, like.device)
     del like
     made = [make()]
     yield made[0]

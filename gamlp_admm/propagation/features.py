@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,18 +83,20 @@ class NodeFeatures:
     def __len__(self) -> int:
         return len(self.x)
 
-    def tile(self, columns: slice = slice(None), rows: Tensor | None = None) -> Tensor:
-        """Return some columns as they are computed with, contiguous; not to be modified: it may be ``x`` itself.
+    def tile(self, columns: slice = slice(None), rows: Tensor | None = None, contiguous: bool = True) -> Tensor:
+        """Return some columns as they are computed with; not to be modified: it may be ``x`` itself.
 
         Args:
             columns: The columns.
             rows: Numbers of the rows, increasing; ``None`` for all.
+            contiguous: Whether it must not be a view of some columns.
         """
         norms = self.norms if self.norms is None or rows is None else self.norms[rows]
         if self._mapped:
             tile = self._read(columns, rows)
         else:
-            tile = (self.x[:, columns] if rows is None else self.x[:, columns][rows]).to(self.dtype).contiguous()
+            tile = (self.x[:, columns] if rows is None else self.x[:, columns][rows]).to(self.dtype)
+            tile = tile.contiguous() if contiguous else tile
         return (tile if norms is None else tile / norms).to(self.device)
 
     def _read(self, columns: slice, rows: Tensor | None) -> Tensor:
@@ -159,6 +163,24 @@ def kept_type(x: Any, dtype: torch.dtype | None) -> torch.dtype:
         given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise InputError(f"data.x must be a real tensor of shape [nodes, features], got {given}")
     return dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
+
+
+def blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+    """Return a tensor whose numbers are yet to be written.
+
+    On the CPU NumPy makes it, which asks the system for large pages where it has them: that they appear one by one
+    where a tensor is first written to takes up to a fifth of a propagation.
+
+    Raises:
+        MemoryError: There is no memory for it.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        if torch.device(device).type != "cpu" or not size:
+            return torch.empty(*shape, dtype=dtype, device=device)
+        return torch.from_numpy(np.empty(size, np.uint8)).view(dtype).view(*shape)
+    except (RuntimeError, ValueError) as error:  # of torch, and of NumPy where it is more than there are addresses
+        raise MemoryError from error
 
 
 def column_tiles(num_nodes: int, columns: int, width: int | None = None) -> list[slice]:

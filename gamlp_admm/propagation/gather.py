@@ -91,10 +91,14 @@ class GatherMatrix:
         M, dense = self.shape[0], self._divided(dense)
         if not dense.shape[1]:
             return out
+        fused = self.scale is not None and self.root is None and restart is None and out.dtype == dense.dtype
         step, seen = max(RESULT // dense.shape[1], 256), 0
         for low in range(0, M, step):
             high = min(low + step, M)
-            out[low:high] = self._rows(dense, low, high, restart, alpha)
+            if fused:
+                torch.mul(self._sums(dense, low, high), self.scale[low:high, None], out=out[low:high])  # type: ignore[index]
+            else:
+                out[low:high] = self._rows(dense, low, high, restart, alpha)
             if (last := int(self.indptr[high])) - seen > WINDOW or high == M:
                 let_go(self.indices[seen:last])
                 seen = last

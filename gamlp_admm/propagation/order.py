@@ -30,7 +30,7 @@ from torch import Tensor
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.propagation.diffuse import heat, pagerank, powers
-from gamlp_admm.propagation.features import NodeFeatures
+from gamlp_admm.propagation.features import NodeFeatures, blank
 from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.narrowing import CACHED, TOUCH, Narrowing, Steps
 from gamlp_admm.propagation.product import Matrix, tile_width, to_torch
@@ -234,7 +234,8 @@ class FeaturesFirst(Order):
         No bit depends on which columns are made together.
         """
         if isinstance(self.features, NodeFeatures):
-            return self._kept(self.features.tile(columns, None if self._ball is None else torch.from_numpy(self._ball)))
+            ball = None if self._ball is None else torch.from_numpy(self._ball)
+            return self._kept(self.features.tile(columns, ball, contiguous=False))
         assert self._sparse is not None
         return self._kept(self._sparse.tile(columns))
 
@@ -495,8 +496,8 @@ def propagate(
     order = order_of_work(scheme, matrix, features, rows)
     R, S, F = order.shape
     try:
-        out = torch.empty(R, S, F, dtype=dtype or order.dtype, device=order.device)
-    except RuntimeError:
+        out = blank((R, S, F), dtype or order.dtype, order.device)
+    except MemoryError:
         size = f"{S:,} x {F:,} features of {R:,} nodes"
         raise InputError(f"hops is {scheme.hops}: there is no memory for {size}") from None
     for unit in order.units():

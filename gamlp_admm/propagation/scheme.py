@@ -20,7 +20,7 @@ from torch import Tensor
 from gamlp_admm.errors import InputError, InputWarning, number, unknown
 from gamlp_admm.propagation.building import from_edges
 from gamlp_admm.propagation.diffuse import heat, heat_remainder
-from gamlp_admm.propagation.features import NodeFeatures
+from gamlp_admm.propagation.features import NodeFeatures, blank
 from gamlp_admm.propagation.gather import RESULT, GatherMatrix, gathers
 from gamlp_admm.propagation.operators import (
     OPERATORS,
@@ -168,12 +168,12 @@ class Scheme:
         H = features if isinstance(features, NodeFeatures) else NodeFeatures(features, features.dtype)
         (N, columns), S = H.shape, len(self.states)
         try:
-            propagated = torch.empty(N, S, columns, dtype=dtype or H.dtype, device=H.device)
-        except RuntimeError:
+            propagated = blank((N, S, columns), dtype or H.dtype, H.device)
+        except MemoryError:
             size = f"{S:,} x {columns:,} features of {N:,} nodes"
             raise InputError(f"hops is {self.hops}: there is no memory for {size}") from None
         for tile in H.tiles(tile_width(matrix)):
-            for i, state in enumerate(self.kept(matrix, H.tile(tile))):
+            for i, state in enumerate(self.kept(matrix, H.tile(tile, contiguous=False))):
                 state.write(propagated[:, i, tile])
         return propagated.flatten(1)
 
@@ -182,7 +182,7 @@ class Scheme:
 
         Args:
             matrix: ``[N, N]``, Ã, from :meth:`matrix`, or what takes its place.
-            features: ``[N, F]``, H, contiguous, such as :meth:`NodeFeatures.tile`; not modified.
+            features: ``[N, F]``, H, such as :meth:`NodeFeatures.tile`; not modified.
             taken: Steps that they have taken already, where states are powers of Ã; earlier states are left out.
         """
         last = self.states[-1]
@@ -194,6 +194,7 @@ class Scheme:
         if root is not None:
             matrix = replace(cast(GatherMatrix, matrix), root=None)
             features = features / root[:, None]
+        features = features.contiguous()
         parameter = self.named.parameter
         options = {parameter: getattr(self, parameter)} if parameter else {}
         made = self.named.diffuse(matrix, features, **options)
@@ -239,7 +240,10 @@ class KeptState:
         step = max(RESULT // max(out.shape[1], 1), 1)
         for low in range(0, len(out), step):
             block = slice(low, min(low + step, len(out)))
-            out[block] = self[block if rows is None else rows[block]]
+            if rows is None and self.root is not None and out.dtype == self.computed.dtype:
+                torch.mul(self.computed[block], self.root[block, None], out=out[block])
+            else:
+                out[block] = self[block if rows is None else rows[block]]
 
 
 def constructor_call(transform: object) -> str:

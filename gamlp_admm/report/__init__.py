@@ -1,6 +1,7 @@
 """What runs look like to people: progress, tables and plots."""
 
 from gamlp_admm.report.accuracy import accuracy_markdown, accuracy_table
+from gamlp_admm.report.augment import augment_markdown, augment_tables
 from gamlp_admm.report.benchmark import BenchmarkProgress
 from gamlp_admm.report.many_labels import many_labels_markdown, many_labels_table
 from gamlp_admm.report.ogb import ogb_markdown, ogb_table
@@ -18,6 +19,8 @@ __all__ = [
     "WorkProgress",
     "accuracy_markdown",
     "accuracy_table",
+    "augment_markdown",
+    "augment_tables",
     "check_plot",
     "comparison_table",
     "datasets_table",

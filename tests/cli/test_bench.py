@@ -15,6 +15,7 @@ import pytest
 from raw_ogb import make_products
 
 from gamlp_admm.bench.accuracy import METHODS, Accuracy, plan
+from gamlp_admm.bench.augment import SHAPES, Shape
 from gamlp_admm.bench.jobs import Job
 from gamlp_admm.bench.many_labels import METHODS as MANY_LABELS
 from gamlp_admm.bench.ogb import METHODS as OGB
@@ -75,6 +76,7 @@ def test_command_names_every_method(command: str, methods: dict[str, str]) -> No
         ["bench", "accuracy", "--help"],
         ["bench", "many-labels", "--help"],
         ["bench", "ogb", "--help"],
+        ["bench", "augment", "--help"],
     ],
 )
 def test_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,3 +220,17 @@ def test_command_with_ogb(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
         assert shown in out
     assert main(["bench", "ogb", "--datasets", "cora"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_propagation_is_timed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SHAPES, "1e5", Shape(50, 400))
+    files = ["--markdown", str(tmp_path / "it.md"), "--json", str(tmp_path / "it.json")]
+    assert main(["bench", "augment", "--shapes", "1e5", "--columns", "3,5", "--repeat", "1", *files]) == 0
+    assert "one hop" in capsys.readouterr().out
+    assert (tmp_path / "it.md").read_text(encoding="utf-8").count("| 1e5 | 1 | 5 |") == 2
+    report = json.loads((tmp_path / "it.json").read_text(encoding="utf-8"))
+    assert [row["columns"] for row in report["rows"]] == [3, 5]
+    assert main(["bench", "augment", "--shapes", "1e9"]) == 2
+    assert "unknown shape '1e9'" in capsys.readouterr().err

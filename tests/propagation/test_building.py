@@ -49,6 +49,19 @@ def test_some_rows_at_a_time_or_all_at_once(
         assert (made.indices[low:high].diff() >= 0).all()
 
 
+@pytest.mark.parametrize("layout", ["pairs", "halves"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_edges_that_are_followed_by_their_reverse(layout: str, weighted: bool) -> None:
+    once = torch.randint(20, (2, 60), generator=torch.Generator().manual_seed(0)) // 2  # some repeated, some loops
+    twice = torch.stack([once, once.flip(0)], dim=2 if layout == "pairs" else 1).flatten(1)
+    weight = torch.arange(60.0) % 7
+    weights = weight.repeat_interleave(2) if layout == "pairs" else weight.repeat(2)
+    for given_weight in (weights, weights.index_fill(0, torch.tensor([119]), 9.0)) if weighted else (None,):
+        A = sym(adjacency(twice, given_weight, 20))
+        made = from_edges(twice, given_weight, 20, working=64 * 30)
+        torch.testing.assert_close(entries(made), torch.from_numpy(A.toarray()), rtol=1e-6, atol=1e-9)
+
+
 def test_other_coefficients() -> None:
     index = torch.tensor([[0, 0, 1], [1, 2, 2]])
     B = torch.tensor([[1.0, 1, 1], [1, 1, 1], [1, 1, 1]])
