@@ -165,7 +165,8 @@ def task_of(told: dict[str, Any]) -> Task:
 
 def gib(count: float) -> str:
     """Return bytes as text."""
-    return f"{count / GIB:.2f}" if count < 10 * GIB else f"{count / GIB:.1f}"
+    digits = 1 if count >= 10 * GIB else 2 if count >= GIB / 100 else 4
+    return f"{count / GIB:.{digits}f}"
 
 
 def planned(shape: Shape, hops: int, labelled: bool, hidden: int, width: int) -> list[tuple[str, str, int]]:
@@ -178,12 +179,12 @@ def planned(shape: Shape, hops: int, labelled: bool, hidden: int, width: int) ->
         ("edges, int32", "file", 8 * shape.edges),
         ("features, float32", "file", 4 * shape.nodes * shape.columns),
         ("the matrix: a row's neighbours, int32", "memory or file", 4 * entries + 12 * shape.nodes),
-        (f"{width} columns in work, three times", "memory", 3 * 4 * shape.nodes * width),
-        (f"the store, {rows:,} rows × {d}", "file", 4 * rows * d),
+        ("columns in work, three times", "memory", 3 * 4 * shape.nodes * width),
+        ("the store", "file", 4 * rows * d),
         ("rows in training, in their units", "scratch file", 4 * used * d),
         ("the start: training rows centred, and turned", "scratch files", 2 * 4 * shape.train * d),
-        (f"the start: {hidden} neurons of training rows, ten times", "memory", 10 * 4 * shape.train * hidden),
-        (f"the first layer, {d} × {hidden}, with what batches leave behind", "memory", 4 * d * (2 * hidden + 40)),
+        ("the start: hidden neurons of training rows, ten times", "memory", 10 * 4 * shape.train * hidden),
+        ("the first layer, with what batches leave behind", "memory", 4 * d * (2 * hidden + 40)),
         ("targets and outputs of all rows", "memory", 2 * 4 * used * shape.classes),
     ]
 
@@ -191,10 +192,7 @@ def planned(shape: Shape, hops: int, labelled: bool, hidden: int, width: int) ->
 def plan_table() -> str:
     """Return the plan of both data sets at their full size."""
     products, papers = planned(PRODUCTS, 3, False, 256, 100), planned(PAPERS, 3, True, 256, 4)
-    rows = []
-    for (what, where, size), (other, _, larger) in zip(products, papers, strict=True):
-        both = what if what == other else f"{what}; {other}"
-        rows.append([both, where, gib(size), gib(larger)])
+    rows = [[what, where, gib(a), gib(b)] for (what, where, a), (_, _, b) in zip(products, papers, strict=True)]
     return table(["what", "where", "ogbn-products, GiB", "ogbn-papers100M, GiB"], rows, left=2)
 
 
