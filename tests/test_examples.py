@@ -181,7 +181,7 @@ def test_graphs_of_the_shape_of_large_ones(tmp_path, monkeypatch):
     same = float((y[source] == y[target]).double().mean())
     clean = (1 - graphs.MISLABELLED) ** 2
     assert same == pytest.approx(
-        clean * (0.4 + 0.6 / 10) + (1 - clean) / 10, abs=0.05
+        clean * (0.6 + 0.4 / 10) + (1 - clean) / 10, abs=0.05
     )  # a few nodes have most of the edges
     degrees = torch.bincount(source).sort(descending=True).values
     assert degrees[50] > 8 * degrees[2500]

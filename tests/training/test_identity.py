@@ -103,6 +103,13 @@ def test_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert described(by_rate) != before
 
 
+def test_digests_of_rows_are_those_of_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, rows = torch.randn(40, 3).bfloat16(), torch.randperm(40)[:23]
+    wanted = digest(x[rows].float())
+    monkeypatch.setattr(identity, "ENTRIES", 10)
+    assert digest(x, rows, torch.float32) == wanted == digest(x[rows].float())
+
+
 def test_digests() -> None:
     x = torch.arange(12.0).view(3, 4)
     assert digest(x) == digest(x.T.contiguous().T) == digest(x.numpy())

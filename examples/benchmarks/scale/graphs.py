@@ -14,13 +14,13 @@ from gamlp_admm.propagation.store import matrix
 COMMUNITIES = 4
 """Communities of a class, which have nothing in common but their label."""
 
-HOMOPHILY = 0.4
+HOMOPHILY = 0.6
 """Share of edges whose ends were drawn from one community."""
 
 MISLABELLED = 0.15
 """Share of labels that are drawn at random: what is right of the others is all that can be learned."""
 
-SIGNAL = 0.07
+SIGNAL = 0.1
 """Deviation of the communities' means, of features whose noise has a deviation of 1."""
 
 EXPONENT = 2.2

@@ -59,7 +59,7 @@ class Task:
 PRODUCTS = Shape(2_449_029, 123_718_280, True, 100, 47, 196_615, 39_323, 2_213_091)
 PAPERS = Shape(111_059_956, 1_615_685_872, False, 128, 172, 1_207_179, 125_265, 214_338)
 TWENTIETH = Shape(*(n // 20 for n in (PAPERS.nodes, PAPERS.edges)), False, 128, 172, 60_358, 6_263, 10_716)
-TRAINED = ("--batch-size", "512", "--iterations", "10", "--evaluate-every", "5", "--layers", "2")
+TRAINED = ("--batch-size", "512", "--iterations", "5", "--evaluate-every", "5", "--layers", "2", "--threads", "1")
 TASKS = {
     "products": Task(PRODUCTS, 3, "4GiB", False, (*TRAINED, "--hidden", "256")),
     "papers": Task(TWENTIETH, 3, "6GiB", True, (*TRAINED, "--hidden", "256")),
