@@ -14,7 +14,7 @@ from problems import blobs
 
 from gamlp_admm import PdADMMG
 from gamlp_admm.errors import InputError
-from gamlp_admm.training import schedules
+from gamlp_admm.training import identity, schedules
 from gamlp_admm.training.identity import described, digest
 
 
