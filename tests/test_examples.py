@@ -142,6 +142,7 @@ def imported(name):
         ("depth", "examples/benchmarks/depth/README.md"),
         ("parallel", "examples/benchmarks/parallel/README.md"),
         ("augment", "docs/augment-results.md"),
+        ("scale", "docs/scale.md"),
     ],
 )
 def test_tables_are_those_of_the_results(name, page):
@@ -166,6 +167,26 @@ def test_printed_command_repeats_a_run(tmp_path):
         assert cli.main([*args, "--quiet", "--json", str(tmp_path / "report.json")]) == 0
         report = json.loads((tmp_path / "report.json").read_text())
         assert [run["last"] for run in report["runs"]] == [run["last"] for run in row["runs"]]
+
+
+def test_graphs_of_the_shape_of_large_ones(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES / "benchmarks" / "scale"))
+    benchmark = imported("scale")
+    graphs, shape = benchmark.graphs, benchmark.QUICK.shape
+    monkeypatch.setattr(graphs, "CHUNK", 2**15)
+    graphs.make(tmp_path, shape)
+    graph = graphs.load(tmp_path)
+    (source, target), y = graph.edge_index.long(), graph.y
+    assert graph.num_edges == shape.edges
+    assert torch.equal(source, target.roll(shape.edges // 2))  # both ways
+    same = float((y[source] == y[target]).double().mean())
+    clean = (1 - graphs.MISLABELLED) ** 2
+    assert same == pytest.approx(
+        clean * (0.6 + 0.4 / 10) + (1 - clean) / 10, abs=0.05
+    )  # a few nodes have most of the edges
+    degrees = torch.bincount(source).sort(descending=True).values
+    assert degrees[50] > 8 * degrees[2500]
+    assert [int(graph[f"{part}_mask"].sum()) for part in ("train", "val", "test")] == [1000, 500, 3500]
 
 
 def test_unknown_part_is_refused(capsys):

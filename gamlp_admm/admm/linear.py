@@ -278,9 +278,9 @@ class LastLayer:
         self.total = row_sum(self.weight.sum())
         self.center = row_sum(self.weight.T @ X)[0] / self.total
         self.X = X - self.center
-        spread = (row_sum((self.X.square() * self.weight).sum()) / self.total).sqrt()
+        spread = (row_sum(self.X.square().mul_(self.weight).sum()) / self.total).sqrt()
         self.unit = torch.where(spread > 0, spread, 1)
-        self.X = self.X / self.unit
+        self.X.div_(self.unit)
         self.H = row_sum((self.X * self.weight).T @ self.X).double()
         self.T = completed(risk.regressed(y), weight, row_sum)
         self.constant = row_sum((self.weight * self.T).sum(0)) / self.total

@@ -83,7 +83,10 @@ def neurons(
     layers.append(_combined(made, h - 2 * plain - between, d, generator, rows))
     if between:
         layers.append(_differences(rows, between, generator))
-    joined = {name: torch.cat([layer[name] for layer in layers], int(name in STATES)) for name in ("W", "b", *STATES)}
+    # One after the other, and without what was joined: each state may fill much of the memory.
+    joined = {
+        name: torch.cat([layer.pop(name) for layer in layers], int(name in STATES)) for name in (*STATES, "W", "b")
+    }
     return Hidden(**joined, plain=plain)
 
 
@@ -111,8 +114,15 @@ def _combined(made: Sequence[View], count: int, d: int, generator: torch.Generat
     for view, part in pairs:
         W[:, view.low : view.high] += part.T @ view.W
         b += part.T @ view.b
-    states = {name: torch.stack([getattr(view, name) @ part for view, part in pairs]).sum(0) for name in STATES}
-    return _spread({"W": W, "b": b} | states, generator, rows)
+
+    def mixed(name: str) -> Tensor:
+        N = len(getattr(made[0], name))
+        products = rows.data.room.empty(len(pairs) * N, count, like).view(len(pairs), N, count)
+        for product, (view, part) in zip(products, pairs, strict=True):
+            torch.mm(getattr(view, name), part, out=product)
+        return products.sum(0)
+
+    return _spread({"W": W, "b": b} | {name: mixed(name) for name in STATES}, generator, rows)
 
 
 def _differences(rows: StartRows, count: int, generator: torch.Generator) -> Neurons:
@@ -121,6 +131,7 @@ def _differences(rows: StartRows, count: int, generator: torch.Generator) -> Neu
     W = rows.rows(drawn[0]) - rows.rows(drawn[1])
     fitted, val = rows.x @ W.T, rows.x_val @ W.T
     made = {"W": W, "b": W.new_zeros(count), "fitted": fitted, "honest": fitted, "val": val}
+    del fitted, val
     return _spread(made, generator, rows)
 
 
@@ -128,13 +139,13 @@ def _spread(made: Neurons, generator: torch.Generator, rows: StartRows) -> Neuro
     # Pre-activations of deviation 1, and random biases.
     unit, middle = _deviation(made["honest"], rows, columns=True), rows.mean(made["honest"])
     bias = torch.randn(len(unit), generator=generator, dtype=torch.float64).to(unit) - middle / unit
-    states = {name: made[name] / unit + bias for name in STATES}
+    states = {name: (made.pop(name) / unit).add_(bias) for name in STATES}
     return {"W": made["W"] / unit[:, None], "b": made["b"] / unit + bias} | states
 
 
 def _deviation(x: Tensor, rows: StartRows, columns: bool = False) -> Tensor:
     # Of all entries about their columns' means, or column by column; 1 where there is none.
-    squares = rows.mean((x - rows.mean(x)).square())
+    squares = rows.mean((x - rows.mean(x)).square_())
     spread = (squares if columns else squares.mean()).sqrt()
     return torch.where(spread > 0, spread, 1)
 
@@ -230,10 +241,6 @@ class LastLayers:
         return self._considered(*layer.entered(W, b), {"last": "mean", "rows": name})
 
 
-def _leading(tried: dict[float, LastLayers]) -> float:
-    return max(tried, key=lambda apart: tried[apart].best.score)
-
-
 def ridge_start(stage: Stage, seed: int) -> Opening:
     """Return the weights to start from.
 
@@ -250,16 +257,20 @@ def ridge_start(stage: Stage, seed: int) -> Opening:
         W = best.W.new_zeros(shapes[0])
         W[:, best.low : best.high] = best.W
         return Opening([(W, best.b)], about)
-    tried: dict[float, LastLayers] = {}
+    tried: dict[float, tuple[Considered, Tensor, Tensor]] = {}
+
+    def leading() -> float:
+        return max(tried, key=lambda apart: tried[apart][0].score)
+
     for apart in APART:
-        if tried and (made[0].sketched or not rows.num_val or (apart == 1 and not _leading(tried))):
+        if tried and (made[0].sketched or not rows.num_val or (apart == 1 and not leading())):
             break  # more of them only where some of them helped
         first = neurons(made, best, rows, shapes[0], seed, apart)
-        tried[apart] = LastLayers(rows, first, best, len(shapes), network)
-    apart = _leading(tried)
-    chosen = tried[apart]
-    hidden, last = chosen.first, chosen.best
+        tried[apart] = LastLayers(rows, first, best, len(shapes), network).best, first.W, first.b
+        del first  # of which only the weights are kept: states are as large as the rows are many
+    apart = leading()
+    last, hidden_W, hidden_b = tried[apart]
     about |= last.about | {"score": last.score, "apart": apart}
     W, b = last.W, last.b
     between = [passing(network, shape, W) for shape in shapes[1:-1]]
-    return Opening([(hidden.W, hidden.b), *between, (W, b)], about)
+    return Opening([(hidden_W, hidden_b), *between, (W, b)], about)

@@ -65,6 +65,6 @@ def from_store(path: Path) -> Data:
 
 def stored(data: Any) -> StoredFeatures | None:
     """Return what the features of a graph are stored in, ``None`` where they lie in memory or were changed since."""
-    store: StoredFeatures | None = getattr(data, "store", None)
-    same = store is not None and data.x is store.x and not store.x._version
+    store = getattr(data, "store", None)
+    same = isinstance(store, StoredFeatures) and data.x is store.x and not store.x._version
     return store if same else None

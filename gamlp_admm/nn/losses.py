@@ -126,7 +126,7 @@ class CrossEntropy(Risk):
     steps = 50
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        return F.one_hot(y, num_classes).to(dtype)
+        return one_hot(y, num_classes, dtype)
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         return -(torch.log_softmax(z, -1) * y).sum(-1)  # logsumexp(z) − z·y would cancel
@@ -180,7 +180,7 @@ class SquaredError(Risk):
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
         if y.ndim == 1:
-            return F.one_hot(y, num_classes).to(dtype)
+            return one_hot(y, num_classes, dtype)
         return y.to(dtype)
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ class BinaryCrossEntropy(Risk):
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
         if y.ndim == 1:
-            return F.one_hot(y, num_classes).to(dtype)
+            return one_hot(y, num_classes, dtype)
         return y.to(dtype)
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
@@ -297,7 +297,7 @@ class SquaredHinge(Risk):
     smoothness = 2.0
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        return F.one_hot(y, num_classes).to(dtype) * 2 - 1
+        return one_hot(y, num_classes, dtype) * 2 - 1
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
         return (1 - y * z).clamp(min=0).square().sum(-1)
@@ -307,6 +307,11 @@ class SquaredHinge(Risk):
 
     def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
         return torch.where(y * m >= 1, m, (2 * y + nu * m) / (2 + nu))
+
+
+def one_hot(y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """Return the one-hot rows ``[N, C]`` of classes ``[N]``: torch's own come in 64 bits, whatever is asked for."""
+    return torch.zeros(len(y), num_classes, dtype=dtype, device=y.device).scatter_(1, y[:, None], 1)
 
 
 def one_hot_rows(y: Tensor) -> Tensor:

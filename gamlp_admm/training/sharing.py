@@ -74,9 +74,11 @@ def _seen_by_all(data: Any, team: Team) -> FeatureFile | None:
     if team.num_shards == 1:
         return None
     store = getattr(data, "store", None)
-    if store is not None and (store.x is not data.x or data.x._version):  # other features, or they were written to
-        store = None
-    path = team.from_first(None if store is None else str(store.file))
+    x, file = getattr(store, "x", None), getattr(store, "file", None)
+    same = (
+        file is not None and x is not None and x is data.x and not x._version
+    )  # else they were replaced, or written to
+    path = team.from_first(str(file) if same else None)
     if path is None:
         return None
     found = team.collect(_found(path))

@@ -59,7 +59,11 @@ def test_what_was_changed_is_no_longer_what_is_stored(tmp_path: Path) -> None:
     data = from_store(tmp_path)
     data.x[0] = 0
     assert stored(data) is None
-    assert stored(load_dataset("karate").data) is None
+    data = load_dataset("karate").data
+    assert stored(data) is None
+    data.store = torch.arange(34)  # an attribute of one's own
+    assert stored(data) is None
+    assert load_graph(data).info.features == 34
     assert torch.equal(from_store(tmp_path).x[0], AugmentFeatures(2)(load_dataset("karate").data).x[0])
 
 

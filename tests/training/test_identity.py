@@ -14,7 +14,7 @@ from problems import blobs
 
 from gamlp_admm import PdADMMG
 from gamlp_admm.errors import InputError
-from gamlp_admm.training import schedules
+from gamlp_admm.training import identity, schedules
 from gamlp_admm.training.identity import described, digest
 
 
@@ -101,6 +101,13 @@ def test_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     before = described(by_rate)
     monkeypatch.setitem(globals(), "RATE", 3)
     assert described(by_rate) != before
+
+
+def test_digests_of_rows_are_those_of_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, rows = torch.randn(40, 3).bfloat16(), torch.randperm(40)[:23]
+    wanted = digest(x[rows].float())
+    monkeypatch.setattr(identity, "ENTRIES", 10)
+    assert digest(x, rows, torch.float32) == wanted == digest(x[rows].float())
 
 
 def test_digests() -> None:

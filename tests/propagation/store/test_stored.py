@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,28 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         (tmp_path / "store.json").write_text(text)
         with pytest.raises(InputError, match=r"store\.json"):
             StoredFeatures.open(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_of_a_split(tmp_path: Path, workers: int) -> None:
+    x, y = torch.randn(40, 6).bfloat16(), torch.arange(40)
+    StoredFeatures.save(tmp_path, x, {"y": y, "train_mask": y % 3 > 0}, {})
+    store = StoredFeatures.open(tmp_path)
+    torch.manual_seed(0)
+    batches = list(store.loader("train", 5, shuffle=True, num_workers=workers))
+    order = torch.cat([batch["y"] for batch in batches])
+    assert sorted(order.tolist()) == y[y % 3 > 0].tolist()
+    assert order.tolist() != sorted(order.tolist())
+    assert torch.equal(torch.cat([batch["x"] for batch in batches]), x[order])
+    assert {len(batch["x"]) for batch in batches} == {5, 1}
+    assert len(list(store.loader(batch_size=40))) == 1
+    with pytest.raises(InputError, match=r"unknown split .* 'val': .*allowed: train"):
+        store.loader("val")
+
+
+def test_what_travels_is_the_path(tmp_path: Path) -> None:
+    x, _ = saved(tmp_path)
+    packed = pickle.dumps(StoredFeatures.open(tmp_path))
+    assert len(packed) < 1000
+    assert torch.equal(pickle.loads(packed).x, x)
+    assert repr(StoredFeatures.open(tmp_path)) == f"<StoredFeatures {tmp_path}: 10 x 6 float32>"
