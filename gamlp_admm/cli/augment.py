@@ -81,6 +81,7 @@ def augment(
     from gamlp_admm.errors import byte_count
     from gamlp_admm.experiment import Experiment
     from gamlp_admm.experiment.storing import store
+    from gamlp_admm.system.allocator import keep_no_freed_memory
 
     if prune is not None or list:
         if out is not None:
@@ -93,6 +94,7 @@ def augment(
     if quiet and verbose:
         raise InputError("quiet and verbose exclude each other; give one of them")
     running.check_files({"json": json}, None)
+    keep_no_freed_memory()
     used = Experiment.of(options).resolve()
     with _shown(used.dataset, out, quiet) as (progress, say):
         made = store(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4  # malloc.h
 
 
 def keep_freed_memory() -> None:
@@ -23,6 +23,18 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_TOP_PAD, 64 * 2**20)
+
+
+def keep_no_freed_memory() -> None:
+    """Tell the C library's allocator, for the rest of this process, to hand large blocks back as soon as they are freed.
+
+    By default glibc comes to keep blocks of up to 32 MiB. The command line calls this where a cap of memory is to be
+    held; see :func:`keep_freed_memory`.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def give_back_freed_memory() -> None:

@@ -25,6 +25,7 @@ from gamlp_admm.errors import DamageWarning, InputError
 from gamlp_admm.propagation.store import matrix
 from gamlp_admm.propagation.store.journal import Journal, check_same, clear, is_tidy, opened
 from gamlp_admm.propagation.store.stored import FEATURES, StoredFeatures, checksum_of, finish, read_about
+from gamlp_admm.system.allocator import give_back_freed_memory
 from gamlp_admm.system.durable import Lock, sync
 from gamlp_admm.system.files import make_directory
 from gamlp_admm.system.words import size
@@ -174,6 +175,7 @@ class _Maker:
         else:
             if work is not None:
                 self._all_columns(ranges, work)
+                give_back_freed_memory()
             step = max(matrix.WINDOW // max(F * self.features.states * self.features.dtype.itemsize, 1), 1)
             R = self.features.num_rows
             self._rows([slice(low, min(low + step, R)) for low in range(0, R, step)], self._put_together)
