@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
 
 
 def keep_no_freed_memory() -> None:
-    """Tell the C library's allocator, for the rest of this process, to hand large blocks back as soon as they are freed.
+    """Tell the C library's allocator, for the rest of this process, to hand large blocks back once they are freed.
 
     By default glibc comes to keep blocks of up to 32 MiB. The command line calls this where a cap of memory is to be
     held; see :func:`keep_freed_memory`.
