@@ -183,7 +183,12 @@ def planned(shape: Shape, hops: int, labelled: bool, hidden: int, width: int) ->
         ("the store", "file", 4 * rows * d),
         ("rows in training, in their units", "scratch file", 4 * used * d),
         ("the start: training rows centred, and turned", "scratch files", 2 * 4 * shape.train * d),
-        ("the start: hidden neurons of training rows, ten times", "memory", 10 * 4 * shape.train * hidden),
+        (
+            "the start: scores of training rows by each linear model",
+            "memory",
+            2 * (states + 2) * 4 * shape.train * shape.classes,
+        ),
+        ("the start: hidden neurons of training rows, eight times", "memory", 8 * 4 * shape.train * hidden),
         ("the first layer, with what batches leave behind", "memory", 4 * d * (2 * hidden + 40)),
         ("targets and outputs of all rows", "memory", 2 * 4 * used * shape.classes),
     ]
@@ -193,6 +198,9 @@ def plan_table() -> str:
     """Return the plan of both data sets at their full size."""
     products, papers = planned(PRODUCTS, 3, False, 256, 100), planned(PAPERS, 3, True, 256, 4)
     rows = [[what, where, gib(a), gib(b)] for (what, where, a), (_, _, b) in zip(products, papers, strict=True)]
+    for what, part in (("augmenting", slice(0, 5)), ("training", slice(5, None))):
+        sums = (sum(size for _, where, size in plan[part] if "memory" in where) for plan in (products, papers))
+        rows.append([f"**{what}, in memory**", "", *(f"**{gib(total)}**" for total in sums)])
     return table(["what", "where", "ogbn-products, GiB", "ogbn-papers100M, GiB"], rows, left=2)
 
 
