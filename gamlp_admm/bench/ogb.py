@@ -81,7 +81,6 @@ class Leaderboard(Benchmark):
             algorithm=algorithm,
             seed=job.seed,
             threads=self.threads,
-            cache="none",  # seconds are those of features that are made
             **options,
         )
 
