@@ -19,6 +19,7 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.propagation.mapping import let_go
+from gamlp_admm.system.memory import is_mapped
 
 RESULT = 2**18
 """Numbers of the result that are made at a time: 1 MiB, which stays in the cache."""
@@ -70,6 +71,10 @@ class GatherMatrix:
         scales = None if scale is None else torch.from_numpy(scale).float()
         return cls(indptr, indices, values, scales, matrix.shape[1])
 
+    @cached_property
+    def _mapped(self) -> bool:
+        return self.indices.is_cpu and is_mapped(self.indices.data_ptr())
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(M, N)``."""
@@ -99,7 +104,7 @@ class GatherMatrix:
                 torch.mul(self._sums(dense, low, high), self.scale[low:high, None], out=out[low:high])  # type: ignore[index]
             else:
                 out[low:high] = self._rows(dense, low, high, restart, alpha)
-            if (last := int(self.indptr[high])) - seen > WINDOW or high == M:
+            if self._mapped and ((last := int(self.indptr[high])) - seen > WINDOW or high == M):
                 let_go(self.indices[seen:last])
                 seen = last
         return out
