@@ -10,7 +10,7 @@ import pytest
 
 FORMS = {
     "augment.py": ["--kills", "20"],
-    "augment_memory.py": ["--nodes", "500000"],
+    "augment_memory.py": ["--nodes", "400000"],
     "kills.py": ["--kills", "12"],
     "damage.py": ["--damages", "15"],
     "long.py": ["--iterations", "2000"],
