@@ -53,7 +53,7 @@ def test_all_have_the_features_of_the_defaults(tmp_path: Path, monkeypatch: pyte
     methods = [name for name in METHODS if name != "gcn"]
     jobs = plan(["karate"], methods, [3])
     assert [o.error for o in run_jobs(MANY, jobs, tmp_path)] == [None] * len(jobs)
-    default = Experiment(dataset="karate", split="60/20/20", split_seed=3, seed=3, threads=1)
+    default = Experiment(dataset="karate", split="60/20/20", split_seed=3, seed=3, threads=1, cache="none")
     assert [each.resolve() for each in prepared] == [default.resolve()]
     assert len(fed) == len(jobs)
     assert all(data is fed[0] for data in fed)

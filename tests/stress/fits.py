@@ -164,7 +164,7 @@ def compare(model: GAMLP, data: Any, loss: str, told: dict[str, Any]) -> None:
     like, the_risk = model.linears[0].weight, risk(loss)
     z = model(x[rows].to(like)).to(torch.float64 if like.dtype == torch.float64 else torch.float32)
     y = data.y[rows].reshape(len(rows), -1) if z.shape[1] == 1 and the_risk.matrix is not None else data.y[rows]
-    target = the_risk.target(y, z.shape[1], z.dtype)
+    target, the_risk = the_risk.target(y, z.shape[1], z.dtype), the_risk.scoring("classes" if y.ndim == 1 else "labels")
     ends = [len(part) for part in _rows(data)]
     for name, z_part, y_part in zip(SPLITS, z.split(ends), target.split(ends), strict=True):
         key = f"{name}_accuracy"
