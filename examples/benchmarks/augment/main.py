@@ -21,7 +21,7 @@ from pages import Pages, Results, arguments, stamp, versions
 PARTS: dict[str, list[tuple[str, int, int]]] = {
     "arxiv": [*(("arxiv", columns, 1) for columns in (16, 32, 64, 128, 256, 512)), ("arxiv", 128, 2)],
     "sizes": [(shape, columns, 1) for shape in ("1e5", "1e6", "1e7") for columns in (16, 128)],
-    "products": [("products", columns, 1) for columns in (16, 100)],
+    "products": [("products", columns, 1) for columns in (100, 16)],
     "memory": [],
 }
 """Graphs, columns and threads that are measured."""
@@ -47,6 +47,11 @@ def main() -> None:
         print(augment_markdown({"rows": [measure("1e5", 16, 1, METHODS, repeat=1)]}))
         return
     results = PAGES.read()
+
+    def keep() -> None:
+        results.update({"command": "python examples/benchmarks/augment/main.py", "size": MEMORY, **stamp()})
+        PAGES.save(results)
+
     for part in () if options.tables else options.parts:
         if part == "memory":
             results["memory"] = peaks()
@@ -56,8 +61,8 @@ def main() -> None:
             for shape, columns, threads in PARTS[part]:
                 results[part].append(measure(shape, columns, threads, methods, repeat))
                 print(results[part][-1], file=sys.stderr, flush=True)
-        results |= {"command": "python examples/benchmarks/augment/main.py", "size": MEMORY, **stamp()}
-        PAGES.save(results)
+                keep()
+        keep()
     PAGES.renew(results)
 
 
