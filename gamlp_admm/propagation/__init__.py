@@ -16,10 +16,11 @@ What was propagated is kept on the disk by :mod:`~gamlp_admm.propagation.store`.
 
 from gamlp_admm.propagation.building import from_edges
 from gamlp_admm.propagation.diffuse import heat, heat_remainder, pagerank, powers
+from gamlp_admm.propagation.edges import DIRECTIONS
 from gamlp_admm.propagation.features import NodeFeatures, dense_features
+from gamlp_admm.propagation.features_first import FeaturesFirst
 from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.operators import (
-    DIRECTIONS,
     OPERATORS,
     NamedOperator,
     add_self_loops,
@@ -31,10 +32,12 @@ from gamlp_admm.propagation.operators import (
     row,
     sym,
 )
-from gamlp_admm.propagation.order import ByColumn, FeaturesFirst, Order, SelectorsFirst, Unit, order_of_work, propagate
+from gamlp_admm.propagation.order import Order, Unit
+from gamlp_admm.propagation.ordering import order_of_work, propagate
 from gamlp_admm.propagation.product import Matrix, as_matrix, product, to_torch
 from gamlp_admm.propagation.relations import bipartite, mean
 from gamlp_admm.propagation.scheme import MOST_STEPS, KeptState, Operator, Scheme, constructor_call
+from gamlp_admm.propagation.selectors_first import ByColumn, SelectorsFirst
 from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, as_features
 from gamlp_admm.propagation.store import StoredFeatures
 from gamlp_admm.system.lazy import shown

@@ -19,9 +19,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from gamlp_admm.propagation.edges import check_direction, check_edges, check_weight
 from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.mapping import let_go
-from gamlp_admm.propagation.operators import check_direction, check_edges, check_weight
 from gamlp_admm.system.allocator import give_back_freed_memory
 
 WORKING = 2**28, 2**30

@@ -6,7 +6,8 @@ import numpy as np
 from scipy import sparse
 from torch import Tensor
 
-from gamlp_admm.propagation.operators import checked_edges, checked_weight, entry_rows
+from gamlp_admm.propagation.edges import checked_edges, checked_weight
+from gamlp_admm.propagation.operators import entry_rows
 
 
 def bipartite(edge_index: Tensor, edge_weight: Tensor | None, num_sources: int, num_targets: int) -> sparse.csr_array:

@@ -20,17 +20,16 @@ from torch import Tensor
 from gamlp_admm.errors import InputError, InputWarning, number, unknown
 from gamlp_admm.propagation.building import from_edges
 from gamlp_admm.propagation.diffuse import heat, heat_remainder
-from gamlp_admm.propagation.features import NodeFeatures, blank
+from gamlp_admm.propagation.edges import check_direction
 from gamlp_admm.propagation.gather import RESULT, GatherMatrix, gathers
 from gamlp_admm.propagation.operators import (
     OPERATORS,
     NamedOperator,
     adjacency,
     as_operator,
-    check_direction,
     is_sparse,
 )
-from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix, tile_width
+from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix
 from gamlp_admm.propagation.sparse_features import Features
 from gamlp_admm.propagation.store.keys import key_of
 
@@ -150,32 +149,6 @@ class Scheme:
             return None
         made = from_edges(edge_index, edge_weight, N, self.direction, r, *how)
         return made if gathers(len(made.indices), like.dtype, like.device) else None
-
-    def propagate(self, matrix: Matrix, features: Tensor | NodeFeatures, dtype: torch.dtype | None = None) -> Tensor:
-        """Return ``[T_k H for k in states]``, side by side.
-
-        Args:
-            matrix: ``[N, N]``, Ã, from :meth:`matrix`.
-            features: ``[N, F]``, H; not modified.
-            dtype: Type of what is returned; ``None`` for that of the features.
-
-        Returns:
-            ``[N, len(states)·F]``.
-
-        Raises:
-            InputError: There is no memory for it.
-        """
-        H = features if isinstance(features, NodeFeatures) else NodeFeatures(features, features.dtype)
-        (N, columns), S = H.shape, len(self.states)
-        try:
-            propagated = blank((N, S, columns), dtype or H.dtype, H.device)
-        except MemoryError:
-            size = f"{S:,} x {columns:,} features of {N:,} nodes"
-            raise InputError(f"hops is {self.hops}: there is no memory for {size}") from None
-        for tile in H.tiles(tile_width(matrix)):
-            for i, state in enumerate(self.kept(matrix, H.tile(tile, contiguous=False))):
-                state.write(propagated[:, i, tile])
-        return propagated.flatten(1)
 
     def kept(self, matrix: Multiplier, features: Tensor, taken: int = 0) -> Iterator[KeptState]:
         """Yield the states that are kept, ``T_k H`` for k in ``states``; each holds until the next is asked for.

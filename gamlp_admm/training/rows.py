@@ -87,29 +87,9 @@ def node_data(
     class_weight: Tensor | str | None = None,
     val_weight: Tensor | None = None,
     room: Room = IN_MEMORY,
+    read: bool = True,
 ) -> NodeData:
-    """Check a data set and bring it to a model's device and dtype; arguments as :func:`selected`.
-
-    Raises:
-        InputError: As :func:`selected` says, or features that are used are NaN or infinite.
-    """
-    nodes = selected(data, num_features, num_classes, risk, like, node_weight, class_weight, val_weight, room)
-    assert nodes.rows is not None
-    return replace(nodes, x=gathered(features(data), nodes.rows, like, room))
-
-
-def selected(
-    data: Any,
-    num_features: int,
-    num_classes: int,
-    risk: Risk,
-    like: Tensor,
-    node_weight: Tensor | None = None,
-    class_weight: Tensor | str | None = None,
-    val_weight: Tensor | None = None,
-    room: Room = IN_MEMORY,
-) -> NodeData:
-    """Check a data set and choose its rows, whose features are not read. Training nodes of weight 0 are left out.
+    """Check a data set and bring it to a model's device and dtype. Training nodes of weight 0 are left out.
 
     Args:
         data: Has ``x`` ``[N, F]``, ``y`` (classes ``[N]``, labels or targets ``[N, C]``) and boolean ``train_mask``;
@@ -124,10 +104,11 @@ def selected(
         val_weight: How often each node counts, ``[N]``, where validation nodes are scored to select by; ``None`` for
             the weight of its class.
         room: Where the rows come to lie.
+        read: Whether features are read and checked; else ``x`` is ``None``.
 
     Raises:
-        InputError: The data does not fit the model, has labels outside the classes, or no training node that weighs
-            anything.
+        InputError: The data does not fit the model, has NaN or infinite features, labels outside the classes,
+            or no training node that weighs anything.
     """
     x, y = features(data), _tensor(data, "y")
     if x.ndim != 2 or x.shape[1] != num_features:
@@ -147,7 +128,7 @@ def selected(
     rows["train"], weight = _that_weigh(rows["train"], weight, like)
     used = torch.cat(list(rows.values()))
     return NodeData(
-        x=None,
+        x=gathered(x, used, like, room) if read else None,
         y=(target := risk.target(y.cpu()[used], num_classes, like.dtype)).to(like.device),
         sizes=tuple(len(r) for r in rows.values()),
         weight=weight,

@@ -28,7 +28,7 @@ def distributed(
     a file that all processes see, each reads its own; else the first process sends them.
 
     Args:
-        chosen: Returns all rows, by :func:`gamlp_admm.training.rows.selected`; called in the first process only.
+        chosen: Returns all rows, by :func:`gamlp_admm.training.rows.node_data`; called in the first process only.
         data: What they are rows of; looked at in the first process only.
         widths: Columns of the features and of the targets.
         like: A tensor of the rows' device and dtype.

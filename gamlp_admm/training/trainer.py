@@ -30,7 +30,7 @@ from gamlp_admm.training.models import confirm, trainable, trained_like, usual_d
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.training.room import Room
-from gamlp_admm.training.rows import NodeData, node_data, selected
+from gamlp_admm.training.rows import NodeData, node_data
 from gamlp_admm.training.session import Algorithm, Opening, Stage
 from gamlp_admm.training.sharing import distributed
 from gamlp_admm.training.units import SCALES
@@ -233,13 +233,13 @@ class Trainer(Algorithm):
                     trace.save(Path(trace_dir), team.rank, getattr(team, "name", "rank 0"))
 
     def _fitted(
-        self, model: GAMLP, data: Any, weights: tuple[Any, ...], options: FitOptions, team: Team, room: Room
+        self, model: GAMLP, data: Any, weights: tuple[Any, Any, Any], options: FitOptions, team: Team, room: Room
     ) -> Result:
         the_risk, like, whole = risk(self.loss), trained_like(model, team.device), list[NodeData]()
         widths, about = (model.config["in_channels"], model.config["out_channels"]), dict[str, Any]()
 
         def chosen() -> NodeData:
-            nodes = selected(data, *widths, the_risk, like, *weights)
+            nodes = node_data(data, *widths, the_risk, like, *weights, read=False)
             metric_of(options.metric, nodes.kind)
             whole.append(nodes)
             if options.checkpoint_dir is not None:

@@ -138,14 +138,14 @@ class AugmentLabels(PropagatingTransform):
 
     def _propagated(self, matrix: propagation.Matrix, Y: Tensor, train: Tensor, folds: int | None) -> Tensor:
         """Return the states of the labels, ``[N, len(states)·C]``, without its own at each training node."""
-        labels = self._scheme.propagate(matrix, Y)
+        labels = propagation.propagate(self._scheme, matrix, Y)
         if folds is None:
             labels[train] = self._leaving_one_out(matrix, Y, train)
             return labels
         division = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))
         for fold in division.to(train.device).tensor_split(folds):
             nodes = train[fold]
-            labels[nodes] = self._scheme.propagate(matrix, Y.index_fill(0, nodes, 0))[nodes]
+            labels[nodes] = propagation.propagate(self._scheme, matrix, Y.index_fill(0, nodes, 0))[nodes]
         return labels
 
     def _leaving_one_out(self, matrix: propagation.Matrix, Y: Tensor, train: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class AugmentLabels(PropagatingTransform):
             column = torch.arange(len(batch), device=train.device)
             unit = Y.new_zeros(len(Y), len(batch))
             unit[train[batch], column] = 1
-            T = self._scheme.propagate(matrix, unit)[train].view(n, S, len(batch))
+            T = propagation.propagate(self._scheme, matrix, unit)[train].view(n, S, len(batch))
             T[batch, :, column] = 0
             labels += T @ Y[train[batch]]
         return labels.flatten(1)

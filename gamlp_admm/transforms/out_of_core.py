@@ -16,10 +16,11 @@ from gamlp_admm import propagation
 from gamlp_admm.errors import byte_count
 from gamlp_admm.propagation.features import kept_type
 from gamlp_admm.propagation.mapping import let_go
-from gamlp_admm.propagation.order import PANEL
+from gamlp_admm.propagation.product import tile_width
+from gamlp_admm.propagation.selectors_first import PANEL
 from gamlp_admm.propagation.store import StoredFeatures
 from gamlp_admm.propagation.store.journal import GRAPH
-from gamlp_admm.propagation.store.plan import SCRATCH, MemoryPlan, plan, plan_of_rows
+from gamlp_admm.propagation.store.plan import SCRATCH, WIDEST, MemoryPlan, plan, plan_of_rows
 from gamlp_admm.propagation.store.stored import ARITHMETIC, digest_of
 from gamlp_admm.propagation.store.writing import ColumnWork, HowFar, PropagatedFeatures, RowWork, make
 from gamlp_admm.system.allocator import give_back_freed_memory
@@ -179,12 +180,13 @@ class _Source:
             graph += ENTRY * order.copied
             column = order.in_work * number
             tensors = IN_WORK.get(scheme.named.diffuse, 4) + (self.rows is not None)  # which steps make apart
+            widest = tile_width(self.matrix) or WIDEST
             if self.device.type == "cuda":
                 free = torch.cuda.mem_get_info(self.device)[0] * 9 // 10
                 there = plan(F, tensors * column, free, graph=graph)
                 made = plan(min(F, there.width), column, cap, data=data)
             else:
-                made = plan(F, tensors * column, cap, data=data, graph=graph)
+                made = plan(F, tensors * column, cap, widest=widest, data=data, graph=graph)
             return ColumnWork(order.states, made.width, order.wanted), made
         units = order.units()
         R = len(range(units[0].rows.start, units[0].rows.stop))

@@ -39,7 +39,7 @@ def test_some_rows_at_a_time_or_all_at_once(
     monkeypatch: pytest.MonkeyPatch, graph: Graph, weighted: bool, direction: str, coefficient: float, rows: int
 ) -> None:
     index, weight, nodes = graph
-    monkeypatch.setattr("gamlp_admm.propagation.operators.CHUNK", rows)
+    monkeypatch.setattr("gamlp_admm.propagation.edges.CHUNK", rows)
     given_weight = weight if weighted else None
     made = from_edges(index, given_weight, nodes, direction, coefficient, working=64 * rows)
     A = (sym if coefficient else row)(adjacency(index, given_weight, nodes, direction))
@@ -92,7 +92,7 @@ def test_edges_and_entries_in_files(tmp_path: Path, weight: Tensor | None) -> No
 
 
 def test_wrong_input_is_named_as_of_small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gamlp_admm.propagation.operators.CHUNK", 2)
+    monkeypatch.setattr("gamlp_admm.propagation.edges.CHUNK", 2)
     index, weight = torch.tensor([[0, 1, 2, 0, 1], [1, 0, 1, 0, 3]]), torch.tensor([0.0, 1, 2, -1, 5])
     for make in (adjacency, from_edges):
         with pytest.raises(InputError, match=r"^edge_index\[1, 4\] is 3: a graph of 3 nodes allows 0 to 2$"):

@@ -143,7 +143,7 @@ def test_some_rows_of_a_state() -> None:
     index, x = tangle(9, 20), some_features(9)
     scheme = Scheme((0, 2), "sym", alpha=0.1, t=3.0, direction="both")
     matrix = scheme.matrix(index, None, x)
-    every, rows = scheme.propagate(matrix, x).view(9, 2, 5), torch.tensor([7, 0, 3])
+    every, rows = propagation.propagate(scheme, matrix, x).view(9, 2, 5), torch.tensor([7, 0, 3])
     for i, state in enumerate(scheme.kept(matrix, x)):
         assert torch.equal(state[rows], every[rows, i])
         assert torch.equal(state[2:4], every[2:4, i])

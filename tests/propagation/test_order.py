@@ -81,7 +81,12 @@ def fill(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several tiles, panels, units and chunks, also of a small graph."""
-    for name, value in {"features.TILE": 5, "features.SMALL": 1, "order.PANEL": 3, "order.ROWS": 7}.items():
+    for name, value in {
+        "features.TILE": 5,
+        "features.SMALL": 1,
+        "selectors_first.PANEL": 3,
+        "selectors_first.ROWS": 7,
+    }.items():
         monkeypatch.setattr(f"gamlp_admm.propagation.{name}", value)
     monkeypatch.setattr("gamlp_admm.propagation.narrowing.CHUNK", 10)
 
@@ -89,7 +94,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=[0, 2**22])
 def cached(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results are made some rows at a time, or as new tensors."""
-    for module in ("narrowing", "order"):
+    for module in ("narrowing", "selectors_first"):
         monkeypatch.setattr(f"gamlp_admm.propagation.{module}.CACHED", request.param)
 
 
@@ -105,7 +110,7 @@ def test_all_orders_give_the_wanted_rows(
 ) -> None:
     how, x = scheme(hops, operator), words()
     matrix = to_torch(how.named.matrix(graph()), torch.float64)
-    expected = how.propagate(matrix, x)[rows]
+    expected = propagate(how, matrix, x)[rows]
     features = SparseFeatures.of(x.to_sparse())[0] if kept_sparse else NodeFeatures.of(x)[0]
     made = everything(kind(how, matrix, features, torch.tensor(rows)))
     torch.testing.assert_close(made, expected, rtol=1e-12, atol=1e-12)
@@ -122,7 +127,7 @@ def test_matrices_of_large_graphs_in_all_orders(coefficient: float, weighted: bo
     target, source = A.nonzero()
     edges = torch.from_numpy(np.stack([source, target])).long()
     matrix = from_edges(edges, torch.from_numpy(A.tocoo().data) if weighted else None, N, "along", coefficient)
-    expected = how.propagate(to_torch(how.named.matrix(A), torch.float64), x.double())[rows]
+    expected = propagate(how, to_torch(how.named.matrix(A), torch.float64), x.double())[rows]
     for features in (as_features(x)[0], as_features(x.to_sparse())[0]):
         kinds: list[Any] = [FeaturesFirst, SelectorsFirst] + [by_column] * isinstance(features, SparseFeatures)
         for kind in kinds:
@@ -138,9 +143,9 @@ def test_features_first_has_the_bits_of_all_rows(hops: Any, operator: str, gathe
     how, x, rows = scheme(hops, operator), words(1, torch.float32), torch.tensor([3, 30, 12])
     P = how.named.matrix(graph())
     matrix: Matrix = GatherMatrix.of(P) if gathered else to_torch(P, torch.float32)
-    assert everything(FeaturesFirst(how, matrix, as_features(x)[0], rows)).equal(how.propagate(matrix, x)[rows])
+    assert everything(FeaturesFirst(how, matrix, as_features(x)[0], rows)).equal(propagate(how, matrix, x)[rows])
     for features in (as_features(x)[0], as_features(x.to_sparse())[0]):
-        assert propagate(how, matrix, features, torch.bfloat16).equal(how.propagate(matrix, x, torch.bfloat16))
+        assert propagate(how, matrix, features, torch.bfloat16).equal(propagate(how, matrix, x, torch.bfloat16))
 
 
 def test_a_diffusion_that_may_be_anything_is_made_of_all_rows() -> None:
@@ -185,7 +190,7 @@ def test_each_column_is_made_where_it_costs_less(operator: str) -> None:
     assert order.frequent[:40].tolist() == [*range(40)]
     assert len(order.frequent) < x.shape[1] / 2
     assert order.cost < min(propagating.cost, selecting.cost)
-    torch.testing.assert_close(everything(order), how.propagate(matrix, x)[rows], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(everything(order), propagate(how, matrix, x)[rows], rtol=1e-12, atol=1e-12)
 
 
 def test_what_is_farther_than_the_steps_lead_is_left_out() -> None:

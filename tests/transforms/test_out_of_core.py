@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from gamlp_admm import AugmentFeatures
 from gamlp_admm.errors import InputError
-from gamlp_admm.propagation import StoredFeatures, gather, order, sym
+from gamlp_admm.propagation import FeaturesFirst, StoredFeatures, gather, order, selectors_first, sym
 from gamlp_admm.propagation import features as columns
 from gamlp_admm.propagation.store import matrix, plan, writing
 from gamlp_admm.transforms import from_recipe
@@ -103,11 +103,11 @@ def test_sparse_features(tmp_path: Path, operator: str, monkeypatch: pytest.Monk
             torch.testing.assert_close(found[0], dense if rows is None else dense[rows])
             assert torch.equal(found[0], found[1])
     monkeypatch.setattr(order, "FILL", 0)
-    monkeypatch.setattr(order, "ROWS", 2)
+    monkeypatch.setattr(selectors_first, "ROWS", 2)
     plans.clear()
     words.x = data.x.to_sparse()
     how = Storing(tmp_path / "rows", rows=few, planned=plans.append)
-    monkeypatch.setattr(order.FeaturesFirst, "cost", 1e9)
+    monkeypatch.setattr(FeaturesFirst, "cost", 1e9)
     torch.testing.assert_close(AugmentFeatures(2, operator).store(words, how).x, dense[few])
     assert str(plans[0]).startswith(
         "2 rows at a time: data 1MiB, graph 1MiB, selectors 1MiB, rows 1MiB, scratch 48MiB;"

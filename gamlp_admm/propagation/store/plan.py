@@ -58,7 +58,9 @@ class MemoryPlan:
         return f"{self.width} {self.of} at a time: {said}"
 
 
-def plan(columns: int, column: int, memory: int, scratch: int = SCRATCH, **fixed: int) -> MemoryPlan:
+def plan(
+    columns: int, column: int, memory: int, scratch: int = SCRATCH, widest: int = WIDEST, **fixed: int
+) -> MemoryPlan:
     """Return how many columns are propagated at a time.
 
     Args:
@@ -66,13 +68,14 @@ def plan(columns: int, column: int, memory: int, scratch: int = SCRATCH, **fixed
         column: Bytes that one of them takes in work.
         memory: The cap, in bytes.
         scratch: What copies take.
+        widest: Columns that are taken together at most.
         fixed: Bytes of what is there besides, by what it is.
 
     Raises:
         InputError: One column is too many; the message says what is enough.
     """
     there = sum(fixed.values()) + scratch
-    most = min((memory - there) // max(column, 1), WIDEST, max(columns, 1))
+    most = min((memory - there) // max(column, 1), widest, max(columns, 1))
     if most < 1:
         raise _too_small(memory, {**fixed, "one column": column, "scratch": scratch})
     blocks = -(-columns // most)
