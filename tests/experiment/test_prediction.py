@@ -113,7 +113,7 @@ def test_what_a_model_says_of_its_features_is_checked_before_they_are_made(saved
         raise AssertionError("propagated")
 
     path = saved(**changes)
-    monkeypatch.setattr("gamlp_admm.propagation.Scheme.propagate", never)
+    monkeypatch.setattr("gamlp_admm.propagation.Scheme.matrix", never)
     with pytest.raises(InputError, match=message):
         predict(path)
 
