@@ -33,7 +33,16 @@ def made(seed: int = 0, iterations: int = 20, gain: float = 0.0, codec: str = "f
         "bytes_sent_total": last["bytes_sent"],
         "num_parameters": 1234,
         "seed": seed,
-        "processes": [{"rank": 0, "layers": [1, 2], "seconds": 2.0, "wait_seconds": 0.0, "wire_bytes": {}}],
+        "processes": [
+            {
+                "rank": 0,
+                "layers": [1, 2],
+                "seconds": 2.0,
+                "wait_seconds": 0.0,
+                "split": {"update p": 1.0, "wait": 0.0},
+                "wire_bytes": {},
+            }
+        ],
         "per_class": {split: [{"class": name} | scores for name in ("cat", "dog")] for split in ("val", "test")},
         "confusion": {"classes": ["cat", "dog"], "val": [[3, 1], [1, 3]], "test": [[3, 1], [1, 3]]},
     }

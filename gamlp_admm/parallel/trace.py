@@ -1,9 +1,10 @@
-"""Spans of compute, sending and waiting, as a Chrome trace that Perfetto and chrome://tracing open."""
+"""Spans of compute, sending and waiting: their sums, and a Chrome trace that Perfetto and chrome://tracing open."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +14,11 @@ from gamlp_admm.system.files import write_text
 
 
 class Trace:
-    """Collects the spans of one process.
-
-    Attributes:
-        wait: Seconds spent waiting for neighbours so far.
-    """
+    """Collects the spans of one process."""
 
     def __init__(self, record: bool = False) -> None:
-        self.wait = 0.0
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._within = 0.0  # of the span that is open: the time of spans within it
         self._events: list[tuple[str, str, float, float]] | None = [] if record else None
 
     @contextmanager
@@ -31,15 +29,24 @@ class Trace:
             name: What it is, e.g. ``"update p"``.
             category: ``compute``, ``send``, ``receive`` or ``wait``.
         """
+        outer, self._within = self._within, 0.0
         begin = time.perf_counter()
         try:
             yield
         finally:
-            end = time.perf_counter()
-            if category == "wait":
-                self.wait += end - begin
+            length = time.perf_counter() - begin
+            self._seconds["wait" if category == "wait" else name] += length - self._within
+            self._within = outer + length
             if self._events is not None:
-                self._events.append((name, category, begin, end - begin))
+                self._events.append((name, category, begin, length))
+
+    def take(self) -> dict[str, float]:
+        """Return the seconds since the last call by name of span, each without the spans within it.
+
+        All that waited is ``wait``.
+        """
+        taken, self._seconds = dict(self._seconds), defaultdict(float)
+        return taken
 
     def save(self, directory: Path, rank: int, label: str) -> None:
         """Write ``rank-<rank>.json`` if spans were recorded.

@@ -234,5 +234,6 @@ class _Reader:
             "rank": self.of(f"{where}.rank", summary.get("rank"), int),
             "layers": layers,
             "wire_bytes": sent,
+            "split": self.numbers(f"{where}.split", summary.get("split", {})),
             **numbers,
         }

@@ -83,9 +83,17 @@ def process_line(process: dict[str, Any]) -> str:
     seconds, wait = process["seconds"], process["wait_seconds"]
     sent = ", ".join(f"{size(count)} over {l + 1}|{l + 2}" for l, count in sorted(process["wire_bytes"].items()))
     return (
-        f"rank {process['rank']}: layers {first}-{last}, {seconds - wait:.3g} s computing, "
+        f"rank {process['rank']}: layers {first}-{last}, {seconds - wait:.3g} s computing{shares(process)}, "
         f"{wait:.3g} s waiting, sent {sent or 'nothing'}"
     )
+
+
+def shares(process: dict[str, Any]) -> str:
+    """Return what the computing of a process went to, as text in parentheses; nothing where that is not known."""
+    split = {name: seconds for name, seconds in process.get("split", {}).items() if name != "wait"}
+    computing = process["seconds"] - process["wait_seconds"]
+    parts = [f"{name} {seconds / computing:.0%}" for name, seconds in split.items() if seconds >= 0.01 * computing > 0]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def headline(config: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 
 import torch
@@ -93,7 +93,7 @@ class Loop:
         compressible = trainer.compressible and team.num_shards == 1
         self.coordinates = self._coordinates(compressible)
         self.position, self.kept = Position(), -1  # iterations of the newest checkpoint
-        self.wait_seconds = 0.0
+        self.split: defaultdict[str, float] = defaultdict(float)  # the seconds of iterations, by name of span
         self.wire_before: Counter[int] = Counter()
         self._plan()
         self.opened, begin = False, _now(like)
@@ -102,7 +102,7 @@ class Loop:
         self._start(self.coordinates.enter(first, measured=options.seed is not None))
         # The start from the data is evaluated as it is; what the iterations need beside it is their time.
         self.opening_seconds = middle - begin if self.opened else 0.0
-        self.position.seconds = _now(like) - begin - self.opening_seconds
+        self.position.seconds = self.split["start"] = _now(like) - begin - self.opening_seconds
 
     @property
     def depth(self) -> int:
@@ -247,10 +247,12 @@ class Loop:
     def _iterate(self) -> None:
         position = self.position
         factor = self.schedule(self.selection.records, position.iteration - position.stage_start)
-        begin, waited = _now(self.like), self.team.trace.wait
+        self.team.trace.take()  # what was not of an iteration
+        begin = _now(self.like)
         self.session.iterate(position.iteration + 1, factor)
         position.seconds += _now(self.like) - begin
-        self.wait_seconds += self.team.trace.wait - waited
+        for name, seconds in self.team.trace.take().items():
+            self.split[name] += seconds
         position.iteration += 1
 
     def _evaluate(self) -> None:
@@ -327,7 +329,8 @@ class Loop:
             "rank": self.team.rank,
             "layers": [layers[0] + 1, layers[-1] + 1] if layers else None,
             "seconds": self.position.seconds,
-            "wait_seconds": self.wait_seconds,
+            "wait_seconds": self.split["wait"],
+            "split": dict(self.split),
             "wire_bytes": dict(self.wire_before + Counter(self.session.wire_bytes())),
         }
 

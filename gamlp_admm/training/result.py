@@ -34,7 +34,8 @@ class Result:
         units: What features were measured in while training.
         start: What was chosen for a start from the data (``init`` ``ridge``), and its validation scores; else ``None``.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
-            them ``wait_seconds`` for other processes, and ``wire_bytes``: what it sent to its neighbours, by boundary.
+            them ``wait_seconds`` for other processes, ``split``: seconds by what they went to, such as ``start``,
+            ``update p``, ``encode q`` and ``wait``, and ``wire_bytes``: what it sent to its neighbours, by boundary.
         stopped: The iteration after which a callback, in whichever process, ended training early, or at which it
             diverged; ``None`` if none did.
         diverged: What was no longer finite, of the result of a :class:`gamlp_admm.errors.Diverged`; else ``None``.
