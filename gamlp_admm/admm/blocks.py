@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gamlp_admm.admm.matmul import FULL, Matmul
 from gamlp_admm.admm.normal import cholesky, coarse, coarse_gradient, gram_matrix
 from gamlp_admm.admm.stacked import (
     Layers,
@@ -64,10 +65,12 @@ class Rule:
     Attributes:
         name: ``auto``, ``linesearch``, ``backtracking`` or ``exact``.
         start: First τ that ``backtracking`` tries (the released code: 20).
+        matmul: How precisely the products of a step are taken.
     """
 
     name: str = "linesearch"
     start: float = 20.0
+    matmul: Matmul = FULL
 
     def step(self, curvature: Tensor) -> Tensor:
         """Return 1/τ, ``[S, k, 1]``, for Rayleigh quotients τ* ``[S, k]`` (0 where τ* = 0: there the gradient is 0)."""
@@ -89,13 +92,15 @@ def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
 # --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ⟨U₋, P⟩ + ρ/2 ‖P − Q₋‖²   (U₋, Q₋ of the layer below) ------- eq. 4
 
 
-def p_gradient(r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers | None, nu: float, rho: float) -> Tensor:
+def p_gradient(
+    r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers | None, nu: float, rho: float, matmul: Matmul = FULL
+) -> Tensor:
     """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``; without U₋ where it is ``None``."""
     if U is None:
         coupling = by_slices(lambda P, Q: torch.sub(P, Q).mul_(rho), P, Q)
     else:
         coupling = by_slices(lambda P, Q, U: torch.sub(P, Q).mul_(rho).add_(U), P, Q, U)
-    return coupling.baddbmm_(r, W, alpha=nu)
+    return matmul.baddbmm_(coupling, r, W, nu)
 
 
 def p_step(
@@ -110,7 +115,7 @@ def p_step(
     weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ; g is the gradient over the weights."""
-    gWt = products(g, W)
+    gWt = rule.matmul.bmm(g, W.mT)
     norms = row_sum(torch.stack([squared_norms(g, weight), squared_norms(gWt, weight)]))
     step = rule.step(rayleigh(rho, nu, norms[0], norms[1])[:, None])
     return torch.addcmul(P, g, step, value=-1), torch.addcmul(M, gWt, step, value=-1)
@@ -157,9 +162,10 @@ def W_gradient(
     mu: float,
     row_sum: RowSum = all_rows_here,
     weight: Tensor | None = None,
+    matmul: Matmul = FULL,
 ) -> Tensor:
     """Return G = ν rᵀ D P + μ W, ``[S, n_out, n_in]``."""
-    return row_sum(torch.bmm(weighed(r, weight).mT, P)).mul(nu).add_(W, alpha=mu)
+    return row_sum(matmul.bmm(weighed(r, weight).mT, P)).mul(nu).add_(W, alpha=mu)
 
 
 def W_step(
@@ -177,7 +183,7 @@ def W_step(
 
     φ is a sum over neurons, the rows of W: ``linesearch`` takes the best step of each. The papers' rule has one θ.
     """
-    PGt = products(P, G)
+    PGt = rule.matmul.bmm(P, G.mT)
     gradient, image = G.square().sum(-1), row_sum(squared_columns(PGt, weight))
     if rule.name == "backtracking":
         gradient, image = gradient.sum(-1, keepdim=True), image.sum(-1, keepdim=True)

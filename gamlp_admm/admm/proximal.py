@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm.blocks import rayleigh
+from gamlp_admm.admm.matmul import FULL, Matmul
 from gamlp_admm.admm.stacked import (
     RowSum,
     all_rows_here,
@@ -106,6 +107,7 @@ def p_in_box(
     high: Tensor,
     row_sum: RowSum = all_rows_here,
     weight: Tensor | None = None,
+    matmul: Matmul = FULL,
 ) -> tuple[Tensor, Tensor]:
     """Return a step of P, which lies in the box, within it, and its product with Wᵀ (Neurocomputing 2022, eq. 7).
 
@@ -119,10 +121,11 @@ def p_in_box(
         high: Upper bounds, ``[S, N, n_in]``.
         row_sum: Sum over the shards of the rows.
         weight: Weights of the rows, ``[N]``, or ``None`` for ones.
+        matmul: How precisely the product is taken.
     """
     step = _reciprocal(_tau(g, W, nu, 0.0, row_sum, weight)[:, None])
     D = torch.addcmul(P, g, step, value=-1).clamp_(low, high).sub_(P)
-    DWt = products(D, W)
+    DWt = matmul.bmm(D, W.mT)
     slope, image = row_sum(torch.stack([inner_products(g, D, weight), squared_norms(DWt, weight)]))
     t = _length(slope[:, None], nu * image[:, None])
     return torch.addcmul(P, D, t), torch.addcmul(M, DWt, t)
@@ -145,6 +148,7 @@ def W_l1_step(
     mu: float,
     row_sum: RowSum = all_rows_here,
     weight: Tensor | None = None,
+    matmul: Matmul = FULL,
 ) -> tuple[Tensor, Tensor]:
     """Return the soft-thresholded W − G/θ, after a line search a neuron, and the product P Wᵀ that follows.
 
@@ -157,13 +161,14 @@ def W_l1_step(
         mu: Weight μ of ‖W‖₁.
         row_sum: Sum over the shards of the rows.
         weight: Weights of the rows, ``[N]``, or ``None`` for ones.
+        matmul: How precisely products are taken.
     """
     # The curvature along the least subgradient. Along G it would be that of rounding where Z = P Wᵀ + 1bᵀ and G is 0.
     S = torch.where(W == 0, soft(G, W.new_tensor(mu)), torch.add(G, W.sign(), alpha=mu))
-    image = row_sum(squared_columns(products(P, S), weight))
+    image = row_sum(squared_columns(matmul.bmm(P, S.mT), weight))
     step = _reciprocal(1.1 * rayleigh(0.0, nu, S.square().sum(-1), image))
     D = soft(torch.addcmul(W, G, step, value=-1), mu * step) - W
-    PDt = products(P, D)
+    PDt = matmul.bmm(P, D.mT)
     slope = (G * D + mu * ((W + D).abs() - W.abs())).sum(-1)
     t = _length(slope, nu * row_sum(squared_columns(PDt, weight)))
     return torch.addcmul(W, D, t), torch.addcmul(M, PDt, t.mT)

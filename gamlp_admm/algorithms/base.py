@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gamlp_admm.admm.blocks import RULES, Rule
 from gamlp_admm.admm.engine import Phase, iterate
+from gamlp_admm.admm.matmul import FULL, check_available, matmul
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.solving import FitPlan, plan, shared_equations
 from gamlp_admm.admm.stacked import RowSum, all_rows_here, products
@@ -20,9 +21,11 @@ from gamlp_admm.algorithms.exchanging import ExchangingSession, forward_blocks
 from gamlp_admm.algorithms.start import ridge_start
 from gamlp_admm.codecs.plan import Codecs
 from gamlp_admm.errors import InputError, number, unknown
+from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
+from gamlp_admm.training.models import trained_like
 from gamlp_admm.training.schedules import Schedule, schedule
 from gamlp_admm.training.session import Opening, Stage
 from gamlp_admm.training.trainer import Trainer
@@ -32,6 +35,9 @@ Variables = dict[tuple[int, str], Tensor]
 
 FIELDS = ("p", "W", "b", "z", "q", "u", "q_prev", "u_prev", "p_next")
 """What an iteration maps to its next value; the first layer's ``p`` is constant, and M follows."""
+
+RENEWED = 10
+"""Iterations after which M = P Wᵀ is multiplied anew where steps are rounded, whose errors add up in it."""
 
 LayerTerms = Callable[[Sequence[Block], Sequence[Block], Problem], Tensor]
 """From the blocks before and after an iteration to what the objective and the residuals are made of, by layer."""
@@ -63,7 +69,9 @@ class ADMMSession(ExchangingSession):
         """See :meth:`Session.iterate`."""
         self.problem = self.problem_at(iteration, factor)
         self.previous = self.state
-        self.state = iterate(self.state, self.trainer.phases, self.problem, self.channel)
+        state = iterate(self.state, self.trainer.phases, self.problem, self.channel)
+        renewed = self.problem.rule.matmul is not FULL and iteration % RENEWED == 0
+        self.state = [replace(block, M=products(block.p, block.W)) for block in state] if renewed else state
 
     def variables(self) -> Variables:
         """Return the variables."""
@@ -147,6 +155,8 @@ class ADMM(Trainer):
         mu: Weight μ ≥ 0 of the regulariser.
         solver: How the quadratic blocks are solved: ``auto``, ``linesearch``, ``exact`` or ``backtracking``.
         tau: First step denominator that ``backtracking`` tries.
+        matmul: How precisely the products of steps are taken (:mod:`gamlp_admm.admm.matmul`): ``fp32``, ``tf32`` or
+            ``bf16``, on hardware that has fast ones.
         schedule: How the penalties change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
     """
@@ -156,6 +166,7 @@ class ADMM(Trainer):
     scale: str = "auto"
     solver: str = "auto"
     tau: float = 20.0
+    matmul: str = FULL.name
     schedule: str | Schedule = "constant"
 
     distributable = True
@@ -179,8 +190,16 @@ class ADMM(Trainer):
             raise InputError(f"mu must not be negative, and at most {MOST:g}, not {self.mu}")
         if self.solver not in RULES:
             raise unknown("solver", self.solver, RULES)
+        if matmul(self.matmul) is not FULL and self.solver == "exact":
+            steps = ", ".join(rule for rule in RULES if rule != "exact")
+            raise InputError(f"matmul {self.matmul!r} is for steps, and solver 'exact' makes none; allowed: {steps}")
         schedule(self.schedule)
         super().__post_init__()
+
+    def _check(self, model: GAMLP, process_group: Any) -> None:
+        super()._check(model, process_group)
+        if not model.linears[0].weight.is_meta:  # whose device is known later
+            check_available(self.matmul, trained_like(model, "cpu"))
 
     @property
     def compressible(self) -> bool:
@@ -231,11 +250,12 @@ class ADMM(Trainer):
 
     def whole_problem(self, stage: Stage) -> Problem:
         """Return what is minimised over all rows of this shard."""
+        check_available(self.matmul, stage.data.y)
         return self.problem(
             y=stage.data.y[: stage.data.num_train],
             risk=stage.risk,
             network=stage.network,
-            rule=Rule(self.solver, self.tau),
+            rule=Rule(self.solver, self.tau, matmul(self.matmul)),
             weight=stage.data.weight,
             **self.first_layer(stage),
             total=stage.data.total_weight,

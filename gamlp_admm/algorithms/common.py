@@ -61,14 +61,14 @@ def update_W(
         return W[None], M[None]
     r = blocks.residual(M, block.b, target)
     if problem.regularizer == "l1":
-        G = blocks.W_gradient(r, P, W, penalty, 0.0, *rows)
+        G = blocks.W_gradient(r, P, W, penalty, 0.0, *rows, rule.matmul)
         if rule.name == "exact":
             return proximal.W_l1_exact(G, P, W, penalty, mu, problem.gram if block.is_first else None, *rows)
-        return proximal.W_l1_step(G, P, W, M, penalty, mu, *rows)
+        return proximal.W_l1_step(G, P, W, M, penalty, mu, *rows, rule.matmul)
     decayed = decaying(block, W, problem)
     if rule.name == "exact":
         return blocks.W_exact(r, P, W, decayed, penalty, mu, *rows)
-    G = blocks.W_gradient(r, P, decayed, penalty, mu, *rows)
+    G = blocks.W_gradient(r, P, decayed, penalty, mu, *rows, rule.matmul)
     return blocks.W_step(G, P, W, M, penalty, mu, rule, *rows)
 
 

@@ -59,7 +59,7 @@ def update_a(block: Block, problem: Problem) -> Block:
         return block
     s, nu, (T, penalty) = block, problem.nu, fitted(block, problem)
     rule = rule_of("p", block, problem)
-    g = blocks.p_gradient(blocks.residual(s.M, s.b, T), s.W, s.p, s.below("q"), None, penalty, nu)
+    g = blocks.p_gradient(blocks.residual(s.M, s.b, T), s.W, s.p, s.below("q"), None, penalty, nu, rule.matmul)
     if rule.name == "exact":
         p, M = blocks.p_exact(g, s.p, s.W, penalty, nu)
     else:
@@ -197,6 +197,8 @@ class DlADMM(Streamed, Sweep):
         solver: How the quadratic a and W blocks are solved: ``exact``, ``linesearch``, ``backtracking`` or ``auto``
             (:class:`gamlp_admm.PdADMM`).
         tau: First step denominator that ``backtracking`` tries.
+        matmul: How precisely the products of steps are taken: ``fp32``, or on hardware that has fast ones ``tf32`` or
+            ``bf16`` (:mod:`gamlp_admm.admm.matmul`); what is solved exactly stays in float32.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
         batch_size: Rows of a batch, at most; an iteration is then a pass over all rows

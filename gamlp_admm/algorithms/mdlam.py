@@ -104,7 +104,7 @@ def monotone(
 
 def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     """Update the layer's input within [f(z) − ε, f(z) + ε], z of the layer below, unless it is the features."""
-    s, rho, row_sum, weight = block, problem.rho, problem.row_sum, problem.weight
+    s, rho, row_sum, weight, matmul = block, problem.rho, problem.row_sum, problem.weight, problem.rule.matmul
     if s.q_prev is None or s.p_before is None:
         return block
     low, high = s.q_prev - problem.epsilon, s.q_prev + problem.epsilon
@@ -112,8 +112,8 @@ def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     old = (P, s.M if torch.equal(P, s.p) else products(P, s.W))
 
     def step(P: Tensor, M: Tensor) -> tuple[Tensor, Tensor]:
-        g = torch.bmm(blocks.residual(M, s.b, s.z), s.W).mul_(rho)
-        return proximal.p_in_box(g, P, s.W, M, rho, low, high, row_sum, weight)
+        g = matmul.bmm(blocks.residual(M, s.b, s.z), s.W).mul_(rho)
+        return proximal.p_in_box(g, P, s.W, M, rho, low, high, row_sum, weight, matmul)
 
     def value(P: Tensor, M: Tensor) -> Tensor:
         return row_sum(blocks.fit_terms(M, s.b, s.z, rho, weight))
@@ -260,6 +260,8 @@ class MDLAM(Sweep):
         solver: How W is solved: ``auto`` (:class:`gamlp_admm.PdADMM`), ``linesearch``, ``backtracking``, or ``exact``,
             which extrapolation does not touch.
         tau: First step denominator that ``backtracking`` tries.
+        matmul: How precisely the products of steps are taken: ``fp32``, or on hardware that has fast ones ``tf32`` or
+            ``bf16`` (:mod:`gamlp_admm.admm.matmul`); what is solved exactly stays in float32.
         schedule: How ρ changes: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``, ``stall:PATIENCE:FACTOR:LIMIT``, or a
             callable (:mod:`gamlp_admm.training.schedules`).
         loss: Risk of the last layer.

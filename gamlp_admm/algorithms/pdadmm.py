@@ -45,7 +45,7 @@ def update_p(block: Block, problem: Problem) -> Block:
         return block
     s, nu, rho, rule = block, problem.nu, problem.rho, rule_of("p", block, problem)
     r = blocks.residual(s.M, s.b, s.z)
-    g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho)
+    g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho, rule.matmul)
     if s.q is not None and (a := skipped(s, problem)) is not None:  # one more term, ν/2 ‖P − (Q − f(Z))‖²
         g = g.add(a - s.q + problem.f(s.z), alpha=nu)
         rho = rho + nu
@@ -197,6 +197,8 @@ class PdADMM(Streamed):
         solver: How the quadratic p and W blocks are solved: ``auto`` for ``exact`` in the first layer where that pays
             and ``linesearch`` elsewhere; ``linesearch``, ``backtracking`` or ``exact`` for all of them.
         tau: First step denominator that ``backtracking`` tries.
+        matmul: How precisely the products of steps are taken: ``fp32``, or on hardware that has fast ones ``tf32`` or
+            ``bf16`` (:mod:`gamlp_admm.admm.matmul`); what is solved exactly stays in float32.
         schedule: How ρ and ν change: ``constant``, ``every:ITERATIONS:FACTOR:LIMIT``,
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
         codec: How p and q are sent from layer to layer: a codec (:mod:`gamlp_admm.codecs`) by name, such as
@@ -306,6 +308,7 @@ class PdADMMG(PdADMM):
         scale: What features are measured in while training: ``auto``, ``unit``, ``columns`` or ``none``.
         solver: How p and W are solved: ``auto``, ``exact``, ``linesearch`` or ``backtracking``.
         tau: First step denominator that ``backtracking`` tries.
+        matmul: How precisely the products of steps are taken: ``fp32``, ``tf32`` or ``bf16``.
         schedule: How ρ and ν change: ``constant``, ``every:…``, ``stall:…`` or a callable.
         codec: How p and q are sent from layer to layer, such as ``int2-delta`` (:mod:`gamlp_admm.codecs`).
         batch_size: Rows of a batch, at most; ``None``: an iteration sees all rows at once.
@@ -346,6 +349,7 @@ class PdADMMGQ(PdADMMG):
         scale: What features are measured in while training: ``auto``, ``unit``, ``columns`` or ``none``.
         solver: How p and W are solved: ``auto``, ``exact``, ``linesearch`` or ``backtracking``.
         tau: First step denominator that ``backtracking`` tries.
+        matmul: How precisely the products of steps are taken: ``fp32``, ``tf32`` or ``bf16``.
         schedule: How ρ and ν change: ``constant``, ``every:…``, ``stall:…`` or a callable.
         loss: Risk of the last layer.
         class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.

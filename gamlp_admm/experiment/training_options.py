@@ -148,6 +148,13 @@ class TrainingOptions:
         recipe=TUNED,
     )
     tau: float | None = setting("First step denominator of backtracking.", ADMM, "20", recipe=TUNED)
+    matmul: str | None = setting(
+        "Products of steps: fp32; tf32 or bf16, less precise and faster, where the processor or GPU has them.",
+        ADMM,
+        "fp32",
+        names="admm.matmul:MATMULS",
+        tune=FIXED,
+    )
     schedule: str | None = setting(
         "How ρ and ν change: constant, every:K:FACTOR:LIMIT or stall:K:FACTOR:LIMIT.",
         ADMM,

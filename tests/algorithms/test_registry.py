@@ -84,7 +84,7 @@ def test_by_name_or_by_class() -> None:
 
 def test_what_is_taken() -> None:
     gradients = {*SHARED, "lr", "weight_decay", "batch_size"}
-    admm = {*SHARED, "rho", "mu", "solver", "tau", "schedule", "anderson"}
+    admm = {*SHARED, "rho", "mu", "solver", "tau", "matmul", "schedule", "anderson"}
     assert taken_by("adam") == taken_by("adadelta") == gradients
     assert taken_by("sisa") == {*gradients, "sigma", "rho", "sub_batches"}
     assert taken_by("pdadmm") == taken_by("pdadmm-g") == {*admm, "nu", "decay_to", "codec", "batch_size"}
