@@ -41,7 +41,8 @@ def accuracy(x: Any, y: Any, algorithm: str, seed: int, standardised: bool) -> f
     splits = zip(("train", "val", "test"), parts, strict=True)
     masks = {f"{name}_mask": np.isin(np.arange(n), rows) for name, rows in splits}
     model = GAMLP(x.shape[1], 64, int(y.max()) + 1, 2, init="kaiming")
-    result = trainer(algorithm).fit(model, SimpleNamespace(x=x.astype(np.float32), y=y, **masks), 60, seed=seed)
+    data = SimpleNamespace(x=x.astype(np.float32), y=y, **masks)
+    result = trainer(algorithm).fit(model, data, 60, seed=seed, evaluate_every=1)
     return float(result.best["test_accuracy"])
 
 

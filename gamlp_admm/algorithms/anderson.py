@@ -260,6 +260,11 @@ class Anderson(Trainer):
         """See :meth:`Algorithm.opening`."""
         return self.trainer.opening(stage, seed)
 
+    @property
+    def reads_records(self) -> bool:
+        """See :attr:`Algorithm.reads_records`."""
+        return self.trainer.reads_records
+
     def penalty_schedule(self) -> Schedule:
         """See :meth:`Algorithm.penalty_schedule`."""
         return self.trainer.penalty_schedule()

@@ -215,6 +215,11 @@ class ADMM(Trainer):
         """See :meth:`Algorithm.opening`."""
         return ridge_start(stage, seed)
 
+    @property
+    def reads_records(self) -> bool:
+        """See :attr:`Algorithm.reads_records`: schedules of one's own do, as far as is known, and ``stall``."""
+        return not isinstance(self.schedule, str) or self.schedule.partition(":")[0] == "stall"
+
     def penalty_schedule(self) -> Schedule:
         """See :meth:`Algorithm.penalty_schedule`."""
         return schedule(self.schedule)

@@ -127,6 +127,11 @@ class Ridge(Trainer):
         return "ridge"
 
     @property
+    def reads_records(self) -> bool:
+        """See :attr:`Algorithm.reads_records`: each iteration is another candidate."""
+        return True
+
+    @property
     def compressible(self) -> bool:
         """See :attr:`Algorithm.compressible`: W lies in the row space of the features."""
         return True

@@ -8,7 +8,7 @@ from typing import Any
 
 from gamlp_admm.bench import peers
 from gamlp_admm.bench.graph import Graph
-from gamlp_admm.bench.jobs import Benchmark, Job, Shelf, check_names
+from gamlp_admm.bench.jobs import EACH, Benchmark, Job, Shelf, check_names
 from gamlp_admm.bench.peers import Settings
 from gamlp_admm.bench.summary import published, summarize
 from gamlp_admm.datasets import dataset_info, dataset_names, load_dataset
@@ -98,6 +98,7 @@ class Accuracy(Benchmark):
             split_seed=job.split_seed,
             algorithm=algorithm,
             seed=job.seed,
+            evaluate_every=EACH,
             device="cpu",  # as the methods that it is compared with
             threads=1,
             **options,

@@ -17,6 +17,9 @@ from gamlp_admm.experiment import Experiment
 
 Made = TypeVar("Made")
 
+EACH = 1
+"""Iterations from one evaluation to the next: tables select among as many weights as GNNs do, one an epoch."""
+
 ELSEWHERE = ("root", "threads", "cache")
 """Options that make no other result."""
 

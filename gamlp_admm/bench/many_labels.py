@@ -15,7 +15,7 @@ from typing import Any
 from gamlp_admm.bench import peers, vectors
 from gamlp_admm.bench.curve import Curve, Point, reached, selected
 from gamlp_admm.bench.graph import Graph
-from gamlp_admm.bench.jobs import Benchmark, Job, Shelf, check_names
+from gamlp_admm.bench.jobs import EACH, Benchmark, Job, Shelf, check_names
 from gamlp_admm.bench.peers import MANY, Settings
 from gamlp_admm.bench.summary import cell, published, titled
 from gamlp_admm.bench.vectors import Vectors
@@ -99,6 +99,7 @@ class ManyLabels(Benchmark):
             split=job.split,
             split_seed=job.split_seed,
             seed=job.seed,
+            evaluate_every=EACH,
             device="cpu",  # as the methods that it is compared with
             threads=1,
             cache="none",  # seconds and memory are those of features that are made

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from gamlp_admm.bench.jobs import Benchmark, Job, Shelf, check_names
+from gamlp_admm.bench.jobs import EACH, Benchmark, Job, Shelf, check_names
 from gamlp_admm.bench.peers import Settings
 from gamlp_admm.datasets import dataset_info, ogb_evaluator
 from gamlp_admm.errors import InputError
@@ -80,6 +80,7 @@ class Leaderboard(Benchmark):
             root=root,
             algorithm=algorithm,
             seed=job.seed,
+            evaluate_every=EACH,
             threads=self.threads,
             **options,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from dataclasses import dataclass, field
 from importlib import import_module
 from numbers import Real
@@ -136,8 +137,10 @@ class Declared:
         if least is not None and not isinstance(checked, str | tuple) and not least <= checked <= most:
             what = "a positive integer" if least == 1 else f"an integer from {least} to 2^63 - 1"
             raise InputError(f"{self.name} must be {what}, not {value!r}")
-        if self.option.names and not self.option.open and checked not in self.option.allowed():
-            raise unknown(self.name.replace("_", " "), checked, self.option.allowed())
+        if self.option.names and not self.option.open and isinstance(checked, str):
+            allowed = [*self.option.allowed(), *(["a positive integer"] if int in self.kinds else [])]
+            if checked not in allowed[: len(self.option.allowed())]:
+                raise unknown(self.name.replace("_", " "), checked, allowed)
         return checked
 
     def _typed(self, value: Any) -> Any:
@@ -149,6 +152,8 @@ class Declared:
                 return tuple(map(operator.index, value))
         elif int in self.kinds and hasattr(value, "__index__"):
             return operator.index(value)
+        elif {int, str} <= self.kinds and isinstance(value, str) and INTEGER.fullmatch(value):
+            return int(value)  # of a command line, where all are texts
         elif float in self.kinds and isinstance(value, Real):
             return float(value)
         elif str in self.kinds and isinstance(value, str | os.PathLike):
@@ -156,6 +161,8 @@ class Declared:
         words = " or ".join(word for kind, word in WORDS.items() if kind in self.kinds)
         raise InputError(f"{self.name} must be {words}, not {value!r}")
 
+
+INTEGER = re.compile(r"[+-]?[0-9]+")
 
 WORDS = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers", str: "a text"}
 """What messages call the types of options."""

@@ -71,7 +71,7 @@ class TrainingOptions:
         metavar="DEPTHS",
     )
     patience: int = option(
-        "Evaluations without a better validation that end a stage; 0: never.",
+        "Evaluations (with --evaluate-every auto, iterations) without a better validation that end a stage; 0: never.",
         TRAINING,
         text="recipe, else 10 where --auto chooses, else 0",
         least=0,
@@ -85,7 +85,15 @@ class TrainingOptions:
         names=("all", "none"),
         tune=FIXED,
     )
-    evaluate_every: int = option("Iterations from one evaluation to the next.", TRAINING, 1, least=1, metavar="K")
+    evaluate_every: int | str = option(
+        "Iterations from one evaluation to the next; auto: so many that evaluating costs an eighth, but 10 a stage.",
+        TRAINING,
+        "auto",
+        names=("auto",),
+        least=1,
+        free=True,
+        metavar="K",
+    )
     loss: str = option(
         "Risk of the last layer: cross_entropy, squared_error, binary_cross_entropy or squared_hinge.",
         TRAINING,

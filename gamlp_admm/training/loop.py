@@ -21,6 +21,7 @@ from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.evaluation import Evaluator
 from gamlp_admm.training.gathering import gather
 from gamlp_admm.training.growth import grown_from, kept, passing, shapes
+from gamlp_admm.training.interval import interval
 from gamlp_admm.training.metrics import metric_of, warn_of_undefined
 from gamlp_admm.training.options import FitOptions
 from gamlp_admm.training.result import Progress, Result
@@ -85,9 +86,11 @@ class Loop:
         self.result = Result(metric=self.metric.name)
         if not model.network.residual:  # of which the theorems say nothing
             self.result.converges, self.result.theorem = trainer.converges(model.f), trainer.theorem(model.f)
-        self.selection = Selection(self.result, options.select, options.patience, self.metric)
-        rows_of = dict(team.collect((team.shard, nodes.num_train)))
-        self.num_train, first_row = sum(rows_of.values()), sum(rows_of[shard] for shard in range(team.shard))
+        by_iteration = options.evaluate_every == "auto"
+        self.selection = Selection(self.result, options.select, options.patience, self.metric, by_iteration)
+        rows_of = {shard: counts for shard, *counts in team.collect((team.shard, nodes.num_train, len(nodes.y)))}
+        self.num_train, self.num_rows = map(sum, zip(*rows_of.values(), strict=True))
+        first_row = sum(rows_of[shard][0] for shard in range(team.shard))
         self.rows = range(first_row, first_row + nodes.num_train)
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
         compressible = trainer.compressible and team.num_shards == 1
@@ -122,11 +125,19 @@ class Loop:
         return made
 
     def _plan(self) -> None:
-        # Divides the layers of this stage among the processes.
+        # Divides the layers of this stage among the processes, and says how often it is evaluated.
+        options = self.options
         self.shapes = shapes(self.model.config, self.depth)
         (n_out, n_in), *rest = self.shapes
         solved = [(n_out, self.coordinates.width(n_in)), *rest]
         self.team.plan(layer_costs(solved, self.num_train // self.team.num_shards))
+        if isinstance(options.evaluate_every, int):
+            self.every = options.evaluate_every
+        elif self.trainer.reads_records:
+            self.every = 1
+        else:
+            rows = self.num_train, self.num_rows
+            self.every = interval(solved, *rows, options.iterations, options.patience, self.metric.summed)
 
     def _first_weights(self) -> Weights:
         # Of the layers owned: made from the data, or drawn, or the model's; the first for features in their units.
@@ -229,7 +240,7 @@ class Loop:
                 continue
             self._iterate()
             within = position.iteration - position.stage_start
-            if within % options.evaluate_every == 0 or within == options.iterations:
+            if within % self.every == 0 or within == options.iterations:
                 self._evaluate()
                 stopped = self._called_back()
             else:

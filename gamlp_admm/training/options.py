@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gamlp_admm.errors import InputError, file_name, positive_integer, random_seed, several
+from gamlp_admm.errors import InputError, file_name, positive_integer, random_seed, several, unknown
 from gamlp_admm.training.gathering import GATHERS
 from gamlp_admm.training.metrics import Figure, metric_of
 from gamlp_admm.training.result import Callback
@@ -20,8 +20,10 @@ class FitOptions:
         stages: Depth of each stage of growth.
         iterations: Iterations of each stage.
         seed: Draws the start weights; ``None`` for those of the model.
-        patience: Evaluations without a better validation score that end a stage, or ``None``.
-        evaluate_every: Iterations from one record to the next.
+        patience: Evaluations without a better validation score that end a stage, or ``None``; iterations where
+            ``evaluate_every`` is ``auto``.
+        evaluate_every: Iterations from one record to the next, or ``auto``
+            (:func:`gamlp_admm.training.interval.interval`).
         select: ``best`` or ``last``.
         callbacks: Called after each evaluated iteration.
         checkpoint_dir: Directory of the checkpoint, or the lock of it, or ``None``.
@@ -39,7 +41,7 @@ class FitOptions:
     iterations: int
     seed: int | None
     patience: int | None
-    evaluate_every: int
+    evaluate_every: int | str
     select: str
     callbacks: Sequence[Callback]
     checkpoint_dir: str | os.PathLike[str] | None
@@ -51,8 +53,11 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", random_seed(self.seed))
+        if isinstance(self.evaluate_every, str) and self.evaluate_every != "auto":
+            raise unknown("evaluate_every", self.evaluate_every, ("auto", "a positive integer"))
         for name in ("iterations", "evaluate_every", "patience", "checkpoint_every"):
-            if (value := getattr(self, name)) is not None or name in ("iterations", "evaluate_every"):
+            value = getattr(self, name)
+            if value != "auto" and (value is not None or name in ("iterations", "evaluate_every")):
                 object.__setattr__(self, name, positive_integer(name, value))
         if not all(map(callable, several("callbacks", self.callbacks, "functions"))):
             raise InputError(f"callbacks must be functions, not {self.callbacks!r}")

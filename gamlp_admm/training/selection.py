@@ -22,18 +22,25 @@ class Selection:
         select: ``best`` or ``last``.
         patience: Evaluations without a better validation score that end a stage; ``None`` for no end.
         metric: What is selected by on validation.
+        by_iteration: Whether patience counts iterations instead.
 
     Attributes:
         best: Weights of the best record so far, or ``None``.
         finite: The newest weights that are known to be finite.
         by: Name of the metric that selects: accuracy or R² where the one asked for is not defined on validation rows.
-        since: Evaluations of this stage since its best validation score.
+        since: Evaluations (or iterations) of this stage since its best validation score.
     """
 
     def __init__(
-        self, result: Result, select: str, patience: int | None = None, metric: Metric = METRICS["accuracy"]
+        self,
+        result: Result,
+        select: str,
+        patience: int | None = None,
+        metric: Metric = METRICS["accuracy"],
+        by_iteration: bool = False,
     ) -> None:
         self.result, self.select, self.patience, self.metric = result, select, patience, metric
+        self.by_iteration = by_iteration
         self.best: Weights | None = None
         self.finite: Weights = []
         self.by = ""
@@ -42,7 +49,7 @@ class Selection:
     def new_stage(self) -> None:
         """Begin a stage of growth."""
         self.first = len(self.result.records)
-        self.since, self._peak = 0, None
+        self.since, self._peak, self._counted = 0, None, 0
 
     @property
     def records(self) -> Sequence[Record]:
@@ -58,15 +65,16 @@ class Selection:
             self._count(record)
 
     def _count(self, record: Record) -> None:
-        score = self._score(record)
+        score, iteration = self._score(record), record["iteration"]
         if score is not None and (self._peak is None or score > self._peak):
             self.since, self._peak = 0, score
         elif score is not None:
-            self.since += 1
+            self.since += iteration - self._counted if self.by_iteration else 1
+        self._counted = iteration
 
     @property
     def exhausted(self) -> bool:
-        """Whether the stage has gone ``patience`` evaluations without a better validation score."""
+        """Whether the stage has gone so long as ``patience`` says without a better validation score."""
         return self.patience is not None and self.since >= self.patience
 
     def note(self, record: Record, weights: Weights, final: bool) -> None:

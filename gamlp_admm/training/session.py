@@ -128,6 +128,11 @@ class Algorithm(ABC):
     depth: int | None = None
 
     @property
+    def reads_records(self) -> bool:
+        """Whether records decide what comes, so that each iteration has one unless asked otherwise."""
+        return False
+
+    @property
     @abstractmethod
     def algorithm(self) -> str:
         """The algorithm's name on the command line."""

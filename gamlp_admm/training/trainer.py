@@ -121,7 +121,7 @@ class Trainer(Algorithm):
         seed: int | None = None,
         grow: Sequence[int] | str | None = "auto",
         patience: int | None = None,
-        evaluate_every: int = 1,
+        evaluate_every: int | str = "auto",
         node_weight: Tensor | None = None,
         val_weight: Tensor | None = None,
         metric: str | Figure = "accuracy",
@@ -156,8 +156,12 @@ class Trainer(Algorithm):
             grow: Depths of the stages of greedy growth, e.g. ``(2, 5, 10)``; ``None`` trains at full depth. ``"auto"``
                 grows networks of 5 layers or more, trained by ADMM from weights drawn anew, through 2, 5, 10, 20, …,
                 unless they start from the data (``init="ridge"``).
-            patience: Ends a stage after so many evaluations without a better validation score.
+            patience: Ends a stage after so many evaluations without a better validation score; with
+                ``evaluate_every="auto"``, after so many iterations.
             evaluate_every: Iterations from one history record to the next (the last of a stage always has one).
+                ``"auto"``: as many as let evaluations cost an eighth of the run, but at least ten records a stage and
+                three in ``patience``, and each in stages of fewer than 40 iterations, or where iterations depend on
+                records (:func:`gamlp_admm.training.interval.interval`).
             node_weight: Weight of each node, ``[N]``: a training node of weight 2 counts as two, and one of weight 0 is
                 left out.
             val_weight: How often each node counts, ``[N]``, in the validation accuracy (or R²) that selects; ``None``

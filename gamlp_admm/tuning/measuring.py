@@ -28,6 +28,7 @@ from gamlp_admm.experiment.features import augmentation
 from gamlp_admm.experiment.outcome import metric_name
 from gamlp_admm.system.workers import Workers, workers
 from gamlp_admm.training.metrics import METRICS
+from gamlp_admm.training.result import Progress
 
 CACHE_BYTES = 2 * 2**30
 """Features kept for later runs, by all processes together; those in use may be larger."""
@@ -95,7 +96,7 @@ class Measurer:
 
     def _run(self, experiment: Experiment | Resolved, prepared: Prepared) -> tuple[float, float]:
         """Return the validation scores of the best and of the last weights; more is better."""
-        report = run(experiment, [lambda _: self.stop()], prepared).report
+        report = run(experiment, [_Stop(self.stop)], prepared).report
         metric = METRICS[metric_name(report)]
         best, last = report.get("correct_and_smooth") or report["best"], report["last"]
         if best["val_accuracy"] is None:
@@ -118,6 +119,15 @@ class Measurer:
         while len(self.kept) > 1 and sum(each.data.x.nbytes for each in self.kept.values()) > self.limit:
             self.kept.popitem(last=False)
         return self.kept[key]
+
+
+@dataclass(frozen=True)
+class _Stop:
+    # A callback that is asked between evaluations, too.
+    asked: Callable[[], bool]
+
+    def __call__(self, _: Progress) -> bool:
+        return self.asked()
 
 
 def resplit(data: Any, seed: int) -> Any:
@@ -157,7 +167,7 @@ def measurers(jobs: int = 1, data: Any = None, resplit: bool = False) -> Iterato
         try:
             yield pool
         finally:
-            stop.set()  # runs end at their next evaluation
+            stop.set()  # runs end after their next iteration
 
 
 def measure_all(

@@ -63,7 +63,7 @@ def test_what_a_recipe_may_set() -> None:
 
 def test_what_may_change_between_runs_that_share_a_checkpoint() -> None:
     assert {*names_where(free=True)} == {
-        *("recipe", "data", "root", "iterations", "patience", "device", "threads"),
+        *("recipe", "data", "root", "iterations", "patience", "evaluate_every", "device", "threads"),
         *("checkpoint", "checkpoint_every", "resume", "overwrite", "timeout", "trace", "cache"),
         *("processes", "node_shards", "balance", "memory", "scratch"),
     }

@@ -18,6 +18,7 @@ from gamlp_admm.errors import InputError
         ({"iterations": 0}, "iterations must be a positive integer, not 0"),
         ({"iterations": 2.5}, "iterations must be a positive integer"),
         ({"evaluate_every": 0}, "evaluate_every must be a positive integer"),
+        ({"evaluate_every": "often"}, "unknown evaluate_every 'often': allowed: auto, a positive integer"),
         ({"patience": -1}, "patience must be a positive integer"),
         ({"checkpoint_every": 0}, "checkpoint_every must be a positive integer"),
         ({"select": "first"}, "select 'first': allowed: best, last"),

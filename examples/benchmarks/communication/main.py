@@ -88,7 +88,7 @@ def accuracy_of(dataset: str, hidden: int, codec: str, seeds: tuple[int, ...], s
 def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, Any]]]:
     """Return the arguments of every call of :func:`accuracy_of`, the longest first."""
     if quick:
-        small = {"layers": 3, "iterations": 5, "operator": "sym", "hops": 1}
+        small = {"layers": 3, "iterations": 5, "operator": "sym", "hops": 1, "evaluate_every": 1}
         return [("karate", 16, codec, (0, 1), small) for codec in ("fp32", "int2-delta", "grid:auto:256")]
     shared = {"layers": 10, "grow": (2, 5, 10), "evaluate_every": 10}
     return [

@@ -90,12 +90,13 @@ class Plan:
 
 
 def experiment(options: Options) -> Experiment:
-    return Experiment(**options, threads=THREADS, cache="none")
+    return Experiment(**{"evaluate_every": 1, **options}, threads=THREADS, cache="none")
 
 
 def command(options: Options, seeds: Sequence[int]) -> str:
     """Return the command line that repeats runs."""
-    given = {**options, "threads": THREADS, "seeds": tuple(seeds)}
+    often = {"evaluate_every": options.get("evaluate_every", 1)}
+    given = {**options, **often, "threads": THREADS, "seeds": tuple(seeds)}
     texts = {k: ",".join(map(str, v)) if isinstance(v, tuple) else f"{v}" for k, v in given.items()}
     return "gamlp-admm train " + " ".join(f"--{k.replace('_', '-')} {v}" for k, v in texts.items())
 

@@ -80,6 +80,7 @@ def trained(
         named = {"solver": "linesearch", **named}
     model = GAMLP(data.num_features, hidden, int(data.y.max()) + 1, layers, init=named.pop("init", "kaiming"))
     model.to(data.x.dtype)
+    how = {"evaluate_every": 1, **how}
     result = trainer(named.pop("algorithm"), **named).fit(model, data, iterations, seed=seed, **how)
     said = f"{100 * result.best['test_accuracy']:.1f} % {result.seconds:.1f} s"
     print(layers, hidden, iterations, seed, settings, said, file=sys.stderr, flush=True)

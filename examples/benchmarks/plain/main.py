@@ -47,6 +47,7 @@ def fitted(
     elif named["algorithm"] == "mdlam":
         named = {"solver": "linesearch", **named}
     model = GAMLP(data.num_features, hidden, classes, layers, init=named.pop("init", "kaiming"))
+    how = {"evaluate_every": 1, **how}
     result = trainer(named.pop("algorithm"), **named).fit(model, data, iterations, seed=seed, **how)
     print(settings, result.last, f"{result.seconds:.1f} s", file=sys.stderr, flush=True)
     return result

@@ -49,7 +49,8 @@ def of(experiment: Experiment, prepared: Prepared, **options: Any) -> dict[str, 
 
 def measured(dataset: str, split: int) -> dict[str, Pair]:
     """Return the accuracies on a split, by row of the table."""
-    ours = Experiment(dataset=dataset, split="60/20/20", split_seed=split, seed=split, threads=1, cache="none")
+    drawn = {"split": "60/20/20", "split_seed": split}
+    ours = Experiment(dataset=dataset, **drawn, seed=split, evaluate_every=1, threads=1, cache="none")
     prepared = prepare(ours)
     report, found = of(ours, prepared), {}
     found["ridge regression"] = pair(of(ours, prepared, algorithm="ridge", iterations=25)["best"])
