@@ -101,7 +101,8 @@ def thinned(found: MeanCurve, most: int = MOST_POINTS) -> MeanCurve:
 def starts_of_stages(run: RunReport) -> list[tuple[int, int]]:
     """Return where stages of growth begin, and how many layers the network has then; nothing where it does not grow."""
     depths = [int(layers or 0) for layers in run.columns["layers"]]
-    steps = [(run.iterations[i] + 1, b) for i, (a, b) in enumerate(pairwise(depths)) if a != b]  # each ends with a record
+    # Whatever the interval, a stage ends with a record.
+    steps = [(run.iterations[i] + 1, b) for i, (a, b) in enumerate(pairwise(depths)) if a != b]
     return [(run.iterations[0], depths[0]), *steps] if steps else []
 
 

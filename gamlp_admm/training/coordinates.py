@@ -85,7 +85,7 @@ class CompressedFeatures(Features):
 
     def products(self, W: Tensor, low: int, high: int) -> Tensor:
         """See :meth:`Features.products`."""
-        return torch.addmm(self.offset[low:high] * W[:, -1], self.evaluated[low:high], W[:, :-1].T)
+        return (self.offset[low:high] * W[:, -1]).addmm_(self.evaluated[low:high], W[:, :-1].T)
 
     def state(self) -> dict[str, Tensor]:
         """See :meth:`Features.state`."""

@@ -72,7 +72,7 @@ class Evaluator:
                 return self.network.forward(a, own, layers[0], last)
             low, high = bounds[chunk]
             x = features.evaluated[low:high]
-            return self.network.forward(x, [lambda _: features.products(W, low, high) + b, *own[1:]], 0, last)
+            return self.network.forward(x, [lambda _: features.products(W, low, high).add_(b), *own[1:]], 0, last)
 
         outputs = self.data.y.new_empty(len(self.data.y) if last else 0, len(weights[-1][1]))
         expect(0)

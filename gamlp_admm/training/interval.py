@@ -11,7 +11,7 @@ SHARE = 1 / 8
 """Of a run's cost that evaluations may have."""
 
 SHORT, RECORDS, LOOKS = 40, 10, 3
-"""Iterations below which a stage has a record each; records of others, and evaluations while patience waits, at least."""
+"""Iterations below which a stage has a record each; least records of others, least evaluations while patience waits."""
 
 CALL = 2e5
 """Operations of a matrix product that take as long as the call of an operator on little data."""

@@ -126,18 +126,20 @@ class Loop:
 
     def _plan(self) -> None:
         # Divides the layers of this stage among the processes, and says how often it is evaluated.
-        options = self.options
         self.shapes = shapes(self.model.config, self.depth)
         (n_out, n_in), *rest = self.shapes
         solved = [(n_out, self.coordinates.width(n_in)), *rest]
         self.team.plan(layer_costs(solved, self.num_train // self.team.num_shards))
+        self.every = self._interval(solved)
+
+    def _interval(self, solved: list[tuple[int, int]]) -> int:
+        options = self.options
         if isinstance(options.evaluate_every, int):
-            self.every = options.evaluate_every
-        elif self.trainer.reads_records:
-            self.every = 1
-        else:
-            rows = self.num_train, self.num_rows
-            self.every = interval(solved, *rows, options.iterations, options.patience, self.metric.summed)
+            return options.evaluate_every
+        if self.trainer.reads_records:
+            return 1
+        rows = self.num_train, self.num_rows
+        return interval(solved, *rows, options.iterations, options.patience, self.metric.summed)
 
     def _first_weights(self) -> Weights:
         # Of the layers owned: made from the data, or drawn, or the model's; the first for features in their units.
