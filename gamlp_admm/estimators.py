@@ -148,12 +148,13 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             patience=positive_integer("n_iter_no_change", self.n_iter_no_change) if self.early_stopping else None,
             node_weight=torch.from_numpy(weight),
             val_weight=None if (weight == 1).all() else torch.from_numpy(weight),
+            evaluate_every=1,  # loss_curve_ has an entry an iteration
             select="best" if self.early_stopping else "last",
         )
         self.model_ = model
         self.history_ = self.result_.history
         self.loss_curve_ = [record["train_loss"] for record in self.history_]
-        self.n_iter_ = len(self.history_)
+        self.n_iter_ = self.history_[-1]["iteration"]
         scores = [record.get("val_score", record["val_accuracy"]) for record in self.history_]
         self.validation_scores_ = scores if self.early_stopping else None
         self.best_validation_score_ = self.result_.best.get("val_score", self.result_.best["val_accuracy"])

@@ -143,6 +143,8 @@ def imported(name):
         ("parallel", "examples/benchmarks/parallel/README.md"),
         ("augment", "docs/augment-results.md"),
         ("scale", "docs/scale.md"),
+        ("evaluation", "docs/evaluation.md"),
+        ("evaluation", "examples/benchmarks/evaluation/README.md"),
     ],
 )
 def test_tables_are_those_of_the_results(name, page):
@@ -167,6 +169,13 @@ def test_printed_command_repeats_a_run(tmp_path):
         assert cli.main([*args, "--quiet", "--json", str(tmp_path / "report.json")]) == 0
         report = json.loads((tmp_path / "report.json").read_text())
         assert [run["last"] for run in report["runs"]] == [run["last"] for run in row["runs"]]
+
+
+def test_recorded_commands_say_how_often_they_evaluate():
+    page = (EXAMPLES / "benchmarks/cora/README.md").read_text(encoding="utf-8")
+    commands = [line for line in page.splitlines() if line.startswith("gamlp-admm train")]
+    assert len(commands) > 20
+    assert all("--evaluate-every" in line for line in commands)
 
 
 def test_graphs_of_the_shape_of_large_ones(tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ import pytest
 from gamlp_admm.bench import accuracy
 from gamlp_admm.bench.accuracy import METHODS, plan
 from gamlp_admm.bench.jobs import Job
+from gamlp_admm.bench.many_labels import ManyLabels
+from gamlp_admm.bench.ogb import Leaderboard
 from gamlp_admm.errors import InputError
 
 
@@ -33,6 +35,15 @@ def test_default_data_sets_have_published_figures() -> None:
     assert accuracy.default_datasets()[:3] == ["cora", "citeseer", "amazon-photo"]
     assert {"flickr", "ogbn-arxiv", "coauthor-physics"} < {*accuracy.default_datasets()}
     assert "mnist" not in accuracy.default_datasets()  # no graph
+
+
+def test_tables_evaluate_each_iteration() -> None:
+    job = Job("cora", "pdadmm-g", 0)
+    for each in (accuracy.Accuracy(), ManyLabels(), Leaderboard()):
+        experiment = each.experiment(job, None)
+        assert experiment is not None
+        assert experiment.evaluate_every == 1
+        assert each.describe(job, 0)["config"]["experiment"]["evaluate_every"] == 1  # as in files of before
 
 
 def test_files_of_jobs_are_apart() -> None:

@@ -108,6 +108,9 @@ def test_used_settings_are_those_of_the_trainer(algorithm: str) -> None:
     ("name", "value", "checked"),
     [
         ("layers", np.int64(3), 3),
+        ("evaluate_every", "7", 7),  # of a command line
+        ("evaluate_every", np.int64(7), 7),
+        ("evaluate_every", "auto", "auto"),
         ("nu", 1, 1.0),
         ("nu", np.float32(0.5), 0.5),
         ("hops", [0, 2], (0, 2)),
