@@ -53,7 +53,8 @@ def test_all_have_the_features_of_the_defaults(tmp_path: Path, monkeypatch: pyte
     methods = [name for name in METHODS if name != "gcn"]
     jobs = plan(["karate"], methods, [3])
     assert [o.error for o in run_jobs(MANY, jobs, tmp_path)] == [None] * len(jobs)
-    default = Experiment(dataset="karate", split="60/20/20", split_seed=3, seed=3, threads=1, cache="none")
+    drawn = {"split": "60/20/20", "split_seed": 3, "seed": 3}
+    default = Experiment(dataset="karate", **drawn, evaluate_every=1, threads=1, cache="none")
     assert [each.resolve() for each in prepared] == [default.resolve()]
     assert len(fed) == len(jobs)
     assert all(data is fed[0] for data in fed)
@@ -62,7 +63,7 @@ def test_all_have_the_features_of_the_defaults(tmp_path: Path, monkeypatch: pyte
 def test_ours_are_runs_of_the_defaults() -> None:
     (job,) = plan(["karate"], ["pdadmm-g"], [1])
     result = MANY.train(job, {}, None, Shelf())
-    report = run(Experiment(dataset="karate", split="60/20/20", split_seed=1, seed=1)).report
+    report = run(Experiment(dataset="karate", split="60/20/20", split_seed=1, seed=1, evaluate_every=1)).report
     assert result["test_accuracy"] == report["best"]["test_accuracy"]
     assert result["curve"]["val_accuracy"] == [record["val_accuracy"] for record in report["history"]]
     assert result["curve"]["seconds"][-1] == result["seconds"] > 0

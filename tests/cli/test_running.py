@@ -22,7 +22,8 @@ def test_outputs_are_checked_before_training(gamlp, monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_writes_a_checkpoint_to_resume_from(gamlp, tmp_path):
-    args = [*KARATE, "--checkpoint", str(tmp_path), "--checkpoint-every", "1", "--json", "-", "--quiet"]
+    each = ["--checkpoint-every", "1", "--evaluate-every", "1"]
+    args = [*KARATE, "--checkpoint", str(tmp_path), *each, "--json", "-", "--quiet"]
     command = [sys.executable, "-m", "gamlp_admm", *args]
     with subprocess.Popen([*command, "--iterations", "1000000"], stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60

@@ -47,7 +47,7 @@ OPTIONS: dict[str, list[str]] = {
     "--dtype": ["float32", "float64"],
     "--algorithm": ["pdadmm-g", "dladmm"],
     "--iterations": ["200", "210", "220"],
-    "--evaluate-every": ["1", "7"],
+    "--evaluate-every": ["1", "7", "auto"],
     "--timeout": ["20", "21"],
 }
 WRONG = [["--layers", "0"], ["--rho", "-1"], ["--no-such"], ["--operator", "sim"], ["--seed", "x"], ["--codec", "int9"]]
