@@ -5,10 +5,13 @@ Everything here gives a layer the same bits whether it is stacked with others or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from gamlp_admm.system.buffers import LARGE, memory
 
 RowSum = Callable[[Tensor], Tensor]
 """Sums a tensor over all shards of the rows (nodes). The identity where one process holds them all."""
@@ -37,9 +40,22 @@ def inner_products(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor
     return torch.stack([torch.dot(weighed(x, weight).flatten(), y.flatten()) for x, y in zip(X, Y, strict=True)])
 
 
+def room(shape: Sequence[int], like: Tensor) -> Tensor | None:
+    """Return a tensor to be written to, as ``out=``, from the pool in use; ``None`` where torch is to make one itself.
+
+    Args:
+        shape: Its shape.
+        like: Gives dtype and device.
+    """
+    size = math.prod(shape) * like.itemsize
+    if size < LARGE or like.device.type != "cpu" or (block := memory(size)) is None:
+        return None
+    return torch.frombuffer(block, dtype=like.dtype).view(shape)
+
+
 def products(P: Tensor, W: Tensor) -> Tensor:
     """Return M = P Wᵀ, ``[S, N, n_out]``."""
-    return torch.bmm(P, W.mT)
+    return torch.bmm(P, W.mT, out=room((*P.shape[:2], W.shape[1]), P))
 
 
 Layers = tuple[Tensor, ...]
@@ -64,7 +80,8 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     rows = max(SLICE // n, 1)
     if like.is_cuda or rows >= N:
         return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks))
-    out = like.new_empty(S, N, n)
+    out = room((S, N, n), like)
+    out = like.new_empty(S, N, n) if out is None else out
     for s in range(S):
         layer = [x[s] for x in stacks]
         for i in range(0, N, rows):
