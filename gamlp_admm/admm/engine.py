@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
@@ -75,7 +75,7 @@ def _update(state: list[Block], i: int, phase: Phase, problem: Problem, channel:
     shared: dict[str, Any] = {}
     if phase.shares is not None and i > 0:
         shared = {f"{phase.shares}_prev": getattr(state[i - 1], phase.shares)[-1:]}
-        block = replace(block, **dict[str, Any].fromkeys(shared))
+        block = replace(block, **dict.fromkeys(shared, cast(Any, None)))
     with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
         updated = phase.update(block, problem)
     state[i] = _send(block, updated.with_fields(shared) if shared else updated, phase, problem, channel)
