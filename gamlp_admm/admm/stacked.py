@@ -53,9 +53,20 @@ def room(shape: Sequence[int], like: Tensor) -> Tensor | None:
     return torch.frombuffer(block, dtype=like.dtype).view(shape)
 
 
+def empty(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return a tensor to be written to, of the pool in use if there is one; arguments as :func:`room`."""
+    made = room(shape, like)
+    return like.new_empty(shape) if made is None else made
+
+
+def bmm(A: Tensor, B: Tensor) -> Tensor:
+    """Return A_s B_s for stacks ``[S, m, k]`` and ``[S, k, n]``, ``[S, m, n]``."""
+    return torch.bmm(A, B, out=room((*A.shape[:2], B.shape[2]), A))
+
+
 def products(P: Tensor, W: Tensor) -> Tensor:
     """Return M = P Wᵀ, ``[S, N, n_out]``."""
-    return torch.bmm(P, W.mT, out=room((*P.shape[:2], W.shape[1]), P))
+    return bmm(P, W.mT)
 
 
 Layers = tuple[Tensor, ...]
@@ -80,8 +91,7 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     rows = max(SLICE // n, 1)
     if like.is_cuda or rows >= N:
         return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks))
-    out = room((S, N, n), like)
-    out = like.new_empty(S, N, n) if out is None else out
+    out = empty((S, N, n), like)
     for s in range(S):
         layer = [x[s] for x in stacks]
         for i in range(0, N, rows):
