@@ -43,6 +43,7 @@ from gamlp_admm.admm.stacked import (
     by_slices,
     inner_products,
     products,
+    room,
     squared_columns,
     squared_norms,
     weighed,
@@ -118,7 +119,7 @@ def p_step(
     gWt = rule.matmul.bmm(g, W.mT)
     norms = row_sum(torch.stack([squared_norms(g, weight), squared_norms(gWt, weight)]))
     step = rule.step(rayleigh(rho, nu, norms[0], norms[1])[:, None])
-    return torch.addcmul(P, g, step, value=-1), torch.addcmul(M, gWt, step, value=-1)
+    return torch.addcmul(P, g, step, value=-1, out=room(P.shape, P)), torch.addcmul(M, gWt, step, value=-1, out=gWt)
 
 
 def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Tensor, Tensor]:
@@ -132,7 +133,7 @@ def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Ten
     # Over many rows a product with the inverse is twice as fast as triangular solves.
     inverse = torch.cholesky_inverse(_cholesky(H))
     if not any(coarse(nu * scale, rho, W.dtype) for scale in squared_norms(W).tolist()):
-        P = torch.baddbmm(P, g, inverse.to(W.dtype), alpha=-1)
+        P = torch.baddbmm(P, g, inverse.to(W.dtype), alpha=-1, out=room(P.shape, P))
     else:
         one = [slice(s, s + 1) for s in range(len(W))]
         P = torch.cat([_newton_p(g[s], P[s], W[s], inverse[s], nu, rho) for s in one])
@@ -188,7 +189,7 @@ def W_step(
     if rule.name == "backtracking":
         gradient, image = gradient.sum(-1, keepdim=True), image.sum(-1, keepdim=True)
     step = rule.step(rayleigh(mu, nu, gradient, image))
-    return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step.mT, value=-1)
+    return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step.mT, value=-1, out=PGt)
 
 
 def W_exact(
@@ -264,7 +265,7 @@ def b_update(
         row_sum: Sum over the shards of the rows.
         weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    return row_sum(weighed(Z - M, weight).sum(1)) / total
+    return row_sum(weighed(by_slices(torch.sub, Z, M), weight).sum(1)) / total
 
 
 def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:
@@ -331,7 +332,7 @@ def fit_terms(M: Tensor, b: Tensor, Z: Tensor, nu: float, weight: Tensor | None 
 
 def activation_terms(Q: Tensor, fZ: Tensor, nu: float, weight: Tensor | None = None) -> Tensor:
     """Return ν/2 ‖Q − f(Z)‖², ``[S]``."""
-    return nu / 2 * squared_norms(Q - fZ, weight)
+    return nu / 2 * squared_norms(by_slices(torch.sub, Q, fZ), weight)
 
 
 def coupling_terms(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 import torch
 
@@ -24,6 +24,8 @@ class Phase:
         needs: A field of the neighbour that must have arrived: ``p_next``, ``q_prev``, or ``None``.
         sends: A field that the neighbour needs later, or ``None``.
         to: The neighbour that gets it: the ``previous`` or the ``next`` block.
+        shares: A field of which both ends of a boundary compute the same bits, ``u``, as ``u`` below and ``u_prev``
+            above it, or ``None``: where one process has both blocks, the upper one takes it from the lower.
         order: ``together`` where the blocks do not depend on each other; in a sweep, ``backward`` or ``forward``, each
             block needs what its neighbour sends in the same phase.
     """
@@ -32,11 +34,22 @@ class Phase:
     needs: str | None = None
     sends: str | None = None
     to: Literal["previous", "next"] = "next"
+    shares: str | None = None
     order: Literal["together", "backward", "forward"] = "together"
 
 
 def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, channel: LocalChannel) -> list[Block]:
     """Return the blocks after one iteration.
+
+    Arguments as :func:`advance`, which does it.
+    """
+    state = list(state)
+    advance(state, phases, problem, channel)
+    return state
+
+
+def advance(state: list[Block], phases: Sequence[Phase], problem: Problem, channel: LocalChannel) -> None:
+    """Run one iteration, in place of the blocks in the list, so that none is held for longer than it is needed.
 
     Within a phase the blocks do not depend on each other, unless it is a sweep; a field that a phase sends travels
     while later phases compute, until one of them needs it. What is sent goes through the problem's codecs: both ends of
@@ -48,18 +61,24 @@ def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, c
         problem: What is minimised.
         channel: Carries fields to and from the blocks' neighbours.
     """
-    state = list(state)
     for phase in phases:
         for block in state:
             _expect(block, phase.needs, problem, channel)
     for phase in phases:
         for i in range(len(state))[:: -1 if phase.order == "backward" else 1]:
-            block = _receive(state[i], phase.needs, problem, channel)
-            with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
-                updated = phase.update(block, problem)
-            state[i] = _send(block, updated, phase, problem, channel)
+            _update(state, i, phase, problem, channel)
     channel.finish()
-    return state
+
+
+def _update(state: list[Block], i: int, phase: Phase, problem: Problem, channel: LocalChannel) -> None:
+    block = _receive(state[i], phase.needs, problem, channel)
+    shared: dict[str, Any] = {}
+    if phase.shares is not None and i > 0:
+        shared = {f"{phase.shares}_prev": getattr(state[i - 1], phase.shares)[-1:]}
+        block = replace(block, **dict.fromkeys(shared, cast(Any, None)))
+    with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
+        updated = phase.update(block, problem)
+    state[i] = _send(block, updated.with_fields(shared) if shared else updated, phase, problem, channel)
 
 
 def _source(block: Block, needs: str | None) -> tuple[str, int] | None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from gamlp_admm.admm.stacked import bmm, empty
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.system.processor import multiplies_bfloat16
 
@@ -37,7 +38,7 @@ class Matmul:
 
     def bmm(self, A: Tensor, B: Tensor) -> Tensor:
         """Return A_s B_s for stacks ``[S, m, k]`` and ``[S, k, n]``, ``[S, m, n]``."""
-        return torch.bmm(A, B)
+        return bmm(A, B)
 
     def baddbmm_(self, C: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
         """Return C, to which α A_s B_s is added in place."""
@@ -96,7 +97,7 @@ class BFloat16(Matmul):
         """See :meth:`Matmul.bmm`."""
         if A.is_cuda:
             return torch.bmm(A.bfloat16(), B.bfloat16(), out_dtype=A.dtype)
-        return self._each(A.new_empty(len(A), A.shape[1], B.shape[2]), A, B, Tensor.copy_)
+        return self._each(empty((*A.shape[:2], B.shape[2]), A), A, B, Tensor.copy_)
 
     def baddbmm_(self, C: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
         """See :meth:`Matmul.baddbmm_`."""

@@ -5,10 +5,13 @@ Everything here gives a layer the same bits whether it is stacked with others or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from gamlp_admm.system.buffers import LARGE, memory
 
 RowSum = Callable[[Tensor], Tensor]
 """Sums a tensor over all shards of the rows (nodes). The identity where one process holds them all."""
@@ -37,9 +40,33 @@ def inner_products(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor
     return torch.stack([torch.dot(weighed(x, weight).flatten(), y.flatten()) for x, y in zip(X, Y, strict=True)])
 
 
+def room(shape: Sequence[int], like: Tensor) -> Tensor | None:
+    """Return a tensor to be written to, as ``out=``, from the pool in use; ``None`` where torch is to make one itself.
+
+    Args:
+        shape: Its shape.
+        like: Gives dtype and device.
+    """
+    size = math.prod(shape) * like.itemsize
+    if size < LARGE or like.device.type != "cpu" or (block := memory(size)) is None:
+        return None
+    return torch.frombuffer(block, dtype=like.dtype).view(shape)
+
+
+def empty(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return a tensor to be written to, of the pool in use if there is one; arguments as :func:`room`."""
+    made = room(shape, like)
+    return like.new_empty(shape) if made is None else made
+
+
+def bmm(A: Tensor, B: Tensor) -> Tensor:
+    """Return A_s B_s for stacks ``[S, m, k]`` and ``[S, k, n]``, ``[S, m, n]``."""
+    return torch.bmm(A, B, out=room((*A.shape[:2], B.shape[2]), A))
+
+
 def products(P: Tensor, W: Tensor) -> Tensor:
     """Return M = P Wᵀ, ``[S, N, n_out]``."""
-    return torch.bmm(P, W.mT)
+    return bmm(P, W.mT)
 
 
 Layers = tuple[Tensor, ...]
@@ -64,7 +91,7 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     rows = max(SLICE // n, 1)
     if like.is_cuda or rows >= N:
         return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks))
-    out = like.new_empty(S, N, n)
+    out = empty((S, N, n), like)
     for s in range(S):
         layer = [x[s] for x in stacks]
         for i in range(0, N, rows):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm.stacked import Layers, products
+from gamlp_admm.admm.stacked import Layers, by_slices, products, room
 from gamlp_admm.nn.network import Network, Weights
+
+_NOTHING = torch.empty(0)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Block:
         """Return the block with some tensors replaced, by field name."""
         return replace(self, **cast("dict[str, Any]", tensors))
 
+    def only(self, names: Collection[str]) -> Block:
+        """Return the block with some tensors alone, and of ``p`` and ``q`` what was sent; all others are empty."""
+        kept = {f"{name}_sent" if getattr(self, f"{name}_sent", None) is not None else name for name in names}
+        return self.with_fields({name: _NOTHING for name in self.tensors() if name not in kept})
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are not ``None``, by field name."""
         return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
@@ -139,8 +146,16 @@ def stored_name(layer: int, field: str) -> str:
     return f"{layer}.{field}" if field in WEIGHTS else f"{layer}.{field}.rows"
 
 
-def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like: Tensor) -> list[range]:
+STACKED = 1 << 21
+"""Entries of a stack's ``p`` or ``z``, at most: what an update makes beside its result is as large as they are."""
+
+
+def stacks(
+    shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like: Tensor, most_rows: int = 0
+) -> list[range]:
     """Group layers into stacks: runs of equal shape, with the network's first and last layer each on its own.
+
+    Fewer and larger calls pay for small layers; large ones are stacked only as long as all of them together are small.
 
     On the CPU, layers are stacked only if each would start at a multiple of 64 bytes, as a tensor of its own does: BLAS
     kernels round by the alignment of their operands, and the bits must not depend on which process owns which layers.
@@ -150,6 +165,7 @@ def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like
         layers: The layers to group.
         num_rows: Training rows N, or a divisor of it that stands for any multiple.
         like: Gives dtype and device.
+        most_rows: Training rows that a process has at most, where that is more.
 
     Returns:
         The layers of each stack, in order.
@@ -159,7 +175,9 @@ def stacks(shapes: Sequence[tuple[int, ...]], layers: range, num_rows: int, like
         n_out, n_in = shapes[l]
         sizes = (num_rows * n_out, num_rows * n_in, n_out * n_in)
         aligned = like.is_cuda or all(size * like.element_size() % 64 == 0 for size in sizes)
-        if groups and aligned and 1 < l < len(shapes) - 1 and shapes[l] == shapes[l - 1]:
+        largest = STACKED // max(max(num_rows, most_rows) * max(n_out, n_in), 1)
+        inside = 1 < l < len(shapes) - 1 and shapes[l] == shapes[l - 1]
+        if groups and aligned and inside and len(groups[-1]) < largest:
             groups[-1] = range(groups[-1].start, l + 1)
         else:
             groups.append(range(l, l + 1))
@@ -192,32 +210,38 @@ def initial_blocks(
     pairs = iter(weights)
     a = p[None]
     q_prev = None if groups[0][0] == 0 else land("q", groups[0][0] - 1, a)
+    u_prev = None if q_prev is None else torch.zeros_like(q_prev)
     for layers in groups:
         W, b = (torch.stack(t) for t in zip(*(next(pairs) for _ in layers), strict=True))
-        inputs, images, outputs = [], [], []
+        inputs, images, sums, outputs = [], [], [], []
         for s, l in enumerate(layers):
             inputs.append(a if l == 0 else land("p", l - 1, a))
-            images.append(products(inputs[-1], W[s : s + 1]))
-            a = network.output(images[-1] + b[s], a if l > 0 else None)
+            images.append(M := products(inputs[-1], W[s : s + 1]))
+            sums.append(torch.add(M, b[s], out=room(M.shape, M)))
+            a = by_slices(network.output, sums[-1], a) if l > 0 else by_slices(network.f, sums[-1])
             outputs.append(land("q", l, a))
-        M, q = torch.cat(images), None if layers[-1] == num_layers - 1 else torch.cat(outputs)
+        q = None if layers[-1] == num_layers - 1 else _stacked(outputs)
         result.append(
             Block(
                 first=layers[0],
-                p=torch.cat(inputs) if len(layers) > 1 else inputs[0],
+                p=_stacked(inputs),
                 W=W,
                 b=b,
-                z=M + b[:, None],
-                M=M,
+                z=_stacked(sums),
+                M=_stacked(images),
                 q=q,
                 u=None if q is None else torch.zeros_like(q),
                 q_prev=q_prev,
-                u_prev=None if q_prev is None else torch.zeros_like(q_prev),
+                u_prev=u_prev,
                 p_next=None if q is None else land("p", layers[-1], a),
             )
         )
-        q_prev = None if q is None else q[-1:]
+        q_prev, u_prev = (None if t is None else t[-1:] for t in (q, result[-1].u))
     return result
+
+
+def _stacked(layers: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(layers)) if len(layers) > 1 else layers[0]
 
 
 def block_weights(state: Sequence[Block]) -> Weights:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm.blocks import RULES, Rule
-from gamlp_admm.admm.engine import Phase, iterate
+from gamlp_admm.admm.engine import Phase, advance, iterate
 from gamlp_admm.admm.matmul import FULL, check_available, matmul
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.solving import FitPlan, plan, shared_equations
@@ -25,6 +25,7 @@ from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
+from gamlp_admm.system.buffers import BufferPool
 from gamlp_admm.training.models import trained_like
 from gamlp_admm.training.schedules import Schedule, schedule
 from gamlp_admm.training.session import Opening, Stage
@@ -51,13 +52,22 @@ class ADMMSession(ExchangingSession):
         problem: What it minimises, with the penalties of the start.
         state: The blocks.
         channel: Carries fields between blocks.
+        pool: Where large tensors lie.
     """
 
-    def __init__(self, trainer: ADMM, problem: Problem, state: list[Block], channel: LocalChannel) -> None:
+    def __init__(
+        self,
+        trainer: ADMM,
+        problem: Problem,
+        state: list[Block],
+        channel: LocalChannel,
+        pool: BufferPool | None = None,
+    ) -> None:
         super().__init__(channel)
         self.trainer = trainer
         self.start_problem = self.problem = problem
-        self.state = self.previous = state
+        self.state, self.previous = state, list(state)
+        self.pool = BufferPool() if pool is None else pool
 
     def problem_at(self, iteration: int, factor: float) -> Problem:
         """Return what an iteration minimises; arguments as :meth:`Session.iterate`."""
@@ -68,10 +78,12 @@ class ADMMSession(ExchangingSession):
     def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`."""
         self.problem = self.problem_at(iteration, factor)
-        self.previous = self.state
-        state = iterate(self.state, self.trainer.phases, self.problem, self.channel)
-        renewed = self.problem.rule.matmul is not FULL and iteration % RENEWED == 0
-        self.state = [replace(block, M=products(block.p, block.W)) for block in state] if renewed else state
+        compared = self.trainer.compared
+        self.previous = [block if compared is None else block.only(compared) for block in self.state]
+        with self.pool:
+            advance(self.state, self.trainer.phases, self.problem, self.channel)
+            if self.problem.rule.matmul is not FULL and iteration % RENEWED == 0:
+                self.state = [replace(block, M=products(block.p, block.W)) for block in self.state]
 
     def variables(self) -> Variables:
         """Return the variables."""
@@ -85,10 +97,11 @@ class ADMMSession(ExchangingSession):
     def assign(self, variables: Variables) -> None:
         """Go on from other values of the variables; what follows from them is computed anew."""
         state = []
-        for block in self.state:
-            block = block.with_fields({name: t for (first, name), t in variables.items() if first == block.first})
-            state.append(replace(block, M=products(block.p, block.W)))
-        self.state = iterate(state, self.trainer.settle, self.problem, self.channel)
+        with self.pool:
+            for block in self.state:
+                block = block.with_fields({name: t for (first, name), t in variables.items() if first == block.first})
+                state.append(replace(block, M=products(block.p, block.W)))
+            self.state = iterate(state, self.trainer.settle, self.problem, self.channel)
 
     def weights(self) -> Weights:
         """See :meth:`Session.weights`."""
@@ -96,7 +109,8 @@ class ADMMSession(ExchangingSession):
 
     def layer_terms(self) -> Tensor:
         """See :meth:`Session.layer_terms`."""
-        return self.trainer.terms(self.previous, self.state, self.problem)
+        with self.pool:
+            return self.trainer.terms(self.previous, self.state, self.problem)
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Session.tensors`."""
@@ -224,6 +238,9 @@ class ADMM(Trainer):
         """See :meth:`Algorithm.penalty_schedule`."""
         return schedule(self.schedule)
 
+    compared: ClassVar[tuple[str, ...] | None] = None
+    """What the terms read of the blocks before an iteration, the only thing that is kept of them; ``None`` for all."""
+
     @staticmethod
     @abstractmethod
     def terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
@@ -247,9 +264,10 @@ class ADMM(Trainer):
 
     def start(self, stage: Stage) -> ADMMSession:
         """See :meth:`Algorithm.start`."""
-        channel, problem = stage.team.channel(), self.whole_problem(stage)
-        state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
-        session, chosen = self.session(self, problem, state, channel), self.plan(stage)
+        channel, problem, pool = stage.team.channel(), self.whole_problem(stage), BufferPool()
+        with pool:
+            state = [self.enter(block) for block in self._state(stage, channel, problem.codecs)]
+        session, chosen = self.session(self, problem, state, channel, pool), self.plan(stage)
         session.solver = None if chosen is None else str(chosen)
         return session
 
@@ -297,7 +315,8 @@ class ADMM(Trainer):
             return []
         # Shards must stack alike, because they sum stacks: any number of rows must leave the layers aligned.
         rows = stage.data.num_train if stage.team.num_shards == 1 else 1
-        groups = stacks(stage.shapes, layers, rows, stage.data.y)
+        most = -(-stage.num_train // stage.team.num_shards)
+        groups = stacks(stage.shapes, layers, rows, stage.data.y, most)
         if not self.stackable:
             groups = [range(l, l + 1) for l in layers]
 

@@ -227,6 +227,7 @@ class DlADMM(Streamed, Sweep):
     phases = PHASES
     settle = SETTLE
     terms = staticmethod(layer_terms)
+    compared = ("z",)
 
     def __post_init__(self) -> None:
         check_positive(nu=self.nu)

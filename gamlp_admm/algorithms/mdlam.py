@@ -293,6 +293,7 @@ class MDLAM(Sweep):
     phases = PHASES
     settle = SETTLE
     terms = staticmethod(layer_terms)
+    compared = ()
     session = MDLAMSession
     problem_type = MDLAMProblem
 

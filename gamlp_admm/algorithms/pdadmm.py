@@ -21,7 +21,7 @@ from gamlp_admm.admm import blocks
 from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
-from gamlp_admm.admm.stacked import squared_norms
+from gamlp_admm.admm.stacked import by_slices, squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, step_weights, update_W
@@ -96,7 +96,7 @@ def update_q(block: Block, problem: Problem) -> Block:
 
 
 def update_u(block: Block, problem: Problem) -> Block:
-    """Update the multipliers u; also those of the layer below, as it does itself, so that they need not travel."""
+    """Update the multipliers u; also those of the layer below in another process, as it does, so that none travel."""
     s, u, u_prev = block, block.u, block.u_prev
     if u is not None:
         u = blocks.u_update(u, s.above("p"), s.sent("q"), problem.rho)
@@ -109,7 +109,7 @@ PHASES = (
     Phase(update_p, sends="p", to="previous"),
     Phase(update_W_b_z),
     Phase(update_q, needs="p_next", sends="q", to="next"),
-    Phase(update_u, needs="q_prev"),
+    Phase(update_u, needs="q_prev", shares="u"),
 )
 
 
@@ -145,7 +145,7 @@ def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, 
         output = problem.network.output(s.z, skipped(s, problem))
         coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho, weight)
         objective = objective + blocks.activation_terms(s.q, output, problem.nu, weight) + coupling
-        dual = problem.rho**2 * squared_norms(s.sent("q") - before.sent("q"), weight)
+        dual = problem.rho**2 * squared_norms(by_slices(torch.sub, s.sent("q"), before.sent("q")), weight)
     return objective, primal, dual
 
 
@@ -234,6 +234,7 @@ class PdADMM(Streamed):
     unit_rows = True
     phases = PHASES
     terms = staticmethod(layer_terms)
+    compared = ("q",)
     stackable = True
 
     def __post_init__(self) -> None:
