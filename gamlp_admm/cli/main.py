@@ -12,8 +12,12 @@ from collections.abc import Sequence
 import click
 
 from gamlp_admm.cli.console import Commands, execute
+from gamlp_admm.system.deferred import deferred
 
 COMMANDS = ("augment", "bench", "compare", "datasets", "export", "predict", "report", "train", "tune")
+
+DEFERRED = ("torch._dynamo", *(f"torch_geometric.{name}" for name in ("datasets", "explain", "nn", "profile")))
+"""What ``import torch_geometric`` imports, in longer than torch itself takes, and few commands use."""
 
 
 @click.group(cls=Commands, names=COMMANDS, invoke_without_command=True, context_settings={"max_content_width": 110})
@@ -40,4 +44,5 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Errors of torch's stores and sockets, in many lines of C++, when another process fails: ours are one line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    return execute(commands, args)
+    with deferred(*DEFERRED):
+        return execute(commands, args)

@@ -22,7 +22,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch_geometric.datasets
 from torch_geometric.data import Data, Dataset, InMemoryDataset
 
 from gamlp_admm.datasets.info import DatasetInfo
@@ -56,10 +55,12 @@ def load_pyg(spec: str, root: Path, split: str | None = None) -> tuple[Data, Dat
         InputError: If there is no such class, it does not take the name, it fails, or what it holds is not
             one graph with features and one class a node; or its masks overlap and ``split`` is None.
     """
+    from torch_geometric import datasets  # a second to import, and needed for these only
+
     class_name, _, name = spec.removeprefix(PREFIX).partition(":")
-    if class_name not in torch_geometric.datasets.__all__:
-        raise unknown("PyG data set class", class_name, torch_geometric.datasets.__all__)
-    cls = getattr(torch_geometric.datasets, class_name)
+    if class_name not in datasets.__all__:
+        raise unknown("PyG data set class", class_name, datasets.__all__)
+    cls = getattr(datasets, class_name)
     parameters = inspect.signature(cls).parameters
     if class_name in EVALUATED:
         raise InputError(f"{spec}: PyG's reader of {class_name} runs what stands in its files")

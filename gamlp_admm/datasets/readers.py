@@ -11,6 +11,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,6 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
-from torch_geometric.datasets import KarateClub
 from torch_geometric.io import parse_npz, read_planetoid_data
 
 from gamlp_admm.datasets.neighbours import kept_neighbour_graph, neighbour_graph
@@ -257,6 +257,8 @@ def read_karate(_: list[Path]) -> Data:
     Returns:
         Data with ``x`` [34, 34] (the identity), ``edge_index`` [2, 156], ``y`` [34] and ``train_mask`` [34].
     """
+    from torch_geometric.datasets import KarateClub  # with all others a second to import
+
     return KarateClub()[0]
 
 
@@ -267,14 +269,11 @@ def read_digits(_: list[Path]) -> Data:
     Returns:
         Data with ``x`` [1797, 64], pixels scaled to [0, 1], an empty ``edge_index`` [2, 0] and ``y`` [1797].
     """
-    from sklearn.datasets import load_digits  # a second to import, and needed here only
-
-    pixels, labels = load_digits(return_X_y=True)
-    return Data(
-        x=torch.from_numpy(pixels / 16).float(),
-        edge_index=torch.empty(2, 0, dtype=torch.long),
-        y=torch.from_numpy(labels).long(),
-    )
+    # Not by its load_digits, which takes a second to import.
+    path = Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
+    with reading(path):
+        digits = torch.from_numpy(np.loadtxt(path, delimiter=","))  # as load_digits reads it
+    return Data(x=(digits[:, :-1] / 16).float(), edge_index=torch.empty(2, 0, dtype=torch.long), y=digits[:, -1].long())
 
 
 @reader("digits-knn")

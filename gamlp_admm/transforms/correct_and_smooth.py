@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import models
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError, flag, integer, number
@@ -92,6 +91,8 @@ class CorrectAndSmooth:
         return self._apply(_problem(probabilities, data))
 
     def _apply(self, problem: _Problem) -> Tensor:
+        from torch_geometric.nn import models  # half a second to import, and needed here only
+
         process = models.CorrectAndSmooth(
             self.num_correction_layers,
             self.correction_alpha,

@@ -1,0 +1,48 @@
+"""Modules of other packages that are executed when they are first used, not when they are imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
+
+
+class DeferringFinder:
+    """Finds modules of some names, with a loader that executes each when one of its attributes is first read.
+
+    Args:
+        names: Full names of modules.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in self.names else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def deferred(*names: str) -> Iterator[None]:
+    """Put off, in a block, what importing some modules executes, until an attribute of theirs is first read.
+
+    A package that imports all of its parts is then imported as quickly as those that are used. It is for programs: a
+    library must not change how its host process imports.
+
+    Args:
+        names: Full names of modules; what is imported already, or is not found on the path, is left as it is.
+    """
+    finder = DeferringFinder(names)
+    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]  # a finder by its method
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)  # type: ignore[arg-type]
