@@ -136,6 +136,7 @@ def imported(name):
         ("components", "examples/benchmarks/components/README.md"),
         ("many-labels", "examples/benchmarks/many-labels/README.md"),
         ("few-rows", "examples/benchmarks/few-rows/README.md"),
+        ("commands", "examples/benchmarks/commands/README.md"),
         ("start", "docs/start.md"),
         ("start", "examples/benchmarks/start/README.md"),
         ("depth", "docs/depth.md"),

@@ -6,6 +6,8 @@ import torch are imported inside the commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Sequence
 
@@ -44,5 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Errors of torch's stores and sockets, in many lines of C++, when another process fails: ours are one line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    if args is None:  # the process is ours, and at its end there is nothing in cycles worth the time of finding them
+        atexit.register(gc.freeze)
     with deferred(*DEFERRED):
         return execute(commands, args)

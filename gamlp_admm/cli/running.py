@@ -99,13 +99,14 @@ def train_all(
     """
     from rich.console import Console
 
+    from gamlp_admm import report
     from gamlp_admm.experiment.claim import check
     from gamlp_admm.experiment.runner import prepare, run
     from gamlp_admm.parallel.first import is_first, on_first
-    from gamlp_admm.report import DivisionLine, LiveProgress
 
     console = Console(stderr=True, highlight=False)
-    visible, whose = console.is_terminal and not quiet, DivisionLine(console)
+    visible = console.is_terminal and not quiet
+    always = [] if group is None or quiet else [report.DivisionLine(console)]
     for _, each in plan:  # before data are loaded
         on_first(partial(check, each), group)
     with ExitStack() as stack:
@@ -114,11 +115,9 @@ def train_all(
         prepared = prepare(plan[0][1], group)
     for title, each in plan:
         with ExitStack() as stack:
-            callbacks: list[Any] = [stack.enter_context(OrderlyStop())]
-            if group is not None and not quiet:
-                callbacks.append(whose)
+            callbacks: list[Any] = [stack.enter_context(OrderlyStop()), *always]
             if visible:
-                callbacks.append(stack.enter_context(LiveProgress(console, title)))
+                callbacks.append(stack.enter_context(report.LiveProgress(console, title)))
             logs: list[Logging] = []
             if logged is not None and is_first(group):
                 logs.append(stack.enter_context(logged(each.changed(prepared.changes))))

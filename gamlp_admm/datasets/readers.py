@@ -11,7 +11,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
@@ -269,11 +269,19 @@ def read_digits(_: list[Path]) -> Data:
     Returns:
         Data with ``x`` [1797, 64], pixels scaled to [0, 1], an empty ``edge_index`` [2, 0] and ``y`` [1797].
     """
-    # Not by its load_digits, which takes a second to import.
-    path = Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))
-    with reading(path):
-        digits = torch.from_numpy(np.loadtxt(path, delimiter=","))  # as load_digits reads it
+    digits = torch.from_numpy(_digits())
     return Data(x=(digits[:, :-1] / 16).float(), edge_index=torch.empty(2, 0, dtype=torch.long), y=digits[:, -1].long())
+
+
+def _digits() -> NDArray[np.float64]:
+    """Return pixels and class [1797, 65] from the file that scikit-learn reads, which itself takes long to import."""
+    found = find_spec("sklearn")
+    path = Path((found and found.origin) or "").parent / "datasets/data/digits.csv.gz"
+    if path.is_file():
+        return np.loadtxt(path, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    return np.column_stack(load_digits(return_X_y=True))
 
 
 @reader("digits-knn")

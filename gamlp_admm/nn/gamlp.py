@@ -109,13 +109,14 @@ class GAMLP(nn.Module):
         Args:
             generator: Source of randomness on the CPU; torch's global one if ``None``.
         """
+        if generator is None and self.linears[0].weight.is_meta:  # there is no storage, and none is wanted
+            return
         for i in range(len(self.layers)):
             self.set_layer(i, *self._draw(i, generator))
 
     def _draw(self, i: int, generator: torch.Generator | None, unit_rows: bool = False) -> tuple[Tensor, Tensor]:
-        (n_out, n_in), is_meta = self.linears[i].weight.shape, self.linears[i].weight.is_meta
-        # On the CPU, whatever the default device; without storage where the model has none and it is to stay so.
-        where: dict[str, Any] = {"dtype": torch.float64, "device": "meta" if is_meta and not generator else "cpu"}
+        n_out, n_in = self.linears[i].weight.shape
+        where: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # whatever the default device
         hidden, residual = 0 < i < len(self.layers) - 1, self.network.residual
         if self.config["init"] == "identity" and hidden:
             W = (torch.zeros if residual else torch.eye)(n_out, n_in, **where)
@@ -238,8 +239,9 @@ class GAMLP(nn.Module):
                 for key, wanted in model.state_dict().items():
                     if found.get(key) != [*wanted.shape]:
                         raise ValueError(f"{key} has shape {found.get(key)}, not {[*wanted.shape]}")
-                tensors = {key: file.get_tensor(key) for key in found}
-                model.to(tensors["layers.0.weight"].dtype).to_empty(device="cpu").load_state_dict(tensors)
+                dtype = file.get_tensor("layers.0.weight").dtype
+                tensors = {key: file.get_tensor(key).to(dtype, copy=True) for key in found}  # not mapped from the file
+                model.load_state_dict(tensors, assign=True)
             return model, metadata
         except FileNotFoundError:
             raise InputError(f"no model file {path}") from None

@@ -30,6 +30,7 @@ from gamlp_admm.errors import InputError, Interrupted, NeighbourError, ProcessFa
 from gamlp_admm.parallel.agreement import Card, described, failed, own, settle
 from gamlp_admm.parallel.team import forget_groups
 from gamlp_admm.system import torchrun
+from gamlp_admm.system.deferred import forget_unused
 
 POLL = 0.02
 """Seconds between looks at the store: Python hears signals in between."""
@@ -71,6 +72,7 @@ def joined(device: str, timeout: float, states: Mapping[str, Any]) -> Iterator[A
     if failure is not None:
         raise own(failure, cards, meeting.rank)
     settle(cards)
+    forget_unused("torch._dynamo")  # which would be used to say that it knows nothing yet
     dist.init_process_group(
         "nccl" if device == "cuda" else "gloo",
         store=PrefixStore("group", meeting.store),

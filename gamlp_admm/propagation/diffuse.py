@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import count, cycle
 
-from scipy.special import pdtrc
 from torch import Tensor
 
 from gamlp_admm.propagation.features import blank
@@ -118,6 +117,8 @@ def heat_remainder(steps: int, t: float) -> float:
         >>> heat_remainder(40, t=3.0) < 1e-9 < heat_remainder(3, t=3.0)
         True
     """
+    from scipy.special import pdtrc  # here, because it takes longer to import than all of propagation
+
     return float(pdtrc(steps, t))
 
 

@@ -30,6 +30,20 @@ class DeferringFinder:
         return spec
 
 
+def forget_unused(name: str) -> None:
+    """Let a module that was put off, and not executed yet, be as if it were not imported.
+
+    Some packages look in :data:`sys.modules` for what there is to do; to import it anew still works.
+
+    Args:
+        name: Full name of a module.
+    """
+    module, (package, _, last) = sys.modules.get(name), name.rpartition(".")
+    if type(module).__module__ == LazyLoader.__module__:  # its class until it is executed
+        del sys.modules[name]
+        vars(sys.modules[package]).pop(last, None)
+
+
 @contextmanager
 def deferred(*names: str) -> Iterator[None]:
     """Put off, in a block, what importing some modules executes, until an attribute of theirs is first read.
@@ -41,8 +55,8 @@ def deferred(*names: str) -> Iterator[None]:
         names: Full names of modules; what is imported already, or is not found on the path, is left as it is.
     """
     finder = DeferringFinder(names)
-    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]  # a finder by its method
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)  # type: ignore[arg-type]
+        sys.meta_path.remove(finder)

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from gamlp_admm.cli.main import DEFERRED
+
 
 def test_help_does_not_import_torch():
     # Nor, unless a command is named, what finds extensions, which takes longer than all of ours.
@@ -14,6 +16,30 @@ def test_help_does_not_import_torch():
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "--algorithm" in done.stdout
+
+
+def test_commands_import_what_they_use(tmp_path):
+    # By name, beside what torch imports by itself, which depends on its version: none of these is worth its time here.
+    heavy = {"torch._dynamo", "torch._inductor", *(f"torch_geometric.{part}" for part in ("datasets", "nn", "explain"))}
+    heavy |= {"sklearn", "scipy.special", "pandas", "sympy", "requests", "jinja2", "matplotlib", "ogb", "rich.progress"}
+    code = (
+        "import sys, torch\n"
+        "before = {*sys.modules}\n"
+        "from gamlp_admm.cli.main import main\n"
+        "train = ['train', '--dataset', 'digits-knn', '--iterations', '2', '--quiet', '--save', sys.argv[1]]\n"
+        "assert main(train) == 0 and main(['predict', sys.argv[1], '--out', sys.argv[2]]) == 0\n"
+        "print(*sorted({*sys.modules} - before))\n"
+    )
+    files = [str(tmp_path / "model"), str(tmp_path / "classes.csv")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    new = done.stdout.splitlines()[-1].split()
+    assert "torch_geometric.data" in new
+    # What is put off is there, as a name without parts.
+    put_off = set(DEFERRED)
+    assert not [name for name in new if name not in put_off and any(f"{name}.".startswith(f"{h}.") for h in heavy)]
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["train", "--help"], ["predict", "--help"], ["--version"]])
