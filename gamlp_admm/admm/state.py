@@ -218,7 +218,7 @@ def initial_blocks(
             inputs.append(a if l == 0 else land("p", l - 1, a))
             images.append(M := products(inputs[-1], W[s : s + 1]))
             sums.append(torch.add(M, b[s], out=room(M.shape, M)))
-            a = by_slices(network.output, sums[-1], a) if l > 0 else by_slices(network.f, sums[-1])
+            a = by_slices(lambda z, a=None, out=None: network.output(z, a), sums[-1], *((a,) if l > 0 else ()))
             outputs.append(land("q", l, a))
         q = None if layers[-1] == num_layers - 1 else _stacked(outputs)
         result.append(
