@@ -25,7 +25,7 @@ def all_rows_here(x: Tensor) -> Tensor:
 
 def weighed(X: Tensor, weight: Tensor | None) -> Tensor:
     """Return D X, D = diag(s), for rows ``[…, N, n]`` and their weights s ``[N]``; X itself where they are ``None``."""
-    return X if weight is None else X * weight[:, None]
+    return X if weight is None else torch.mul(X, weight[:, None], out=room(X.shape, X))
 
 
 def squared_norms(X: Tensor, weight: Tensor | None = None) -> Tensor:
