@@ -53,7 +53,7 @@ from gamlp_admm.nn.activations import Activation
 
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
     """Return r = P Wᵀ + 1bᵀ − Z, ``[S, N, n_out]``."""
-    return by_slices(lambda M, Z, b: (M + b).sub_(Z), M, Z, b[:, None])
+    return by_slices(lambda M, Z, b, out: torch.add(M, b, out=out).sub_(Z), M, Z, b[:, None])
 
 
 # --- the step length of the quadratic blocks ----------------------------------------------------------------
@@ -98,9 +98,9 @@ def p_gradient(
 ) -> Tensor:
     """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``; without U₋ where it is ``None``."""
     if U is None:
-        coupling = by_slices(lambda P, Q: torch.sub(P, Q).mul_(rho), P, Q)
+        coupling = by_slices(lambda P, Q, out: torch.sub(P, Q, out=out).mul_(rho), P, Q)
     else:
-        coupling = by_slices(lambda P, Q, U: torch.sub(P, Q).mul_(rho).add_(U), P, Q, U)
+        coupling = by_slices(lambda P, Q, U, out: torch.sub(P, Q, out=out).mul_(rho).add_(U), P, Q, U)
     return matmul.baddbmm_(coupling, r, W, nu)
 
 
@@ -271,7 +271,7 @@ def b_update(
 def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:
     """Return argmin_z ν/2 [(z − m)² + (q − f(z))² + (z − z_old)²], m = M + 1bᵀ, entry by entry (eq. 7–8)."""
 
-    def argmin(M: Tensor, Z: Tensor, Q: Tensor, b: Tensor) -> Tensor:
+    def argmin(M: Tensor, Z: Tensor, Q: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
         return f.argmin((M + b).add_(Z).mul_(0.5), Q, 2.0)
 
     return by_slices(argmin, M, Z, Q, b[:, None])
@@ -279,7 +279,7 @@ def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tenso
 
 def z_free(M: Tensor, b: Tensor, A: Tensor, f: Activation) -> Tensor:
     """Return argmin_z ν/2 [(z − m)² + (a − f(z))²], m = M + 1bᵀ, entry by entry (KDD 2019, eq. 6)."""
-    return by_slices(lambda M, A, b: f.argmin(M + b, A, 1.0), M, A, b[:, None])
+    return by_slices(lambda M, A, b, out: f.argmin(M + b, A, 1.0), M, A, b[:, None])
 
 
 def z_within(M: Tensor, b: Tensor, A: Tensor, f: Activation, epsilon: float) -> Tensor:
@@ -288,9 +288,9 @@ def z_within(M: Tensor, b: Tensor, A: Tensor, f: Activation, epsilon: float) -> 
     f is monotone, so that the constraint is an interval and the minimiser is m, clipped to it.
     """
 
-    def argmin(M: Tensor, A: Tensor, b: Tensor) -> Tensor:
+    def argmin(M: Tensor, A: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
         low, high = f.preimage(A - epsilon, A + epsilon)
-        return (M + b).clamp_(low, high)
+        return torch.add(M, b, out=out).clamp_(low, high)
 
     return by_slices(argmin, M, A, b[:, None])
 
@@ -303,18 +303,18 @@ def q_update(
     With a residual connection ``A``, f(Z) + A stands for f(Z).
     """
 
-    def argmin(P_next: Tensor, Z: Tensor, U: Tensor) -> Tensor:
-        return (f(Z) * nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+    def argmin(P_next: Tensor, Z: Tensor, U: Tensor, out: Tensor | None) -> Tensor:
+        return torch.mul(f(Z), nu, out=out).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
 
-    def argmin_skipping(P_next: Tensor, Z: Tensor, U: Tensor, A: Tensor) -> Tensor:
-        return (f(Z) + A).mul_(nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+    def argmin_skipping(P_next: Tensor, Z: Tensor, U: Tensor, A: Tensor, out: Tensor | None) -> Tensor:
+        return torch.add(f(Z), A, out=out).mul_(nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
 
     return by_slices(argmin, P_next, Z, U) if A is None else by_slices(argmin_skipping, P_next, Z, U, A)
 
 
 def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tensor:
     """Return U + ρ (P₊ − Q) (eq. 11). Both ends of a boundary compute it, so U never travels."""
-    return by_slices(lambda U, P_next, Q: torch.sub(P_next, Q).mul_(rho).add_(U), U, P_next, Q)
+    return by_slices(lambda U, P_next, Q, out: torch.sub(P_next, Q, out=out).mul_(rho).add_(U), U, P_next, Q)
 
 
 # --- what is measured, a layer: terms of L_ρ and the residuals ----------------------------------------------

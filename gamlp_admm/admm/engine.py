@@ -123,7 +123,10 @@ def _send(before: Block, block: Block, phase: Phase, problem: Problem, channel: 
     values = getattr(block, field)
     with channel.trace.span(f"encode {field}", "compute"):
         leaving = boundary if channel.leads_away(boundary) else None
-        sent, payload = codecs.send(field, boundaries, values, before.sent(field), leaving)
+        if leaving is None and codecs.on_grid(field):  # where the update has put it
+            sent, payload = values, None
+        else:
+            sent, payload = codecs.send(field, boundaries, values, before.sent(field), leaving)
     leaves = sent[outermost : outermost + 1] if payload is None else payload
     channel.send(field, boundary, leaves, codecs.size(field, boundaries, values))
     return block.with_sent(field, sent)

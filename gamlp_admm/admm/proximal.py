@@ -24,6 +24,7 @@ from gamlp_admm.admm.stacked import (
     all_rows_here,
     inner_products,
     products,
+    room,
     squared_columns,
     squared_distances,
     squared_norms,
@@ -87,7 +88,7 @@ def p_on_grid(
     tau = _tau(g, W, nu, rho, row_sum, weight)
     enough = rho + nu * squared_norms(W)
     while True:
-        P_new = project(torch.addcmul(P, g, _reciprocal(tau[:, None]), value=-1))
+        P_new = project(torch.addcmul(P, g, _reciprocal(tau[:, None]), value=-1, out=room(P.shape, P)))
         M_new = products(P_new, W)
         norms = row_sum(torch.stack([squared_distances(P_new, P, weight), squared_distances(M_new, M, weight)]))
         along = rayleigh(rho, nu, norms[0], norms[1])

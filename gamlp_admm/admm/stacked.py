@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ def all_rows_here(x: Tensor) -> Tensor:
 
 def weighed(X: Tensor, weight: Tensor | None) -> Tensor:
     """Return D X, D = diag(s), for rows ``[…, N, n]`` and their weights s ``[N]``; X itself where they are ``None``."""
-    return X if weight is None else X * weight[:, None]
+    return X if weight is None else torch.mul(X, weight[:, None], out=room(X.shape, X))
 
 
 def squared_norms(X: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -84,19 +85,21 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     depend on how layers are stacked.
 
     Args:
-        update: Takes tensors of equal shape, or of one row where ``stacks`` has one.
+        update: Takes tensors of equal shape, or of one row where ``stacks`` has one, and ``out``, where the result may
+            be put, or ``None``.
         stacks: ``[S, N, n]``, S tensors ``[N, n]``, or ``[S, 1, n]`` for what all rows share; the first one has all N.
     """
     (N, n), S, like = stacks[0][0].shape, len(stacks[0]), stacks[0][0]
     rows = max(SLICE // n, 1)
     if like.is_cuda or rows >= N:
-        return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks))
-    out = empty((S, N, n), like)
-    for s in range(S):
-        layer = [x[s] for x in stacks]
-        for i in range(0, N, rows):
-            out[s, i : i + rows] = update(*(x[i : i + rows] if len(x) == N else x for x in layer))
-    return out
+        return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks), out=None)
+    made = empty((S, N, n), like)
+    for s, layer in enumerate(made):
+        parts = [torch.split(x[s], rows) if len(x[s]) == N else repeat(x[s]) for x in stacks]
+        for out, *x in zip(torch.split(layer, rows), *parts, strict=False):
+            if (result := update(*x, out=out)) is not out:
+                out.copy_(result)
+    return made
 
 
 def _slices(X: Tensor) -> list[slice]:

@@ -218,7 +218,7 @@ def initial_blocks(
             inputs.append(a if l == 0 else land("p", l - 1, a))
             images.append(M := products(inputs[-1], W[s : s + 1]))
             sums.append(torch.add(M, b[s], out=room(M.shape, M)))
-            a = by_slices(network.output, sums[-1], a) if l > 0 else by_slices(network.f, sums[-1])
+            a = output(network, sums[-1], a if l > 0 else None)
             outputs.append(land("q", l, a))
         q = None if layers[-1] == num_layers - 1 else _stacked(outputs)
         result.append(
@@ -238,6 +238,13 @@ def initial_blocks(
         )
         q_prev, u_prev = (None if t is None else t[-1:] for t in (q, result[-1].u))
     return result
+
+
+def output(network: Network, z: Tensor, a: Tensor | None) -> Tensor:
+    """Return :meth:`Network.output` of stacks ``[S, N, n]``, slice by slice."""
+    if a is None:
+        return by_slices(lambda z, out: network.output(z, None), z)
+    return by_slices(lambda z, a, out: network.output(z, a), z, a)
 
 
 def _stacked(layers: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from gamlp_admm.admm.engine import Phase, advance, iterate
 from gamlp_admm.admm.matmul import FULL, check_available, matmul
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.solving import FitPlan, plan, shared_equations
-from gamlp_admm.admm.stacked import RowSum, all_rows_here, products
+from gamlp_admm.admm.stacked import RowSum, all_rows_here, empty, products
 from gamlp_admm.admm.state import Block, block_weights, stacks
 from gamlp_admm.algorithms.exchanging import ExchangingSession, forward_blocks
 from gamlp_admm.algorithms.start import ridge_start
@@ -283,7 +283,7 @@ class ADMM(Trainer):
             **self.first_layer(stage),
             total=stage.data.total_weight,
             row_sum=row_sum(stage.team),
-            codecs=self.codecs(),
+            codecs=replace(self.codecs(), empty=empty),
             counts_weights=stage.team.shard == 0,
         )
 

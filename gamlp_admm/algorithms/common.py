@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm import blocks, proximal
+from gamlp_admm.admm import blocks, proximal, state
 from gamlp_admm.admm.blocks import Rule
 from gamlp_admm.admm.memory import stream_step
 from gamlp_admm.admm.normal import gram_matrix
@@ -146,7 +146,7 @@ def by_layer(rows: int) -> Callable[[BlockTerms], LayerTerms]:
 
 def output(block: Block, problem: Problem) -> Block:
     """Compute the layer's output f(z), which the next layer takes as its ``q_prev``."""
-    return block if block.is_last else replace(block, q=problem.f(block.z))
+    return block if block.is_last else replace(block, q=state.output(problem.network, block.z, None))
 
 
 def keep(block: Block, problem: Problem) -> Block:

@@ -22,7 +22,7 @@ from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import by_slices, squared_norms
-from gamlp_admm.admm.state import Block
+from gamlp_admm.admm.state import Block, output
 from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, step_weights, update_W
 from gamlp_admm.algorithms.streaming import Streamed
@@ -142,9 +142,9 @@ def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, 
     if s.q is None or s.u is None or before.q is None:
         objective = objective + problem.risk.value(s.z[0], problem.y, weight)
     else:
-        output = problem.network.output(s.z, skipped(s, problem))
+        fZ = output(problem.network, s.z, skipped(s, problem))
         coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho, weight)
-        objective = objective + blocks.activation_terms(s.q, output, problem.nu, weight) + coupling
+        objective = objective + blocks.activation_terms(s.q, fZ, problem.nu, weight) + coupling
         dual = problem.rho**2 * squared_norms(by_slices(torch.sub, s.sent("q"), before.sent("q")), weight)
     return objective, primal, dual
 

@@ -146,6 +146,10 @@ def rules(text: str) -> list[CodecRule]:
     return result
 
 
+def _empty(shape: Sequence[int], like: Tensor) -> Tensor:
+    return like.new_empty(shape)
+
+
 @dataclass(frozen=True)
 class Codecs:
     """The codecs of one network's boundaries in one iteration. Boundary l lies between layers l and l + 1, from 0.
@@ -155,11 +159,13 @@ class Codecs:
         iteration: The iteration, from 1.
         ranges: Root mean squares of the first forward pass's outputs, of their parts below and above 0, by boundary of
             this process's layers.
+        empty: Makes the tensors for what becomes of a field, of a shape, and like another tensor.
     """
 
     plan: Plan = field(default_factory=lambda: Plan.of(FULL))
     iteration: int = 1
     ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
+    empty: Callable[[Sequence[int], Tensor], Tensor] = field(default=_empty, repr=False)
 
     def on_grid(self, name: str) -> bool:
         """Whether the variable ``p`` or ``q`` lives on a grid."""
@@ -215,10 +221,10 @@ class Codecs:
             leaving: The boundary for which there must be a payload.
         """
         codecs = [self.at(name, l) for l in boundaries]
-        if leaving is None and all(c == codecs[0] for c in codecs):
-            return codecs[0].project(x, before), None
         lossless = all(c.lossless(x.dtype) for c in codecs)
-        sent, payload = x if lossless else torch.empty_like(x), None
+        sent, payload = x if lossless else self.empty(x.shape, x), None
+        if leaving is None and all(c == codecs[0] for c in codecs):
+            return codecs[0].project(x, before, None if lossless else sent), None
         for s, (c, l) in enumerate(zip(codecs, boundaries, strict=True)):
             layer, known = x[s], None if before is None else before[s]
             out = None if lossless else sent[s]

@@ -65,8 +65,6 @@ class BufferPool:
 
     def _new(self, size: int) -> mmap.mmap:
         block = mmap.mmap(-1, size, **_PRIVATE)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            block.madvise(mmap.MADV_HUGEPAGE)
         self.size += size
         return block
 

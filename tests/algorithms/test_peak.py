@@ -58,25 +58,28 @@ class Peak(TorchDispatchMode):
         return made
 
 
-CASES: list[tuple[str, float, dict[str, Any]]] = [
-    ("pdadmm-g", 6.2, {}),
-    ("pdadmm-g", 6.2, {"solver": "backtracking"}),
-    ("pdadmm-g", 6.2, {"solver": "exact"}),
-    ("pdadmm-g", 9.0, {"codec": "int2-delta"}),
-    ("pdadmm-g-q", 8.0, {}),
-    ("dladmm", 6.2, {}),
-    ("mdlam", 6.2, {}),
+CASES: list[tuple[str, float, dict[str, Any]]] = [  # algorithm, multiple, settings of it, of the model or of fit
+    ("pdadmm-g", 6.5, {}),
+    ("pdadmm-g", 6.5, {"solver": "backtracking"}),
+    ("pdadmm-g", 6.5, {"solver": "exact"}),
+    ("pdadmm-g", 6.5, {"residual": True}),
+    ("pdadmm-g", 8.0, {"codec": "int2-delta"}),
+    ("pdadmm-g", 8.0, {"grow": [2, 5, LAYERS]}),
+    ("pdadmm-g-q", 6.5, {}),
+    ("dladmm", 6.5, {}),
+    ("mdlam", 6.5, {}),
 ]
 
 
 @pytest.mark.parametrize(("name", "most", "settings"), CASES, ids=lambda x: str(x).replace(" ", ""))
 def test_peak(monkeypatch: pytest.MonkeyPatch, name: str, most: float, settings: dict[str, Any]) -> None:
+    settings = dict(settings)
     monkeypatch.setattr(state, "STACKED", 0)  # as where layers are large
     data = blobs(n=N + 40, columns=WIDTH, dtype=torch.float32, train=N)
-    model = GAMLP(WIDTH, WIDTH, 3, LAYERS)
-    peak = Peak(monkeypatch)
+    model = GAMLP(WIDTH, WIDTH, 3, LAYERS, residual=settings.pop("residual", False))
+    peak, grow = Peak(monkeypatch), settings.pop("grow", None)
     with peak:
-        trainer(name, **settings).fit(model, data, 2, seed=0, grow=None)
+        trainer(name, **settings).fit(model, data, 2, seed=0, grow=grow)
     assert peak.pooled > LARGE
     assert peak.peak - FEATURES <= most * UNIT
     assert peak.now < UNIT / LAYERS  # nothing of it stays
