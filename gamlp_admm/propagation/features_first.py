@@ -10,7 +10,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from gamlp_admm.propagation.features import NodeFeatures
+from gamlp_admm.propagation.features import NodeFeatures, blank
+from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.narrowing import TOUCH, Narrowing
 from gamlp_admm.propagation.order import POLYNOMIALS, Order, Unit
 from gamlp_admm.propagation.product import Matrix, as_scipy, tile_width
@@ -97,6 +98,9 @@ class FeaturesFirst(Order):
         return self.scheme.kept(self.narrow.steps(taken) if self.narrow else self.matrix, tile, taken)
 
     def write(self, unit: Unit, out: Tensor) -> None:
+        if self._in_place:
+            self._write_powers(unit.columns, out)
+            return
         if self._sparse is None:
             for i, kept in enumerate(self.states(unit.columns)):
                 kept.write(out[:, i], self.wanted)
@@ -110,6 +114,30 @@ class FeaturesFirst(Order):
         if rest is not None:
             for i, kept in enumerate(self._kept(dense_columns(rest, self.device), len(thin)), written):
                 kept.write(out[:, i], self.wanted)
+
+    @property
+    def _in_place(self) -> bool:
+        """Whether states are written to their places as they are made."""
+        return self._powers and self._sparse is None and self.wanted is None and isinstance(self.matrix, GatherMatrix)
+
+    def _write_powers(self, columns: slice, out: Tensor) -> None:
+        assert isinstance(self.features, NodeFeatures)
+        assert isinstance(self.matrix, GatherMatrix)
+        places = dict(zip(self.scheme.states, out.unbind(1), strict=True))
+        tile = self.features.tile(columns, contiguous=False)
+        if 0 in places:
+            places[0].copy_(tile)
+        state, spare = (each[: tile.numel()].view(tile.shape) for each in self._work)
+        root = self.matrix.root
+        state.copy_(tile) if root is None else torch.div(tile, root[:, None], out=state)
+        self.matrix.write_powers(state, spare, [places.get(step) for step in range(1, self.scheme.states[-1] + 1)])
+
+    @cached_property
+    def _work(self) -> tuple[Tensor, Tensor]:
+        """Room for a state of the columns of any unit, and for the next."""
+        widest = max(unit.columns.stop - unit.columns.start for unit in self.units())
+        room = (len(self.features) * widest,)
+        return blank(room, self.dtype), blank(room, self.dtype)
 
     @cached_property
     def _transposed(self) -> sparse.csr_array:

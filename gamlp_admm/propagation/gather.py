@@ -9,7 +9,8 @@ one thread: the bits depend neither on the number of threads nor on which column
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -93,21 +94,48 @@ class GatherMatrix:
         Returns:
             ``out``.
         """
-        M, dense = self.shape[0], self._divided(dense)
-        if not dense.shape[1]:
-            return out
+        dense = self._divided(dense)
         fused = self.scale is not None and self.root is None and restart is None and out.dtype == dense.dtype
-        step, seen = max(RESULT // dense.shape[1], 256), 0
-        for low in range(0, M, step):
-            high = min(low + step, M)
+        for low, high in self._ranges(dense.shape[1]):
             if fused:
                 torch.mul(self._sums(dense, low, high), self.scale[low:high, None], out=out[low:high])  # type: ignore[index]
             else:
                 out[low:high] = self._rows(dense, low, high, restart, alpha)
+        return out
+
+    @torch.no_grad()
+    def write_powers(self, state: Tensor, spare: Tensor, outs: Sequence[Tensor | None]) -> None:
+        """Write ``A H``, ``A² H``, …: each some rows at a time, as a state and to its place, while they are in the cache.
+
+        The bits are those of one :meth:`multiply` after the other by the matrix without :attr:`root`.
+
+        Args:
+            state: ``[N, F]`` float32, contiguous: H, divided by the root; overwritten.
+            spare: ``[N, F]`` float32, contiguous, overwritten.
+            outs: ``[N, F]`` each, of any strides and any floating-point type; ``None`` for a power that is not kept.
+        """
+        steps = replace(self, root=None)
+        for step, out in enumerate(outs, 1):
+            for low, high in steps._ranges(state.shape[1]):
+                rows = steps._rows(state, low, high, None, 0.0)
+                if step < len(outs):
+                    spare[low:high] = rows
+                if out is None:
+                    continue
+                if self.root is None or out.dtype != rows.dtype:
+                    out[low:high] = rows if self.root is None else rows.mul_(self.root[low:high, None])
+                else:
+                    torch.mul(rows, self.root[low:high, None], out=out[low:high])
+            state, spare = spare, state
+
+    def _ranges(self, columns: int) -> Iterator[tuple[int, int]]:
+        """Yield where ranges of rows begin and end of which so many columns stay in the cache."""
+        M, seen, step = self.shape[0], 0, max(RESULT // max(columns, 1), 256)
+        for low in range(0, M if columns else 0, step):
+            yield low, (high := min(low + step, M))
             if self._mapped and ((last := int(self.indptr[high])) - seen > WINDOW or high == M):
                 let_go(self.indices[seen:last])
                 seen = last
-        return out
 
     @torch.no_grad()
     def multiplied(self, dense: Tensor, restart: Tensor | None = None, alpha: float = 0.0) -> Tensor:
