@@ -118,9 +118,7 @@ class _Edges:
         size = self.together if last - first == self.num_nodes else PART
         parts = [self._part(*chunk, first, last, to, by) for chunk in self.chunks(size)]
         parts.append((np.arange(last - first), np.arange(first, last), self.loops[first:last]))
-        kinds = np.int32, np.int32, self.loops.dtype
-        joined = zip(zip(*parts, strict=True), kinds, strict=True)
-        rows, columns, data = (np.concatenate(each, dtype=kind) for each, kind in joined)
+        rows, columns, data = (np.concatenate(each, dtype=each[0].dtype) for each in zip(*parts, strict=True))
         del parts
         # To count and distribute twice, by columns and then by rows, takes less time than to sort each row.
         entries = sparse.coo_array((data, (columns, rows)), shape=(self.num_nodes, last - first))
@@ -231,7 +229,8 @@ def from_edges(
             lengths[first:last] = np.diff(B.indptr)
             indices.add(B.indices)
             values.add(B.data / np.repeat(degree[first:last], lengths[first:last]))
-    give_back_freed_memory()
+    if working > WORKING[0]:
+        give_back_freed_memory()
     indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]))
     kept = indices.tensor()
     if values is None:
@@ -239,6 +238,12 @@ def from_edges(
         return GatherMatrix(indptr, kept, None, torch.from_numpy(1 / degree).float(), num_nodes, root)
     normal = _balanced(values.tensor(), indptr, kept, degree, coefficient)
     return GatherMatrix(indptr, kept, normal, None, num_nodes)
+
+
+def counted(matrix: GatherMatrix) -> sparse.csr_array:
+    """Return A + I ``[N, N]`` of a matrix without values that :func:`from_edges` made, float64, no duplicates."""
+    parts = np.ones(len(matrix.indices)), matrix.indices.numpy(), matrix.indptr.numpy()
+    return _summed(sparse.csr_array(parts, shape=matrix.shape)).astype(np.float64, copy=False)
 
 
 def _ranges(counts: np.ndarray, entries: int) -> list[int]:

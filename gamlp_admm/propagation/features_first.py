@@ -11,10 +11,9 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.propagation.features import NodeFeatures, blank
-from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.narrowing import TOUCH, Narrowing
 from gamlp_admm.propagation.order import POLYNOMIALS, Order, Unit
-from gamlp_admm.propagation.product import Matrix, as_scipy, tile_width
+from gamlp_admm.propagation.product import Matrix, as_scipy, tile_width, write_powers
 from gamlp_admm.propagation.scheme import KeptState, Scheme
 from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, dense, dense_columns
 
@@ -98,8 +97,8 @@ class FeaturesFirst(Order):
         return self.scheme.kept(self.narrow.steps(taken) if self.narrow else self.matrix, tile, taken)
 
     def write(self, unit: Unit, out: Tensor) -> None:
-        if self._in_place:
-            self._write_powers(unit.columns, out)
+        if self._powers and self.wanted is None and isinstance(self.features, NodeFeatures):
+            self._write_powers(self.features, unit.columns, out)
             return
         if self._sparse is None:
             for i, kept in enumerate(self.states(unit.columns)):
@@ -115,29 +114,22 @@ class FeaturesFirst(Order):
             for i, kept in enumerate(self._kept(dense_columns(rest, self.device), len(thin)), written):
                 kept.write(out[:, i], self.wanted)
 
-    @property
-    def _in_place(self) -> bool:
-        """Whether states are written to their places as they are made."""
-        return self._powers and self._sparse is None and self.wanted is None and isinstance(self.matrix, GatherMatrix)
-
-    def _write_powers(self, columns: slice, out: Tensor) -> None:
-        assert isinstance(self.features, NodeFeatures)
-        assert isinstance(self.matrix, GatherMatrix)
+    def _write_powers(self, features: NodeFeatures, columns: slice, out: Tensor) -> None:
+        """Write powers of all nodes, each to its place as it is made."""
         places = dict(zip(self.scheme.states, out.unbind(1), strict=True))
-        tile = self.features.tile(columns, contiguous=False)
+        tile = features.tile(columns, contiguous=False)
         if 0 in places:
             places[0].copy_(tile)
-        state, spare = (each[: tile.numel()].view(tile.shape) for each in self._work)
-        root = self.matrix.root
-        state.copy_(tile) if root is None else torch.div(tile, root[:, None], out=state)
-        self.matrix.write_powers(state, spare, [places.get(step) for step in range(1, self.scheme.states[-1] + 1)])
+        first, second = (each[: tile.numel()].view(tile.shape) for each in self._work)
+        kept = [places.get(step) for step in range(1, self.scheme.states[-1] + 1)]
+        write_powers(self.matrix, tile, kept, (first, second))
 
     @cached_property
     def _work(self) -> tuple[Tensor, Tensor]:
         """Room for a state of the columns of any unit, and for the next."""
         widest = max(unit.columns.stop - unit.columns.start for unit in self.units())
         room = (len(self.features) * widest,)
-        return blank(room, self.dtype), blank(room, self.dtype)
+        return blank(room, self.dtype, self.device), blank(room, self.dtype, self.device)
 
     @cached_property
     def _transposed(self) -> sparse.csr_array:

@@ -9,7 +9,7 @@ one thread: the bits depend neither on the number of threads nor on which column
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -104,29 +104,27 @@ class GatherMatrix:
         return out
 
     @torch.no_grad()
-    def write_powers(self, state: Tensor, spare: Tensor, outs: Sequence[Tensor | None]) -> None:
-        """Write ``A H``, ``A² H``, …: each some rows at a time, as a state and to its place, while they are in the cache.
-
-        The bits are those of one :meth:`multiply` after the other by the matrix without :attr:`root`.
+    def step(self, state: Tensor, following: Tensor | None, out: Tensor | None) -> None:
+        """Write ``P state`` and ``diag(root) P state``, the same rows of both while they are in the cache.
 
         Args:
-            state: ``[N, F]`` float32, contiguous: H, divided by the root; overwritten.
-            spare: ``[N, F]`` float32, contiguous, overwritten.
-            outs: ``[N, F]`` each, of any strides and any floating-point type; ``None`` for a power that is not kept.
+            state: ``[N, F]`` float32, contiguous.
+            following: ``[N, F]`` float32, for the one; ``None`` where it is not needed.
+            out: ``[N, F]``, of any strides and any floating-point type, for the other; ``None`` where it is not.
         """
         steps = replace(self, root=None)
-        for step, out in enumerate(outs, 1):
-            for low, high in steps._ranges(state.shape[1]):
-                rows = steps._rows(state, low, high, None, 0.0)
-                if step < len(outs):
-                    spare[low:high] = rows
-                if out is None:
-                    continue
-                if self.root is None or out.dtype != rows.dtype:
-                    out[low:high] = rows if self.root is None else rows.mul_(self.root[low:high, None])
-                else:
-                    torch.mul(rows, self.root[low:high, None], out=out[low:high])
-            state, spare = spare, state
+        for low, high in steps._ranges(state.shape[1]):
+            rows = steps._rows(state, low, high, None, 0.0)
+            if following is not None:
+                following[low:high] = rows
+            if out is None:
+                continue
+            if self.root is None:
+                out[low:high] = rows
+            elif out.dtype == rows.dtype:
+                torch.mul(rows, self.root[low:high, None], out=out[low:high])
+            else:
+                out[low:high] = rows.mul_(self.root[low:high, None])
 
     def _ranges(self, columns: int) -> Iterator[tuple[int, int]]:
         """Yield where ranges of rows begin and end of which so many columns stay in the cache."""
