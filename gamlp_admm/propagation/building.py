@@ -20,15 +20,20 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.propagation.edges import check_direction, check_edges, check_weight
+from gamlp_admm.propagation.features import blank
 from gamlp_admm.propagation.gather import GatherMatrix
 from gamlp_admm.propagation.mapping import let_go
 from gamlp_admm.system.allocator import give_back_freed_memory
+from gamlp_admm.system.memory import is_mapped
 
 WORKING = 2**28, 2**30
 """Bytes of working memory, about: twice those of the result, but these at least and at most."""
 
-BYTES = 32
+BYTES = 24
 """Working memory for each edge that leads to a range of rows; twice as much with weights."""
+
+PART = 2**21
+"""Edges that are looked at together where ranges of rows take some of them: their numbers then stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,19 @@ class _Edges:
                 return True
         return False
 
-    def chunks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield the edges and their weights, some at a time."""
-        for low in range(0, self.index.shape[1], self.together):
-            part = slice(low, low + self.together)
+    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield the edges and their weights, so many at a time."""
+        for low in range(0, self.index.shape[1], size):
+            part = slice(low, low + size)
             yield (index := self.index[:, part]), (weight := None if self.weight is None else self.weight[part])
-            let_go(index)
-            if weight is not None:
-                let_go(weight)
+            if self._mapped:
+                let_go(index)
+                if weight is not None:
+                    let_go(weight)
+
+    @cached_property
+    def _mapped(self) -> bool:
+        return any(is_mapped(each.data_ptr()) for each in (self.index, self.weight) if each is not None)
 
     def ranges(self, entries: int) -> list[int]:
         """Return where ranges of rows to which so many edges lead, at most, begin, and the last one ends."""
@@ -77,61 +87,58 @@ class _Edges:
     def _counts(self) -> np.ndarray:
         """Return how many edges lead to each node, both ways where both are used, ``[N]`` int64."""
         counts = np.zeros(self.num_nodes, np.int64)
-        for index, _ in self.chunks():
+        for index, _ in self.chunks(self.together):
             for rows, _ in self.ends:
                 counts += np.bincount(index[rows].numpy(), minlength=self.num_nodes)
         return counts
 
+    @cached_property
     def loops(self) -> np.ndarray:
-        """Return the weights of the nodes' self-loops ``[N]``: of a repeated one the last, 1 where there is none."""
+        """The weights of the nodes' self-loops ``[N]``: of a repeated one the last, 1 where there is none."""
         loops = np.ones(self.num_nodes, np.int8 if self.weight is None else np.float64)
         if self.weight is not None:
-            for (source, target), weight in self.chunks():
-                chosen = source == target
-                loops[source[chosen].numpy()] = weight[chosen].numpy()  # type: ignore[index]
+            for (source, target), weight in self.chunks(self.together):
+                there = source == target
+                loops[source[there].numpy()] = weight[there].numpy()  # type: ignore[index]
         return loops
 
     def rows(self, first: int, last: int) -> sparse.csr_array:
-        """Return some rows of the adjacency matrix without self-loops, ``[last - first, N]``.
+        """Return some rows of A + I, ``[last - first, N]``.
 
         Columns are sorted; of edges that are used one way, or the same both ways, repeated ones stay repeated.
         """
-        A = self._rows(first, last, *self.ends[0])
+        B = self._rows(first, last, *self.ends[0])
         if len(self.ends) == 1:
-            return A
+            return B
         every = last - first == self.num_nodes
-        other = _transposed(A) if every else self._rows(first, last, *self.ends[1])
-        return A if _same(A, other) else _summed(A).maximum(_summed(other))
+        other = _transposed(B) if every else self._rows(first, last, *self.ends[1])
+        return B if _same(B, other) else _summed(B).maximum(_summed(other))
 
     def _rows(self, first: int, last: int, to: int, by: int) -> sparse.csr_array:
-        parts = [self._part(*chunk, first, last, to, by) for chunk in self.chunks()]
-        if not parts:
-            return sparse.csr_array((last - first, self.num_nodes), dtype=np.int8)
-        rows, columns, data = (each[0] if len(each) == 1 else torch.cat(each) for each in zip(*parts, strict=True))
+        size = self.together if last - first == self.num_nodes else PART
+        parts = [self._part(*chunk, first, last, to, by) for chunk in self.chunks(size)]
+        parts.append((np.arange(last - first), np.arange(first, last), self.loops[first:last]))
+        rows, columns, data = (np.concatenate(each, dtype=each[0].dtype) for each in zip(*parts, strict=True))
+        del parts
         # To count and distribute twice, by columns and then by rows, takes less time than to sort each row.
-        entries = sparse.coo_array(
-            (data.numpy(), (columns.numpy(), rows.numpy())), shape=(self.num_nodes, last - first)
-        )
+        entries = sparse.coo_array((data, (columns, rows)), shape=(self.num_nodes, last - first))
         entries.has_canonical_format = True  # lest repeated ones are added up
         return _transposed(entries.tocsr())
 
     def _part(
         self, index: Tensor, weight: Tensor | None, first: int, last: int, to: int, by: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return rows, columns and weights of the edges among these that lead to some nodes, but for self-loops."""
-        row, column = index[to], index[by]
+        row, column = (index[line].numpy().astype(np.int32, copy=False) for line in (to, by))
+        weights = None if weight is None else weight.double().numpy()
+        mask = row != column
         if last - first < self.num_nodes:
-            row, column, weight = _chosen((row >= first) & (row < last), row, column, weight)
-        row, column, weight = _chosen(row != column, row, column, weight)
-        data = torch.ones(len(row), dtype=torch.int8) if weight is None else weight.double()
-        return (row - first if first else row).int(), column.int(), data
-
-
-def _chosen(mask: Tensor, row: Tensor, column: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    if mask.all():
-        return row, column, weight
-    there = torch.from_numpy(np.flatnonzero(mask.numpy()))
-    return row[there], column[there], None if weight is None else weight[there]
+            mask &= (row >= first) & (row < last)
+        if not mask.all():
+            there = np.flatnonzero(mask)
+            row, column = row.take(there), column.take(there)
+            weights = None if weights is None else weights.take(there)
+        return row - first if first else row, column, np.ones(len(row), np.int8) if weights is None else weights
 
 
 def _transposed(A: sparse.csr_array) -> sparse.csr_array:
@@ -205,21 +212,25 @@ def from_edges(
     working = working or min(max(WORKING[0], 8 * most), WORKING[1])
     together = max(working // (2 * BYTES), num_nodes)
     edges = _Edges(edge_index.detach().cpu(), edge_weight, num_nodes, direction, together)
-    loops = edges.loops()
     indices = _Kept("indices", torch.int32, most, folder)
     values = None if edge_weight is None else _Kept("values", torch.float32, most, folder)
     degree, lengths = np.empty(num_nodes), np.empty(num_nodes, np.int64)
     for first, last in pairwise(edges.ranges(working // (BYTES if values is None else 2 * BYTES))):
-        B = _summed(edges.rows(first, last)) + _diagonal(loops[first:last], first, num_nodes)
-        degree[first:last] = B.sum(axis=1)
+        B = edges.rows(first, last)
         if values is None:
-            lengths[first:last] = degree[first:last]
-            indices.add(np.repeat(B.indices, B.data) if B.nnz and B.data.max() > 1 else B.indices)
+            repeated = B.data.max(initial=1) > 1
+            lengths[first:last] = B.sum(axis=1, dtype=np.int64) if repeated else np.diff(B.indptr)
+            degree[first:last] = lengths[first:last]
+            indices.add(np.repeat(B.indices, B.data) if repeated else B.indices)
         else:
+            B = _summed(B)
+            B.eliminate_zeros()
+            degree[first:last] = B.sum(axis=1)
             lengths[first:last] = np.diff(B.indptr)
             indices.add(B.indices)
             values.add(B.data / np.repeat(degree[first:last], lengths[first:last]))
-    give_back_freed_memory()
+    if working > WORKING[0]:
+        give_back_freed_memory()
     indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]))
     kept = indices.tensor()
     if values is None:
@@ -229,10 +240,10 @@ def from_edges(
     return GatherMatrix(indptr, kept, normal, None, num_nodes)
 
 
-def _diagonal(loops: np.ndarray, first: int, num_nodes: int) -> sparse.csr_array:
-    """Return rows ``first``, … of a diagonal matrix."""
-    nodes = np.arange(first, first + len(loops), dtype=np.int32)
-    return sparse.csr_array((loops, nodes, np.arange(len(loops) + 1, dtype=np.int32)), shape=(len(loops), num_nodes))
+def counted(matrix: GatherMatrix) -> sparse.csr_array:
+    """Return A + I ``[N, N]`` of a matrix without values that :func:`from_edges` made, float64, no duplicates."""
+    parts = np.ones(len(matrix.indices)), matrix.indices.numpy(), matrix.indptr.numpy()
+    return _summed(sparse.csr_array(parts, shape=matrix.shape)).astype(np.float64, copy=False)
 
 
 def _ranges(counts: np.ndarray, entries: int) -> list[int]:
@@ -266,7 +277,7 @@ class _Kept:
         self.dtype, self.size = dtype, 0
         self.path = None if folder is None else folder / name
         # Memory that is not written to takes up no room.
-        self.memory = torch.empty(most if folder is None else 0, dtype=dtype)
+        self.memory = blank((most if folder is None else 0,), dtype)
         self.file = None if self.path is None else self.path.open("wb")
 
     def add(self, piece: np.ndarray) -> None:

@@ -10,10 +10,10 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from gamlp_admm.propagation.features import NodeFeatures
+from gamlp_admm.propagation.features import NodeFeatures, blank
 from gamlp_admm.propagation.narrowing import TOUCH, Narrowing
 from gamlp_admm.propagation.order import POLYNOMIALS, Order, Unit
-from gamlp_admm.propagation.product import Matrix, as_scipy, tile_width
+from gamlp_admm.propagation.product import Matrix, as_scipy, tile_width, write_powers
 from gamlp_admm.propagation.scheme import KeptState, Scheme
 from gamlp_admm.propagation.sparse_features import Features, SparseFeatures, dense, dense_columns
 
@@ -97,6 +97,9 @@ class FeaturesFirst(Order):
         return self.scheme.kept(self.narrow.steps(taken) if self.narrow else self.matrix, tile, taken)
 
     def write(self, unit: Unit, out: Tensor) -> None:
+        if self._powers and self.wanted is None and isinstance(self.features, NodeFeatures):
+            self._write_powers(self.features, unit.columns, out)
+            return
         if self._sparse is None:
             for i, kept in enumerate(self.states(unit.columns)):
                 kept.write(out[:, i], self.wanted)
@@ -110,6 +113,23 @@ class FeaturesFirst(Order):
         if rest is not None:
             for i, kept in enumerate(self._kept(dense_columns(rest, self.device), len(thin)), written):
                 kept.write(out[:, i], self.wanted)
+
+    def _write_powers(self, features: NodeFeatures, columns: slice, out: Tensor) -> None:
+        """Write powers of all nodes, each to its place as it is made."""
+        places = dict(zip(self.scheme.states, out.unbind(1), strict=True))
+        tile = features.tile(columns, contiguous=False)
+        if 0 in places:
+            places[0].copy_(tile)
+        first, second = (each[: tile.numel()].view(tile.shape) for each in self._work)
+        kept = [places.get(step) for step in range(1, self.scheme.states[-1] + 1)]
+        write_powers(self.matrix, tile, kept, (first, second))
+
+    @cached_property
+    def _work(self) -> tuple[Tensor, Tensor]:
+        """Room for a state of the columns of any unit, and for the next."""
+        widest = max(unit.columns.stop - unit.columns.start for unit in self.units())
+        room = (len(self.features) * widest,)
+        return blank(room, self.dtype, self.device), blank(room, self.dtype, self.device)
 
     @cached_property
     def _transposed(self) -> sparse.csr_array:

@@ -9,7 +9,8 @@ one thread: the bits depend neither on the number of threads nor on which column
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -93,21 +94,46 @@ class GatherMatrix:
         Returns:
             ``out``.
         """
-        M, dense = self.shape[0], self._divided(dense)
-        if not dense.shape[1]:
-            return out
+        dense = self._divided(dense)
         fused = self.scale is not None and self.root is None and restart is None and out.dtype == dense.dtype
-        step, seen = max(RESULT // dense.shape[1], 256), 0
-        for low in range(0, M, step):
-            high = min(low + step, M)
+        for low, high in self._ranges(dense.shape[1]):
             if fused:
                 torch.mul(self._sums(dense, low, high), self.scale[low:high, None], out=out[low:high])  # type: ignore[index]
             else:
                 out[low:high] = self._rows(dense, low, high, restart, alpha)
+        return out
+
+    @torch.no_grad()
+    def step(self, state: Tensor, following: Tensor | None, out: Tensor | None) -> None:
+        """Write ``P state`` and ``diag(root) P state``, the same rows of both while they are in the cache.
+
+        Args:
+            state: ``[N, F]`` float32, contiguous.
+            following: ``[N, F]`` float32, for the one; ``None`` where it is not needed.
+            out: ``[N, F]``, of any strides and any floating-point type, for the other; ``None`` where it is not.
+        """
+        steps = replace(self, root=None)
+        for low, high in steps._ranges(state.shape[1]):
+            rows = steps._rows(state, low, high, None, 0.0)
+            if following is not None:
+                following[low:high] = rows
+            if out is None:
+                continue
+            if self.root is None:
+                out[low:high] = rows
+            elif out.dtype == rows.dtype:
+                torch.mul(rows, self.root[low:high, None], out=out[low:high])
+            else:
+                out[low:high] = rows.mul_(self.root[low:high, None])
+
+    def _ranges(self, columns: int) -> Iterator[tuple[int, int]]:
+        """Yield where ranges of rows begin and end of which so many columns stay in the cache."""
+        M, seen, step = self.shape[0], 0, max(RESULT // max(columns, 1), 256)
+        for low in range(0, M if columns else 0, step):
+            yield low, (high := min(low + step, M))
             if self._mapped and ((last := int(self.indptr[high])) - seen > WINDOW or high == M):
                 let_go(self.indices[seen:last])
                 seen = last
-        return out
 
     @torch.no_grad()
     def multiplied(self, dense: Tensor, restart: Tensor | None = None, alpha: float = 0.0) -> Tensor:

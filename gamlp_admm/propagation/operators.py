@@ -123,7 +123,7 @@ def normalized(A: sparse.csr_array) -> sparse.csr_array:
     S = A.copy()
     root = np.sqrt(S.sum(axis=1))
     root[root == 0] = 1.0
-    S.data /= root[entry_rows(S)] * root[S.indices]
+    S.data /= np.repeat(root, np.diff(S.indptr)) * root[S.indices]
     return S
 
 
@@ -150,7 +150,10 @@ def sym(A: sparse.csr_array) -> sparse.csr_array:
         >>> np.allclose(S, 0.5)
         True
     """
-    looped = add_self_loops(A)
+    return _sym(add_self_loops(A))
+
+
+def _sym(looped: sparse.csr_array) -> sparse.csr_array:
     S = normalized(looped)
     if (lost := looped.sum(axis=1) == 0).any():
         S.data[lost[S.indices]] = 0.0
@@ -174,9 +177,19 @@ def row(A: sparse.csr_array) -> sparse.csr_array:
         >>> np.allclose(P.sum(axis=1), 1)
         True
     """
-    P = add_self_loops(A)
-    P.data /= P.sum(axis=1)[entry_rows(P)]
-    return P
+    return _row(add_self_loops(A))
+
+
+def _row(looped: sparse.csr_array) -> sparse.csr_array:
+    looped.data /= np.repeat(looped.sum(axis=1), np.diff(looped.indptr))
+    return looped
+
+
+OF_LOOPED: dict[Callable[[sparse.csr_array], Any], Callable[[sparse.csr_array], sparse.csr_array]] = {
+    sym: _sym,
+    row: _row,
+}
+"""What operators make of A + I, which may be there already; it may be overwritten."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ the other does in two: the last bits differ.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.propagation import gather
+from gamlp_admm.propagation.features import TILE
 from gamlp_admm.propagation.gather import GatherMatrix, gathers
 
 Matrix: TypeAlias = "Tensor | GatherMatrix"
@@ -31,10 +33,18 @@ class Multiplying(Protocol):
 
 Multiplier: TypeAlias = "Tensor | Multiplying"
 
+CACHED, NARROWEST = 2**21, 32
+"""Numbers of a state that CSR matrices multiply fastest, 8 MiB, and columns that are multiplied together at least."""
+
 
 def tile_width(matrix: Multiplier) -> int | None:
     """Return how many columns of large features are best multiplied at a time; ``None`` for the usual number."""
-    return gather.TILE if isinstance(matrix, GatherMatrix) else None
+    if isinstance(matrix, GatherMatrix):
+        return gather.TILE
+    if not isinstance(matrix, Tensor) or not matrix.is_cpu:
+        return None
+    fitting = CACHED // max(matrix.shape[1], 1)
+    return min(max(1 << fitting.bit_length() >> 1, NARROWEST), TILE)
 
 
 def as_matrix(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device | str = "cpu") -> Matrix:
@@ -130,3 +140,36 @@ def product(
     if restart is None:
         return torch.mm(matrix, dense, out=out)
     return torch.addmm(restart, matrix, dense, beta=alpha, alpha=1 - alpha, out=out)
+
+
+def write_powers(matrix: Matrix, features: Tensor, outs: Sequence[Tensor | None], work: tuple[Tensor, Tensor]) -> None:
+    """Write ``Ã H``, ``Ã² H``, …, to the bits of one :func:`product` after the other.
+
+    Args:
+        matrix: ``[N, N]``, Ã.
+        features: ``[N, F]``, H, of any strides; not modified.
+        outs: ``[N, F]`` for each power, of any strides and any floating-point type; ``None`` where it is not kept.
+        work: ``[N, F]`` each, contiguous, of the type of the features; overwritten.
+
+    Example:
+        >>> import scipy.sparse as sparse, torch
+        >>> from gamlp_admm.propagation import to_torch
+        >>> from gamlp_admm.propagation.product import write_powers
+        >>> turn, x = to_torch(sparse.csr_array([[0.0, -1.0], [1.0, 0.0]]), torch.float32), torch.eye(2)
+        >>> write_powers(turn, x, [None, out := torch.empty(2, 2)], (torch.empty(2, 2), torch.empty(2, 2)))
+        >>> out.equal(-x)
+        True
+    """
+    state = features
+    if isinstance(matrix, GatherMatrix) and matrix.root is not None:
+        state = torch.div(features, matrix.root[:, None], out=work[1])
+    state = state.contiguous()
+    for step, out in enumerate(outs):
+        made = work[step % 2]
+        if isinstance(matrix, GatherMatrix):
+            matrix.step(state, made if step < len(outs) - 1 else None, out)
+        else:
+            torch.mm(matrix, state, out=made)
+            if out is not None:
+                out.copy_(made)
+        state = made

@@ -18,18 +18,19 @@ from scipy import sparse
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, InputWarning, number, unknown
-from gamlp_admm.propagation.building import from_edges
+from gamlp_admm.propagation.building import counted, from_edges
 from gamlp_admm.propagation.diffuse import heat, heat_remainder
 from gamlp_admm.propagation.edges import check_direction
 from gamlp_admm.propagation.gather import RESULT, GatherMatrix, gathers
 from gamlp_admm.propagation.operators import (
+    OF_LOOPED,
     OPERATORS,
     NamedOperator,
     adjacency,
     as_operator,
     is_sparse,
 )
-from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix
+from gamlp_admm.propagation.product import Matrix, Multiplier, as_matrix, to_torch
 from gamlp_admm.propagation.sparse_features import Features
 from gamlp_admm.propagation.store.keys import key_of
 
@@ -130,25 +131,29 @@ class Scheme:
             return as_matrix(as_operator(self.operator, N), like.dtype, like.device)
         if edge_index is None:
             raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
-        if (made := self._gathered(edge_index, edge_weight, like, folder, working)) is not None:
+        if (made := self._folded(edge_index, edge_weight, like, folder, working)) is not None:
             return made
         A = adjacency(edge_index, edge_weight, N, self.direction)
         P = self.named.matrix(A)
         return as_matrix(as_operator(P, N) if callable(self.operator) else P, like.dtype, like.device)
 
-    def _gathered(
+    def _folded(
         self, edge_index: Tensor, edge_weight: Tensor | None, like: Tensor | Features, *how: Any
-    ) -> GatherMatrix | None:
-        """Return the matrix of a large graph, if it is one and the operator has that form."""
-        r, N = self.named.coefficient, len(like)
-        if (
-            r is None
-            or not isinstance(edge_index, Tensor)
-            or not gathers(edge_index.numel() + N, like.dtype, like.device)
-        ):
+    ) -> Matrix | None:
+        """Return the matrix of a graph that is large, or has no weights, where it is ``D^(r-1) (A+I) D^-r``."""
+        named, N = self.named, len(like)
+        if named.coefficient is None or not isinstance(edge_index, Tensor):
             return None
-        made = from_edges(edge_index, edge_weight, N, self.direction, r, *how)
-        return made if gathers(len(made.indices), like.dtype, like.device) else None
+        large = gathers(edge_index.numel() + N, like.dtype, like.device)
+        plain = named.matrix in OF_LOOPED and (
+            edge_weight is None or (isinstance(edge_weight, Tensor) and bool((edge_weight == 1).all()))
+        )
+        if not large and not plain:
+            return None
+        made = from_edges(edge_index, edge_weight, N, self.direction, named.coefficient, *how)
+        if gathers(len(made.indices), like.dtype, like.device):
+            return made
+        return to_torch(OF_LOOPED[named.matrix](counted(made)), like.dtype, like.device) if plain else None
 
     def kept(self, matrix: Multiplier, features: Tensor, taken: int = 0) -> Iterator[KeptState]:
         """Yield the states that are kept, ``T_k H`` for k in ``states``; each holds until the next is asked for.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from scipy import sparse
 from small_graphs import MATRIX, features
+from torch_geometric.data import Data
 
-from gamlp_admm import propagation
+from gamlp_admm import AugmentFeatures, propagation
+from gamlp_admm.propagation.product import tile_width, write_powers
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -39,3 +43,60 @@ def test_product_does_not_depend_on_the_number_of_threads() -> None:
         torch.set_num_threads(1)
     assert torch.equal(*results)
     torch.testing.assert_close(results[0], torch.from_numpy(matrix @ H.numpy()))
+
+
+@pytest.mark.parametrize("operator", ["sym", "row"])
+@pytest.mark.parametrize("direction", propagation.DIRECTIONS)
+@pytest.mark.parametrize(("edges", "ones"), [(0, False), (9, False), (200, True), (2000, False)])
+def test_matrices_of_unweighted_graphs_have_the_bits_of_their_formula(
+    operator: str, direction: str, edges: int, ones: bool
+) -> None:
+    nodes, draw = 60, torch.Generator().manual_seed(edges)
+    index = torch.randint(nodes, (2, edges), generator=draw) // 2  # repeated edges and self-loops, isolated nodes
+    scheme = propagation.Scheme(1, operator, alpha=0.1, t=3.0, direction=direction)
+    A = propagation.adjacency(index, None, nodes, direction)
+    for dtype in (torch.float32, torch.float64):
+        expected = propagation.to_torch(propagation.OPERATORS[operator].matrix(A), dtype)
+        weight = torch.ones(index.shape[1]) if ones else None
+        made = scheme.matrix(index, weight, torch.empty(nodes, 0, dtype=dtype))
+        for part in ("crow_indices", "col_indices", "values"):
+            assert getattr(made, part)().equal(getattr(expected, part)().to(getattr(made, part)().dtype)), part
+
+
+@pytest.mark.parametrize("kind", ["small", "gathered", "with a root"])
+def test_powers_at_once_have_the_bits_of_one_product_after_the_other(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gamlp_admm.propagation.gather.RESULT", 1)
+    A = sparse.random_array((700, 700), density=0.01, format="csr", rng=0)
+    matrix = (
+        propagation.to_torch(A, torch.float32) if kind == "small" else propagation.GatherMatrix.of(A, A.sum(axis=1))
+    )
+    wide, root = features(700, 9).float(), torch.rand(700, generator=torch.Generator().manual_seed(0)) + 0.5
+    given_wide, H = wide.clone(), wide[:, 2:7]
+    states, scale = [H / root[:, None] if kind == "with a root" else H], torch.ones(700, 1)
+    for _ in range(4):
+        states.append(propagation.product(matrix, states[-1], torch.empty(700, 5)))
+    if kind == "with a root":
+        matrix, scale = replace(matrix, root=root), root[:, None]
+    out = torch.full((700, 4, 5), math.nan)
+    half = torch.empty(700, 5, dtype=torch.bfloat16)
+    work = torch.empty(700, 5), torch.empty(700, 5)
+    write_powers(matrix, H, [out[:, 0], half, None, out[:, 3]], work)
+    assert out[:, 0].equal(states[1] * scale)
+    assert half.equal((states[2] * scale).bfloat16())
+    assert out[:, 3].equal(states[4] * scale)
+    assert out[:, 1:3].isnan().all()
+    assert wide.equal(given_wide)
+
+
+def test_bits_do_not_depend_on_columns_multiplied_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = torch.randint(300, (2, 2000), generator=torch.Generator().manual_seed(0))
+    data = Data(x=features(300, 70).float(), edge_index=index)
+    expected = AugmentFeatures(3)(data).x
+    monkeypatch.setattr("gamlp_admm.propagation.features.SMALL", 4)
+    for cached, widths in ((300 * 32, {32}), (2**21, {70}), (300 * 64, {64})):
+        monkeypatch.setattr(sys.modules[tile_width.__module__], "CACHED", cached)  # product is a function, too
+        matrix = propagation.Scheme(3, "sym", alpha=0.1, t=3.0, direction="both").matrix(index, None, data.x)
+        assert {min(tile_width(matrix) or 0, 70)} == widths
+        assert AugmentFeatures(3)(data).x.equal(expected)
