@@ -9,6 +9,7 @@ from gamlp_admm.report.page import html_page
 from gamlp_admm.report.plots import check_plot, plot, plot_comparison
 from gamlp_admm.report.progress import DivisionLine, LiveProgress, WorkProgress
 from gamlp_admm.report.search import SearchProgress, search_table
+from gamlp_admm.report.speed import plot_speed, speed_markdown, speed_tables
 from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
 
 __all__ = [
@@ -32,8 +33,11 @@ __all__ = [
     "percent",
     "plot",
     "plot_comparison",
+    "plot_speed",
     "run_table",
     "search_table",
     "seeds_table",
     "size",
+    "speed_markdown",
+    "speed_tables",
 ]
