@@ -202,25 +202,105 @@ def augment(
     Graphs are random, with power-law degrees. The bound is the time of reading the rows that a product gathers. In the
     columns of the others is how many times as long they take. By default it takes a few seconds; products needs 16 GB.
     """
-    from rich.console import Console
-
     from gamlp_admm import report as reports
     from gamlp_admm.bench.augment import report
 
     running.check_files({"markdown": markdown, "json": json}, None)
     made = report(shapes or ("arxiv",), columns or (32,), threads or (1,), repeat or 3, memory)
+    _tell(made, reports.augment_markdown, reports.augment_tables, markdown, json, quiet)
+
+
+def _problems() -> list[str]:
+    from gamlp_admm.bench.speed_cases import CASES, GROWTH
+
+    return [*CASES, GROWTH]
+
+
+@bench.command("speed", cls=SectionCommand)
+@option(
+    "--problems",
+    Name(_problems, several=True),
+    "cora,cora-10,large,growth",
+    metavar="A,B",
+    section=DATA,
+    help="Of karate, cora, cora-10, large (20,000 random rows, 10 × 500), growth (of N, L and n).",
+)
+@root
+@option(
+    "--methods",
+    Name(several=True),
+    "those that suit the problem",
+    metavar="A,B",
+    section=TRAINING,
+    help="Of pdadmm-g, pdadmm-g:linesearch, pdadmm-g:exact, pdadmm-g:backtracking, pdadmm-g-q, dladmm, mdlam, badm, "
+    "sisa, adam, gcn, published.",
+)
+@option("--target", float, "0.75 on Cora", metavar="X", section=TRAINING, help="Validation accuracy to be timed until.")
+@option("--threads", click.IntRange(1), "1", metavar="N", section=PROCESSES, help="Threads, of all methods.")
+@option("--repeat", click.IntRange(1), "3; large, growth: 1", metavar="N", help="Turns, each from a seed of its own.")
+@flag("--quick", help="Only karate, and growth of small networks: a check that takes seconds.")
+@option("--plot", Path, metavar="FILE", help="Plot growth; the ending decides the format.")
+@option("--markdown", Path, metavar="FILE", help="Write the tables as Markdown; - for standard output.")
+@option("--json", Path, metavar="FILE", help="Write every result; - for standard output.")
+@flag("--quiet", help="Print nothing but errors.")
+def speed(
+    problems: Sequence[str] | None,
+    root: str | None,
+    methods: Sequence[str] | None,
+    target: float | None,
+    threads: int | None,
+    repeat: int | None,
+    quick: bool,
+    plot: Path | None,
+    markdown: Path | None,
+    json: Path | None,
+    quiet: bool,
+) -> None:
+    """Time an iteration of every solver beside Adam, GCN and the papers' recipe, and training to an accuracy.
+
+    Beside times are the share of the machine's product rate, memory, operator calls and products. Times are medians,
+    without evaluation. By default it takes some minutes.
+    """
+    from rich.console import Console
+
+    from gamlp_admm import report as reports
+    from gamlp_admm.bench.speed import report
+    from gamlp_admm.bench.speed_cases import DEFAULTS, QUICK, SpeedPlan
+
+    running.check_files({"markdown": markdown, "json": json}, plot)
+    planned = SpeedPlan(problems or (QUICK if quick else DEFAULTS), methods, repeat, target, quick)
+    if plot is not None and not planned.growth():
+        raise InputError(f"plot {plot} shows growth: --problems must have it")
+    with reports.BenchmarkProgress(Console(stderr=True, highlight=False), planned.size, quiet) as progress:
+        made = report(planned, threads or 1, root, lambda what: progress.add(what, "", None, False))
+    if plot is not None:
+        reports.plot_speed(made, plot)
+    _tell(made, reports.speed_markdown, reports.speed_tables, markdown, json, quiet)
+
+
+def _tell(
+    made: dict[str, Any],
+    to_markdown: Callable[[dict[str, Any]], str],
+    to_tables: Callable[[dict[str, Any]], Sequence[Any]],
+    markdown: Path | None,
+    json: Path | None,
+    quiet: bool,
+) -> None:
+    """Show and write what was measured."""
+    from rich.console import Console
+
     made |= {
         "command": shlex.join([PROGRAM, *click.get_current_context().find_root().obj]),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     if markdown is not None:
-        running.write(markdown, reports.augment_markdown(made) + "\n")
+        running.write(markdown, to_markdown(made) + "\n")
     if json is not None:
         running.write(json, running.dumps(made))
     if not quiet:
         screen = Console(stderr=Path("-") in (markdown, json), highlight=False)
         screen.width = screen.width if screen.is_terminal else 220
-        screen.print(*reports.augment_tables(made), sep="\n")
+        screen.print(*to_tables(made), *(f"Note: {note}" for note in made.get("notes", ())), sep="\n")
 
 
 def _benchmark(

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from gamlp_admm.report.progress import DivisionLine, LiveProgress, WorkProgress
     from gamlp_admm.report.search import SearchProgress, search_table
     from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
+from gamlp_admm.report.accuracy import accuracy_markdown, accuracy_table
+from gamlp_admm.report.augment import augment_markdown, augment_tables
+from gamlp_admm.report.benchmark import BenchmarkProgress
+from gamlp_admm.report.many_labels import many_labels_markdown, many_labels_table
+from gamlp_admm.report.ogb import ogb_markdown, ogb_table
+from gamlp_admm.report.page import html_page
+from gamlp_admm.report.plots import check_plot, plot, plot_comparison
+from gamlp_admm.report.progress import DivisionLine, LiveProgress, WorkProgress
+from gamlp_admm.report.search import SearchProgress, search_table
+from gamlp_admm.report.speed import plot_speed, speed_markdown, speed_tables
+from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
 
 __all__ = [
     "BenchmarkProgress",
@@ -37,10 +48,13 @@ __all__ = [
     "percent",
     "plot",
     "plot_comparison",
+    "plot_speed",
     "run_table",
     "search_table",
     "seeds_table",
     "size",
+    "speed_markdown",
+    "speed_tables",
 ]
 
 __getattr__, __dir__ = exports(

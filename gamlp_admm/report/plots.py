@@ -69,7 +69,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
         axes.set(xlabel="iteration", ylabel=label)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8, frameon=False, columnspacing=1)
     _title(figure, headline(each.first.config | {"dataset": each.first.dataset}), *_selected(each, metric))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_comparison(report: dict[str, Any], path: Path) -> None:
@@ -95,14 +95,14 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
         _draw(axes, curves, shares=metric not in FALLING)
         if x == "bytes_sent" and any(map(len, curves)):
             ends = [at for found in curves for at in found.x]
-            _logarithmic(axes.xaxis, min(ends), max(ends), size)
+            logarithmic_axis(axes.xaxis, min(ends), max(ends), size)
     panels[0].set(xlabel="bytes sent between layers", ylabel=f"test {words(metric)}")
     panels[1].set(xlabel="iteration")
     _title(figure, headline(sets[0].first.config | {"algorithm": "codecs", "codec": None}))
     handles, labels = panels[1].get_legend_handles_labels()
     if labels:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _sets(report: dict[str, Any]) -> list[RunSet]:
@@ -134,7 +134,7 @@ def _draw(axes: Any, curves: Sequence[MeanCurve], shares: bool) -> None:
             if each.runs > 1:
                 axes.fill_between(each.x, each.low, each.high, color=colour, alpha=0.18, linewidth=0)
     if wide:
-        _logarithmic(axes.yaxis, *span(curves), power)
+        logarithmic_axis(axes.yaxis, *span(curves), power)
     elif any(map(len, curves)):
         axes.set_ylim(*window(curves, least=0.01 if shares else 1e-12))
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -142,8 +142,15 @@ def _draw(axes: Any, curves: Sequence[MeanCurve], shares: bool) -> None:
     axes.tick_params(labelsize=8)
 
 
-def _logarithmic(axis: Any, low: float, high: float, text: Any) -> None:
-    """Make an axis logarithmic, with ticks at round numbers."""
+def logarithmic_axis(axis: Any, low: float, high: float, text: Any) -> None:
+    """Make an axis logarithmic, with ticks at round numbers.
+
+    Args:
+        axis: Of matplotlib.
+        low: Lowest value that it shows.
+        high: Highest.
+        text: From a value to the label of its tick.
+    """
     from matplotlib.ticker import NullLocator
 
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
@@ -169,7 +176,8 @@ def _dots(axes: Any, each: RunSet, keys: Iterable[str]) -> None:
             axes.plot(each.first.best["iteration"], value, "o", color=colour, markersize=5, clip_on=False)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure; the file's ending decides the format."""
     from matplotlib import rc_context
 
     with replacing(path) as part, rc_context({"pdf.fonttype": 42}):  # letters, which journals ask for, not their shapes

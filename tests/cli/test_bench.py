@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from raw_ogb import make_products
 
+from gamlp_admm.bench import timing
 from gamlp_admm.bench.accuracy import METHODS, Accuracy, plan
 from gamlp_admm.bench.augment import SHAPES, Shape
 from gamlp_admm.bench.jobs import Job
 from gamlp_admm.bench.many_labels import METHODS as MANY_LABELS
 from gamlp_admm.bench.ogb import METHODS as OGB
 from gamlp_admm.bench.running import Runner, run_jobs
+from gamlp_admm.bench.speed_cases import METHODS as SPEED
 from gamlp_admm.cli.bench import bench
 from gamlp_admm.cli.main import main
 from gamlp_admm.datasets import loading
@@ -62,7 +64,10 @@ def test_command_with_many_labels(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{logistic['mean']:.4f} ± {logistic['std']:.4f}" in err
 
 
-@pytest.mark.parametrize(("command", "methods"), [("accuracy", METHODS), ("many-labels", MANY_LABELS), ("ogb", OGB)])
+COMMANDS = [("accuracy", METHODS), ("many-labels", MANY_LABELS), ("ogb", OGB), ("speed", SPEED)]
+
+
+@pytest.mark.parametrize(("command", "methods"), COMMANDS)
 def test_command_names_every_method(command: str, methods: dict[str, str]) -> None:
     (found,) = (p for p in bench.commands[command].params if p.name == "methods")
     assert found.help.startswith(f"Of {', '.join(methods)}.")
@@ -77,6 +82,7 @@ def test_command_names_every_method(command: str, methods: dict[str, str]) -> No
         ["bench", "many-labels", "--help"],
         ["bench", "ogb", "--help"],
         ["bench", "augment", "--help"],
+        ["bench", "speed", "--help"],
     ],
 )
 def test_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,3 +240,40 @@ def test_propagation_is_timed(
     assert [row["columns"] for row in report["rows"]] == [3, 5]
     assert main(["bench", "augment", "--shapes", "1e9"]) == 2
     assert "unknown shape '1e9'" in capsys.readouterr().err
+
+
+def test_command_times_solvers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
+    files = [f"--{kind}={tmp_path / name}" for kind, name in (("json", "j"), ("markdown", "m"), ("plot", "p.png"))]
+    assert main(["bench", "speed", "--quick", "--methods", "pdadmm-g,adam", "--target", "0.1", *files]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    report = json.loads((tmp_path / "j").read_text())
+    assert report.keys() == {"rows", "growth", "slopes", "notes", "environment", "command", "date"}
+    assert report["environment"]["threads"] == 1
+    assert [row["method"] for row in report["rows"]] == ["pdADMM-G", "Adam"]
+    assert (tmp_path / "p.png").stat().st_size > 0
+    shown = f"{report['rows'][0]['calls']:,}"
+    assert f" {shown} " in out
+    assert f"| {shown} |" in (tmp_path / "m").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--problems", "larg"], "did you mean 'large'?"),
+        (["--problems", "karate", "--plot", "growth.png"], "plot growth.png shows growth: --problems must have it"),
+        (["--plot", "growth.odd"], "allowed endings"),
+        (["--target", "2"], "target 2.0: allowed: above 0, up to 1"),
+        (["--repeat", "0"], "'--repeat'"),
+    ],
+)
+def test_speed_refuses_what_it_cannot_measure(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "speed", *options]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
