@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
+from itertools import pairwise
 from types import ModuleType
 
 import pytest
+import torch
 from problems import random_problem, start
 from torch import Tensor
 
-from gamlp_admm.admm.engine import Phase, iterate
+from gamlp_admm.admm.engine import Phase, advance, iterate
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms import dladmm, mdlam, pdadmm
@@ -93,6 +96,31 @@ SETTLING = {
 @pytest.mark.parametrize("algorithm", SETTLING, ids=lambda m: m.__name__.split(".")[-1])
 def test_what_follows_from_variables_changed_from_outside(algorithm: ModuleType) -> None:
     assert steps(algorithm, phases="SETTLE") == SETTLING[algorithm]
+
+
+def test_blocks_of_one_process_share_what_both_compute() -> None:
+    x, weights, problem = random_problem([4, 5, 5, 3], 6)
+    state = start(pdadmm, x, weights, problem)
+    for _ in range(2):
+        before, state = state, iterate(state, pdadmm.PHASES, problem, LocalChannel())
+        for below, above in pairwise(state):
+            assert below.u is not None
+            assert above.u_prev is not None
+            assert above.u_prev.data_ptr() == below.u.data_ptr()
+        assert not torch.equal(before[0].u, state[0].u)  # type: ignore[arg-type]
+
+
+def test_a_block_that_is_updated_is_let_go() -> None:
+    x, weights, problem = random_problem([4, 5, 5, 3], 6)
+    state = start(pdadmm, x, weights, problem)
+    advance(state, pdadmm.PHASES, problem, LocalChannel())
+    held = [(weakref.ref(block), weakref.ref(block.z)) for block in state]
+    kept = [block.only(("q",)) for block in state]
+    q = [block.q for block in state]
+    advance(state, pdadmm.PHASES, problem, LocalChannel())
+    assert all(ref() is None for pair in held for ref in pair)
+    assert all(k.q is old for k, old in zip(kept[:-1], q[:-1], strict=True))
+    assert sum(t.numel() for block in kept for name, t in block.tensors().items() if name != "q") == 0
 
 
 def test_stacks_send_at_their_ends_alone() -> None:

@@ -64,7 +64,7 @@ CASES: list[tuple[str, float, dict[str, Any]]] = [  # algorithm, multiple, setti
     ("pdadmm-g", 6.5, {"solver": "exact"}),
     ("pdadmm-g", 6.5, {"residual": True}),
     ("pdadmm-g", 8.0, {"codec": "int2-delta"}),
-    ("pdadmm-g", 8.0, {"grow": [2, 5, LAYERS]}),
+    ("pdadmm-g", 6.5, {"grow": [2, 5, LAYERS]}),
     ("pdadmm-g-q", 6.5, {}),
     ("dladmm", 6.5, {}),
     ("mdlam", 6.5, {}),
