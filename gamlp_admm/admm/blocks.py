@@ -37,10 +37,12 @@ from torch import Tensor
 from gamlp_admm.admm.matmul import FULL, Matmul
 from gamlp_admm.admm.normal import cholesky, coarse, coarse_gradient, gram_matrix
 from gamlp_admm.admm.stacked import (
+    SLICE,
     Layers,
     RowSum,
     all_rows_here,
     by_slices,
+    empty,
     inner_products,
     products,
     room,
@@ -49,6 +51,7 @@ from gamlp_admm.admm.stacked import (
     weighed,
 )
 from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.losses import Risk
 
 
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
@@ -293,6 +296,35 @@ def z_within(M: Tensor, b: Tensor, A: Tensor, f: Activation, epsilon: float) -> 
         return torch.add(M, b, out=out).clamp_(low, high)
 
     return by_slices(argmin, M, A, b[:, None])
+
+
+def z_last(M: Tensor, b: Tensor, Z: Tensor, Y: Tensor, risk: Risk, nu: float, U: Tensor | None = None) -> Tensor:
+    """Return argmin_z R(z, y) + ν/2 ‖z − m‖², m = M + 1bᵀ − U/ν, row by row (eq. 9).
+
+    On the CPU slice of rows by slice of rows, where the risk gives a row the same bits whatever others are beside it.
+
+    Args:
+        M: The product ``P Wᵀ`` of the last layer, ``[1, N, C]``.
+        b: Its biases, ``[1, C]``.
+        Z: The previous z, ``[1, N, C]``.
+        Y: Targets, ``[N, C]``.
+        risk: R.
+        nu: Penalty ν.
+        U: Multipliers of ``z = m``, ``[1, N, C]``, or ``None``.
+    """
+
+    def argmin(M: Tensor, Z: Tensor, Y: Tensor, U: Tensor | None = None) -> Tensor:
+        m = M + b if U is None else torch.sub(M + b, U, alpha=1 / nu)
+        return risk.prox(m, Y, nu, Z)
+
+    N, C = Y.shape
+    operands, rows = (M[0], Z[0], Y, *(() if U is None else U)), max(SLICE // C, 1)
+    if M.is_cuda or rows >= N or not risk.row_by_row:
+        return argmin(*operands)[None]
+    made = empty(M.shape, M)
+    for out, *x in zip(*(torch.split(t, rows) for t in (made[0], *operands)), strict=True):
+        out.copy_(argmin(*x))
+    return made
 
 
 def q_update(

@@ -87,8 +87,7 @@ def update_z(block: Block, problem: Problem) -> Block:
         assert s.p_next is not None
         z = blocks.z_free(s.M, s.b, s.p_next, problem.f)
     else:
-        m = torch.sub(s.M[0] + s.b, s.u[0], alpha=1 / problem.rho)
-        z = problem.risk.prox(m, problem.y, problem.rho, s.z[0])[None]
+        z = blocks.z_last(s.M, s.b, s.z, problem.y, problem.risk, problem.rho, s.u)
     return replace(block, z=z)
 
 

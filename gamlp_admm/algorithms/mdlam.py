@@ -150,7 +150,7 @@ def update_b_z(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     s = block
     b = blocks.b_update(s.M, s.z, problem.total, problem.row_sum, problem.weight)
     if s.is_last:
-        z = problem.risk.prox((s.M + b[:, None])[0], problem.y, problem.rho, s.z[0])[None]
+        z = blocks.z_last(s.M, b, s.z, problem.y, problem.risk, problem.rho)
         return replace(block, b=b, z=z)
     assert s.p_next is not None
     z = blocks.z_within(s.M, b, s.p_next, problem.f, problem.epsilon)

@@ -79,7 +79,7 @@ def update_z(block: Block, problem: Problem) -> Block:
     """Update the pre-activations z."""
     s, nu = block, problem.nu
     if s.q is None:
-        z = problem.risk.prox((s.M + s.b[:, None])[0], problem.y, nu, s.z[0])[None]
+        z = blocks.z_last(s.M, s.b, s.z, problem.y, problem.risk, nu)
     else:
         a = skipped(s, problem)
         z = blocks.z_hidden(s.M, s.b, s.z, s.q if a is None else s.q - a, problem.f)

@@ -27,11 +27,13 @@ class Risk(ABC):
         smoothness: Lipschitz constant H of the gradient of a row's risk (dlADMM converges for ρ > 2H).
         matrix: What a target matrix ``[N, C]`` may hold: ``labels`` (0 to 1), ``values`` (any), or ``None`` where the
             risk takes classes ``[N]`` only.
+        row_by_row: Whether its prox gives a row the same bits whatever other rows are there.
     """
 
     name: str
     smoothness: float
     matrix: str | None = None
+    row_by_row: bool = False
 
     @abstractmethod
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
@@ -123,6 +125,7 @@ class CrossEntropy(Risk):
 
     name = "cross_entropy"
     smoothness = 0.5
+    row_by_row = True
     steps = 50
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
@@ -176,6 +179,7 @@ class SquaredError(Risk):
 
     name = "squared_error"
     smoothness = 1.0
+    row_by_row = True
     matrix = "values"
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
@@ -295,6 +299,7 @@ class SquaredHinge(Risk):
 
     name = "squared_hinge"
     smoothness = 2.0
+    row_by_row = True
 
     def target(self, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
         return one_hot(y, num_classes, dtype) * 2 - 1

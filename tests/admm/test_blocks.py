@@ -11,6 +11,7 @@ from problems import (
     F64,
     Plain,
     gradient,
+    labels,
     make_problem,
     naive_lagrangian,
     one_hot,
@@ -27,6 +28,7 @@ from gamlp_admm.admm.blocks import RULES, Rule
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
 from gamlp_admm.nn.activations import ACTIVATIONS
+from gamlp_admm.nn.losses import risk
 
 N, WIDTH, DEPTH = 9, 5, 6
 STACK = range(2, 5)  # three layers, neither the first nor the last
@@ -307,6 +309,18 @@ def test_products_stay_up_to_date(name: str) -> None:
             W, M = blocks.W_step(G, block.p, block.W, block.M, problem.nu, problem.mu, rule)
         block = replace(block, W=W, M=M)
         assert close(block.M, block.p @ block.W.mT, 1e-11)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
+def test_the_last_z_by_slices_of_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    R, (M, Z, U) = risk(name), (randn(1, 50, 4, seed=s) for s in range(3))
+    b, Y = randn(1, 4), R.target(labels(50, 4), 4, F64)
+    whole = [blocks.z_last(M, b, Z, Y, R, 0.3), blocks.z_last(M, b, Z, Y, R, 0.3, U)]
+    assert torch.equal(whole[0], R.prox((M + b)[0], Y, 0.3, Z[0])[None])
+    assert close(whole[1], R.prox((M + b - U / 0.3)[0], Y, 0.3, Z[0])[None])
+    monkeypatch.setattr(blocks, "SLICE", 28)
+    sliced = [blocks.z_last(M, b, Z, Y, R, 0.3), blocks.z_last(M, b, Z, Y, R, 0.3, U)]
+    assert all(torch.equal(s, w) for s, w in zip(sliced, whole, strict=True))
 
 
 def test_no_argument_is_modified() -> None:

@@ -86,6 +86,16 @@ def test_prox_without_rows(name: str) -> None:
     assert RISKS[name].prox(empty, empty, 0.1, empty).shape == (0, 3)
 
 
+@pytest.mark.parametrize("name", [name for name, each in RISKS.items() if each.row_by_row])
+@pytest.mark.parametrize(("classes", "nu"), [(2, 1e-2), (10, 1.0), (47, 1e-4)])
+def test_prox_gives_a_row_the_same_bits_beside_any_others(name: str, classes: int, nu: float) -> None:
+    N, R = 700, risk(name)
+    y = R.target(labels(N, classes), classes, torch.float32)
+    m, start = (randn(N, classes, seed=s).float() * torch.logspace(-3, 3, N)[:, None] for s in (1, 2))
+    apart = [R.prox(a, b, nu, c) for a, b, c in zip(m.split(33), y.split(33), start.split(33), strict=True)]
+    assert torch.equal(R.prox(m, y, nu, start), torch.cat(apart))
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_prox_leaves_its_arguments_alone(name: str) -> None:
     arguments = 5 * randn(6, 3, seed=1), targets(name, 6, 3), randn(6, 3, seed=3)
