@@ -14,18 +14,8 @@ if TYPE_CHECKING:
     from gamlp_admm.report.plots import check_plot, plot, plot_comparison
     from gamlp_admm.report.progress import DivisionLine, LiveProgress, WorkProgress
     from gamlp_admm.report.search import SearchProgress, search_table
+    from gamlp_admm.report.speed import plot_speed, speed_markdown, speed_tables
     from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
-from gamlp_admm.report.accuracy import accuracy_markdown, accuracy_table
-from gamlp_admm.report.augment import augment_markdown, augment_tables
-from gamlp_admm.report.benchmark import BenchmarkProgress
-from gamlp_admm.report.many_labels import many_labels_markdown, many_labels_table
-from gamlp_admm.report.ogb import ogb_markdown, ogb_table
-from gamlp_admm.report.page import html_page
-from gamlp_admm.report.plots import check_plot, plot, plot_comparison
-from gamlp_admm.report.progress import DivisionLine, LiveProgress, WorkProgress
-from gamlp_admm.report.search import SearchProgress, search_table
-from gamlp_admm.report.speed import plot_speed, speed_markdown, speed_tables
-from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
 
 __all__ = [
     "BenchmarkProgress",
@@ -69,6 +59,7 @@ __getattr__, __dir__ = exports(
         **dict.fromkeys(("check_plot", "plot", "plot_comparison"), f"{__name__}.plots"),
         **dict.fromkeys(("DivisionLine", "LiveProgress", "WorkProgress"), f"{__name__}.progress"),
         **dict.fromkeys(("SearchProgress", "search_table"), f"{__name__}.search"),
+        **dict.fromkeys(("plot_speed", "speed_markdown", "speed_tables"), f"{__name__}.speed"),
         **dict.fromkeys(
             ("comparison_table", "datasets_table", "percent", "run_table", "seeds_table", "size"), f"{__name__}.tables"
         ),
