@@ -104,6 +104,19 @@ def test_resumed_from_between_evaluations(tmp_path: Path) -> None:
     assert same(parameters(model), parameters(other))
 
 
+def test_a_stage_that_is_over_once_it_is_resumed_has_a_record_of_its_end(tmp_path: Path) -> None:
+    trainer, histories = TRAINERS["pdadmm-g"], []
+    for every in (1, 20):
+        options = {"grow": (2, 3), "seed": 3, "evaluate_every": every, "checkpoint_dir": tmp_path / str(every)}
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(network(), blobs(), 45, checkpoint_every=25, callbacks=[Raise(40)], **options)
+        histories.append(timeless(trainer.fit(network(), blobs(), 20, resume=True, **options)))
+    each, seldom = histories  # 25 iterations of two layers, and 20 of three
+    assert [record["iteration"] for record in seldom] == [20, 25, 45]
+    wanted = [record for record in each if record["iteration"] in (20, 25, 45)]
+    assert seldom == [wanted[0], {**wanted[1], "dual_residual": None}, wanted[2]]  # of the iterate before 25
+
+
 def test_a_callback_is_asked_between_evaluations() -> None:
     class Stop:
         calls = 0
