@@ -139,8 +139,8 @@ class Loop:
             return options.evaluate_every
         if self.trainer.reads_records:
             return 1
-        rows = self.num_train, self.num_rows
-        return interval(solved, *rows, options.iterations, options.patience, self.metric.summed)
+        rows, ranked = (self.num_train, self.num_rows), self.metric.figure is not None
+        return interval(solved, *rows, options.iterations, options.patience, ranked)
 
     def _first_weights(self) -> Weights:
         # Of the layers owned: made from the data, or drawn, or the model's; the first for features in their units.

@@ -26,10 +26,10 @@ def share(shapes: list[tuple[int, int]], rows: int, evaluated: int, every: int, 
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
 def test_evaluations_have_their_share_and_no_less(shapes: list[tuple[int, int]], rows: tuple[int, int]) -> None:
-    for summed in (True, False):
-        every = interval(shapes, *rows, iterations=10**6, summed=summed)
-        assert share(shapes, *rows, every, not summed) <= SHARE
-        assert every == 1 or share(shapes, *rows, every - 1, not summed) > SHARE
+    for ranked in (False, True):
+        every = interval(shapes, *rows, iterations=10**6, ranked=ranked)
+        assert share(shapes, *rows, every, ranked) <= SHARE
+        assert every == 1 or share(shapes, *rows, every - 1, ranked) > SHARE
 
 
 @pytest.mark.parametrize("rows", ROWS)
@@ -45,7 +45,7 @@ def test_a_stage_has_at_least_eight_records(rows: tuple[int, int]) -> None:
 
 def test_a_metric_that_sorts_costs_more() -> None:
     many = [(256, 100), (112, 256)]
-    assert interval(many, 80_000, 100_000, 1_000, summed=False) > interval(many, 80_000, 100_000, 1_000)
+    assert interval(many, 80_000, 100_000, 1_000, ranked=True) > interval(many, 80_000, 100_000, 1_000)
 
 
 # --- in a run -----------------------------------------------------------------------------------------------
