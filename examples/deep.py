@@ -17,7 +17,7 @@ data = AugmentFeatures(hops=2, operator="sym", dtype=torch.float64)(loaded.data)
 data.x = data.x / data.x.std()
 model = GAMLP(data.num_features, 32, loaded.info.classes, num_layers=10, init="kaiming").double()
 trainer = PdADMMG(rho=0.5, nu=0.1, mu=1e-3)  # rho > 4 nu: within the theorem for relu
-result = trainer.fit(model, data, iterations=40, grow=(2, 5, 10), seed=0)
+result = trainer.fit(model, data, iterations=40, grow=(2, 5, 10), seed=0, evaluate_every=1)
 
 print("iteration  layers  objective  |p - q|^2  train  val    test")
 for record in result.history[9::10]:

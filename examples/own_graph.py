@@ -39,7 +39,7 @@ augment = AugmentFeatures(hops=3, operator="sym")
 data = augment(graph)
 model = GAMLP(data.num_features, 32, 3, num_layers=3, init="kaiming")
 trainer = PdADMMG(rho=1e-1, nu=1e-1, mu=1e-3, class_weight="balanced")
-result = trainer.fit(model, data, iterations=200, seed=0, patience=20, callbacks=[show])
+result = trainer.fit(model, data, iterations=200, seed=0, patience=20, evaluate_every=1, callbacks=[show])
 print(f"ended at iteration {result.last['iteration']}; best on validation: {result.best}")
 
 with tempfile.TemporaryDirectory() as folder:

@@ -96,6 +96,7 @@ class Loop:
         compressible = trainer.compressible and team.num_shards == 1
         self.coordinates = self._coordinates(compressible)
         self.position, self.kept = Position(), -1  # iterations of the newest checkpoint
+        self.fresh = False  # from a checkpoint, which does not know the iterate before its own
         self.split: defaultdict[str, float] = defaultdict(float)  # the seconds of iterations, by name of span
         self.wire_before: Counter[int] = Counter()
         self._plan()
@@ -138,8 +139,8 @@ class Loop:
             return options.evaluate_every
         if self.trainer.reads_records:
             return 1
-        rows = self.num_train, self.num_rows
-        return interval(solved, *rows, options.iterations, options.patience, self.metric.summed)
+        rows, ranked = (self.num_train, self.num_rows), self.metric.figure is not None
+        return interval(solved, *rows, options.iterations, options.patience, ranked)
 
     def _first_weights(self) -> Weights:
         # Of the layers owned: made from the data, or drawn, or the model's; the first for features in their units.
@@ -234,11 +235,14 @@ class Loop:
             self.position.seconds += later
             stopped = self._called_back()
         while not stopped:
-            within = position.iteration - position.stage_start
-            if within >= options.iterations or self.selection.exhausted:
-                if position.stage + 1 == len(options.stages):
-                    break
-                self._grow()
+            if self._stage_is_over():
+                if self.result.records[-1:] and self.result.records[-1]["iteration"] == position.iteration:
+                    if position.stage + 1 == len(options.stages):
+                        break
+                    self._grow()
+                else:  # resumed between evaluations, with fewer iterations or less patience
+                    self._evaluate()
+                    stopped = self._called_back()
                 continue
             self._iterate()
             within = position.iteration - position.stage_start
@@ -263,6 +267,7 @@ class Loop:
         self.team.trace.take()  # what was not of an iteration
         begin = _now(self.like)
         self.session.iterate(position.iteration + 1, factor)
+        self.fresh = False
         position.seconds += _now(self.like) - begin
         for name, seconds in self.team.trace.take().items():
             self.split[name] += seconds
@@ -294,7 +299,7 @@ class Loop:
             "layers": self.depth,
             "objective": objective,
             "primal_residual": residuals[0] if residuals else None,
-            "dual_residual": math.sqrt(residuals[1]) if len(residuals) > 1 else None,
+            "dual_residual": math.sqrt(residuals[1]) if len(residuals) > 1 and not self.fresh else None,
             **self.evaluator.measures(sums),
             "seconds": team.maximum(self.position.seconds),
             "bytes_sent": self.position.bytes_before + int(sent),
@@ -368,7 +373,7 @@ class Loop:
     def _resume(self, checkpoint: Checkpoint) -> None:
         saved, coordinates = checkpoint.saved, self.coordinates
         assert saved is not None
-        self.position = Position(**saved["position"])
+        self.position, self.fresh = Position(**saved["position"]), True
         self.kept = self.position.iteration
         coordinates.compressible &= saved["compressed"]
         self._plan()

@@ -26,10 +26,10 @@ def share(shapes: list[tuple[int, int]], rows: int, evaluated: int, every: int, 
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
 def test_evaluations_have_their_share_and_no_less(shapes: list[tuple[int, int]], rows: tuple[int, int]) -> None:
-    for summed in (True, False):
-        every = interval(shapes, *rows, iterations=10**6, summed=summed)
-        assert share(shapes, *rows, every, not summed) <= SHARE
-        assert every == 1 or share(shapes, *rows, every - 1, not summed) > SHARE
+    for ranked in (False, True):
+        every = interval(shapes, *rows, iterations=10**6, ranked=ranked)
+        assert share(shapes, *rows, every, ranked) <= SHARE
+        assert every == 1 or share(shapes, *rows, every - 1, ranked) > SHARE
 
 
 @pytest.mark.parametrize("rows", ROWS)
@@ -45,7 +45,7 @@ def test_a_stage_has_at_least_eight_records(rows: tuple[int, int]) -> None:
 
 def test_a_metric_that_sorts_costs_more() -> None:
     many = [(256, 100), (112, 256)]
-    assert interval(many, 80_000, 100_000, 1_000, summed=False) > interval(many, 80_000, 100_000, 1_000)
+    assert interval(many, 80_000, 100_000, 1_000, ranked=True) > interval(many, 80_000, 100_000, 1_000)
 
 
 # --- in a run -----------------------------------------------------------------------------------------------
@@ -102,6 +102,19 @@ def test_resumed_from_between_evaluations(tmp_path: Path) -> None:
     assert timeless(result) == timeless(whole)
     assert (result.best, result.last) == (whole.best, whole.last)
     assert same(parameters(model), parameters(other))
+
+
+def test_a_stage_that_is_over_once_it_is_resumed_has_a_record_of_its_end(tmp_path: Path) -> None:
+    trainer, histories = TRAINERS["pdadmm-g"], []
+    for every in (1, 20):
+        options = {"grow": (2, 3), "seed": 3, "evaluate_every": every, "checkpoint_dir": tmp_path / str(every)}
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(network(), blobs(), 45, checkpoint_every=25, callbacks=[Raise(40)], **options)
+        histories.append(timeless(trainer.fit(network(), blobs(), 20, resume=True, **options)))
+    each, seldom = histories  # 25 iterations of two layers, and 20 of three
+    assert [record["iteration"] for record in seldom] == [20, 25, 45]
+    wanted = [record for record in each if record["iteration"] in (20, 25, 45)]
+    assert seldom == [wanted[0], {**wanted[1], "dual_residual": None}, wanted[2]]  # of the iterate before 25
 
 
 def test_a_callback_is_asked_between_evaluations() -> None:
