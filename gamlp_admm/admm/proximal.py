@@ -125,11 +125,11 @@ def p_in_box(
         matmul: How precisely the product is taken.
     """
     step = _reciprocal(_tau(g, W, nu, 0.0, row_sum, weight)[:, None])
-    D = torch.addcmul(P, g, step, value=-1).clamp_(low, high).sub_(P)
+    D = torch.addcmul(P, g, step, value=-1, out=room(P.shape, P)).clamp_(low, high).sub_(P)
     DWt = matmul.bmm(D, W.mT)
     slope, image = row_sum(torch.stack([inner_products(g, D, weight), squared_norms(DWt, weight)]))
     t = _length(slope[:, None], nu * image[:, None])
-    return torch.addcmul(P, D, t), torch.addcmul(M, DWt, t)
+    return torch.addcmul(P, D, t, out=D), torch.addcmul(M, DWt, t, out=DWt)
 
 
 # --- W: argmin_W ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + μ ‖W‖₁ ---------------------------------------------------------------

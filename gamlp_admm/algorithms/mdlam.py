@@ -26,10 +26,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.admm import blocks, proximal
+from gamlp_admm.admm import blocks, proximal, state
 from gamlp_admm.admm.engine import Phase
 from gamlp_admm.admm.problem import Problem
-from gamlp_admm.admm.stacked import products, squared_norms
+from gamlp_admm.admm.stacked import by_slices, products, squared_norms
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import ADMMSession, check_positive
 from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W
@@ -107,9 +107,10 @@ def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     s, rho, row_sum, weight, matmul = block, problem.rho, problem.row_sum, problem.weight, problem.rule.matmul
     if s.q_prev is None or s.p_before is None:
         return block
-    low, high = s.q_prev - problem.epsilon, s.q_prev + problem.epsilon
-    P = s.p.clamp(low, high)  # which changes p only where ε has shrunk
-    old = (P, s.M if torch.equal(P, s.p) else products(P, s.W))
+    epsilon, omega = problem.epsilon, problem.momentum
+    low, high = (by_slices(lambda q, out, e=e: torch.add(q, e, out=out), s.q_prev) for e in (-epsilon, epsilon))
+    P = by_slices(torch.clamp, s.p, low, high)  # which changes p only where ε has shrunk
+    old = (s.p, s.M) if torch.equal(P, s.p) else (P, products(P, s.W))
 
     def step(P: Tensor, M: Tensor) -> tuple[Tensor, Tensor]:
         g = matmul.bmm(blocks.residual(M, s.b, s.z), s.W).mul_(rho)
@@ -118,9 +119,12 @@ def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     def value(P: Tensor, M: Tensor) -> Tensor:
         return row_sum(blocks.fit_terms(M, s.b, s.z, rho, weight))
 
+    def further(P: Tensor, before: Tensor, low: Tensor, high: Tensor, out: Tensor | None) -> Tensor:
+        return torch.add(P, P - before, alpha=omega, out=out).clamp_(low, high)
+
     extrapolated = None
-    if problem.momentum:
-        P = torch.add(P, P - s.p_before, alpha=problem.momentum).clamp_(low, high)
+    if omega:
+        P = by_slices(further, P, s.p_before, low, high)
         extrapolated = P, products(P, s.W)
     p, M = monotone(old, extrapolated, step, value)
     return replace(block, p=p, M=M, p_before=s.p)
@@ -140,7 +144,7 @@ def update_weights(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock
     extrapolated = None
     if omega and s.W_before is not None and rule_of("W", s, problem).name != "exact":
         D = s.W - s.W_before
-        extrapolated = torch.add(s.W, D, alpha=omega), torch.add(s.M, products(s.p, D), alpha=omega)
+        extrapolated = torch.add(s.W, D, alpha=omega), torch.add(s.M, PDt := products(s.p, D), alpha=omega, out=PDt)
     W, M = monotone((s.W, s.M), extrapolated, step, value)
     return replace(block, W=W, M=M, W_before=s.W)
 
@@ -154,7 +158,7 @@ def update_b_z(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
         return replace(block, b=b, z=z)
     assert s.p_next is not None
     z = blocks.z_within(s.M, b, s.p_next, problem.f, problem.epsilon)
-    return replace(block, b=b, z=z, q=problem.f(z))
+    return replace(block, b=b, z=z, q=state.output(problem.network, z, None))
 
 
 def forward(block: Block, problem: Problem) -> Block:
