@@ -190,7 +190,8 @@ class SpeedPlan:
     def growth(self) -> list[tuple[str, int, Case, Sequence[str]]]:
         """Return axis, size, case and methods of the points of the study of growth."""
         points = growing_cases(self.quick) if GROWTH in self.problems else []
-        return [(axis, size, case, self._fitting(case)) for axis, size, case in points]
+        turns = self.turns or BASE.turns
+        return [(axis, size, replace(case, turns=turns), self._fitting(case)) for axis, size, case in points]
 
     def _fitting(self, case: Case) -> Sequence[str]:
         methods = self.methods or case.methods
