@@ -144,6 +144,7 @@ def imported(name):
         ("parallel", "examples/benchmarks/parallel/README.md"),
         ("augment", "docs/augment-results.md"),
         ("scale", "docs/scale.md"),
+        ("speed", "docs/speed.md"),
         ("evaluation", "docs/evaluation.md"),
         ("evaluation", "examples/benchmarks/evaluation/README.md"),
     ],

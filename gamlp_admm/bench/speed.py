@@ -23,7 +23,12 @@ from gamlp_admm.experiment import environment
 
 
 def measure(
-    name: str, case: Case, methods: Sequence[str], root: str | None = None, done: Callable[[str], None] = lambda _: None
+    name: str,
+    case: Case,
+    methods: Sequence[str],
+    root: str | None = None,
+    done: Callable[[str], None] = lambda _: None,
+    machine: bool = True,
 ) -> list[dict[str, Any]]:
     """Measure methods on a case, in turn.
 
@@ -33,19 +38,21 @@ def measure(
         methods: Of :data:`METHODS`.
         root: Data root.
         done: Is told what has been done, after each turn of each method.
+        machine: Whether the machine's rates are measured, before each turn.
 
     Returns:
         A row a method: ``problem``, ``title``, ``method``, ``rows``, ``layers``, ``hidden``, ``seconds`` (of an
         iteration, median), ``iterations`` (that it is of), ``calls``, ``products``, ``operations``, ``tensor_bytes``
         (of an iteration, counted), ``memory_bytes`` (resident, beyond the data; ``None`` where the system does not
-        say), ``peak_rate`` and ``own_rate`` (of the machine, operations a second), ``target`` and ``target_seconds``
-        (``None`` if never reached).
+        say), ``target``, ``target_seconds`` (``None`` if never reached); of the machine ``peak_rate`` and ``own_rate``
+        in operations a second.
     """
     source = Source.of(case, root)
     turns: dict[str, list[TrainedOnce]] = {method: [] for method in methods}
-    found: list[dict[str, float]] = []
+    found: dict[str, float] = {}
     for turn in range(case.turns):
-        found.append(rates(case, source.num_train))
+        for which, rate in rates(case, source.num_train).items() if machine else ():
+            found[which] = max(rate, found.get(which, 0.0))
         for method in methods:
             turns[method].append(train(method, case, source, seed=turn))
             done(f"{name}, {method}")
@@ -69,10 +76,9 @@ def measure(
                 "operations": counts.operations,
                 "tensor_bytes": counts.peak,
                 "memory_bytes": statistics.median(memory) if memory else None,
-                "peak_rate": max(each["peak"] for each in found),
-                "own_rate": max(each["own"] for each in found),
                 "target": case.target,
                 "target_seconds": case.target and reached(list(map(selected, curves)), "val_accuracy", case.target),
+                **found,
             }
         )
     return rows
@@ -128,7 +134,7 @@ def report(
             except InputError as error:
                 notes.append(f"{name} is left out: {error}")
         for axis, size, case, methods in plan.growth():
-            made = measure(f"growth, {axis} {size}", case, methods, root, done)
+            made = measure(f"growth, {axis} {size}", case, methods, root, done, machine=False)
             grown += [{**row, "axis": axis, "size": size} for row in made]
     finally:
         torch.set_num_threads(before)

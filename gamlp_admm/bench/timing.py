@@ -170,6 +170,6 @@ def product_rate(rows: int, inner: int, columns: int) -> float:
 
 
 def rates(case: Case, num_train: int) -> dict[str, float]:
-    """Return ``peak``, the best rate that was found, and ``own``, that of the products ``[N, n]`` times ``[n, n]``."""
+    """Return ``peak_rate``, the best that was found, and ``own_rate``, that of products ``[N, n]`` times ``[n, n]``."""
     own = product_rate(num_train, case.hidden, case.hidden)
-    return {"own": own, "peak": max(own, *(product_rate(n, n, n) for n in SQUARES))}
+    return {"own_rate": own, "peak_rate": max(own, *(product_rate(n, n, n) for n in SQUARES))}

@@ -64,7 +64,7 @@ def _times(row: Mapping[str, Any]) -> list[str]:
     rate, memory, target = row["operations"] / row["seconds"], row["memory_bytes"], row["target"]
     reached = "" if target is None else f"{_reached(row['target_seconds'])} ({target:g})"
     shares = [f"{100 * rate / row[name]:.0f} %" for name in ("own_rate", "peak_rate")]
-    return [row["title"], row["method"], f"{1e3 * row['seconds']:.3g}", *shares, _mebibytes(memory), reached]
+    return [row["title"], row["method"], _three(1e3 * row["seconds"]), *shares, _mebibytes(memory), reached]
 
 
 def _reached(seconds: float | None) -> str:
@@ -72,12 +72,17 @@ def _reached(seconds: float | None) -> str:
 
 
 def _counts(row: Mapping[str, Any]) -> list[str]:
-    operations, tensors = f"{row['operations'] / 1e6:.3g}", _mebibytes(row["tensor_bytes"])
+    operations, tensors = _three(row["operations"] / 1e6), _mebibytes(row["tensor_bytes"])
     return [row["title"], row["method"], f"{row['calls']:,}", str(row["products"]), operations, tensors]
 
 
 def _mebibytes(size: float | None) -> str:
-    return "" if size is None else f"{size / 2**20:.3g}"
+    return "" if size is None else _three(size / 2**20)
+
+
+def _three(value: float) -> str:
+    """Return a number of three significant digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):,.12g}"
 
 
 def _range(points: Sequence[Mapping[str, Any]]) -> str:
@@ -87,7 +92,7 @@ def _range(points: Sequence[Mapping[str, Any]]) -> str:
 def _grown(points: Sequence[Mapping[str, Any]], method: str, slopes: Mapping[str, float]) -> str:
     """Return the milliseconds at both ends of an axis, and the slope."""
     first, *_, last = (1e3 * row["seconds"] for row in points if row["method"] == method)
-    return f"{first:.3g} to {last:.3g} ms, slope {slopes[points[0]['axis']]:.2f}"
+    return f"{_three(first)} to {_three(last)} ms, slope {slopes[points[0]['axis']]:.2f}"
 
 
 def plot_speed(report: Mapping[str, Any], path: Path) -> None:

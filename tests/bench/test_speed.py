@@ -101,6 +101,7 @@ def test_report_tables_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert [row["method"] for row in made["rows"]] == ["Adam"]  # gcn has no graph there
     assert {*made["slopes"]["Adam"]} == {"rows", "layers", "hidden"}
     text = speed_markdown(made)
+    assert "e+0" not in text
     assert text.count("| 64 rows, 3 × 16 | Adam |") == 2
     assert f"slope {made['slopes']['Adam']['rows']:.2f} |" in text
     assert len(speed_tables(made)) == 3
