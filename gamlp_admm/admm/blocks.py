@@ -129,13 +129,15 @@ def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Ten
     """Return the minimiser P − g (ν WᵀW + ρI)⁻¹ and its product with Wᵀ. One small SPD matrix serves all rows.
 
     The matrix is inverted in float64, which costs little beside the product with all rows, and multiplied by in float64
-    where rounding would spoil the step.
+    where rounding would spoil the step; on a GPU, which is not waited for to tell, always.
     """
     n = W.shape[-1]
     H = torch.bmm(W.mT.double(), W.double()).mul_(nu).add_(rho * torch.eye(n, dtype=torch.float64, device=W.device))
     # Over many rows a product with the inverse is twice as fast as triangular solves.
     inverse = torch.cholesky_inverse(_cholesky(H))
-    if not any(coarse(nu * scale, rho, W.dtype) for scale in squared_norms(W).tolist()):
+    if W.is_cuda:
+        P = torch.sub(P, torch.bmm(g.double(), inverse)).to(P.dtype)
+    elif not any(coarse(nu * scale, rho, W.dtype) for scale in squared_norms(W).tolist()):
         P = torch.baddbmm(P, g, inverse.to(W.dtype), alpha=-1, out=room(P.shape, P))
     else:
         one = [slice(s, s + 1) for s in range(len(W))]
@@ -207,8 +209,9 @@ def W_exact(
 ) -> tuple[Tensor, Tensor]:
     """Return the minimiser W − G (PᵀDP + μ/ν I)⁻¹/ν, G of :func:`W_gradient`, and the product P Wᵀ that follows.
 
-    In float64 where rounding would spoil the step; layer by layer, so that the bits do not depend on how layers are
-    stacked. Inputs that never change are served by :mod:`gamlp_admm.admm.normal` instead.
+    In float64 where rounding would spoil the step; on a GPU, which is not waited for to tell, always. Layer by layer,
+    so that the bits do not depend on how layers are stacked. Inputs that never change are served by
+    :mod:`gamlp_admm.admm.normal` instead.
 
     Args:
         r: Residual at ``W``, ``[S, N, n_out]``.
@@ -220,7 +223,8 @@ def W_exact(
         row_sum: Sum over the shards of the rows.
         weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    scales = row_sum(squared_norms(P, weight)).tolist()
+    norms = row_sum(squared_norms(P, weight))
+    scales = list(norms) if P.is_cuda else norms.tolist()
     one = [slice(s, s + 1) for s in range(len(W))]
     steps = [_newton_W(scales[s.start], r[s], P[s], decaying[s], nu, mu, row_sum, weight) for s in one]
     W = torch.cat([torch.sub(W[s], step).to(W.dtype) for s, step in zip(one, steps, strict=True)])
@@ -228,7 +232,7 @@ def W_exact(
 
 
 def _newton_W(
-    scale: float,
+    scale: float | Tensor,
     r: Tensor,
     P: Tensor,
     decaying: Tensor,
@@ -239,13 +243,13 @@ def _newton_W(
 ) -> Tensor:
     # G (PᵀDP + μ/ν I)⁻¹/ν of one layer, ‖D^½P‖² = scale.
     c = mu / nu
-    if not coarse(scale, c, P.dtype):
+    if not isinstance(scale, Tensor) and not coarse(scale, c, P.dtype):
         G = W_gradient(r, P, decaying, nu, mu, row_sum, weight)
         H = row_sum(torch.bmm(weighed(P, weight).mT, P))
         H.diagonal(dim1=1, dim2=2).add_(c)
         return torch.cholesky_solve(G.mT, _cholesky(H)).mT / nu
     H = row_sum(gram_matrix(P[0], weight))
-    if coarse_gradient(scale, c, P.dtype):
+    if isinstance(scale, Tensor) or coarse_gradient(scale, c, P.dtype):
         P, r, decaying = P.double(), r.double(), decaying.double()
     G = W_gradient(r, P, decaying, nu, mu, row_sum, weight)
     return torch.cholesky_solve(G.mT.double(), cholesky(H, c, scale)[None]).mT / nu

@@ -95,19 +95,22 @@ def gram_matrix(P: Tensor, weight: Tensor | None = None) -> Tensor:
     return H
 
 
-def cholesky(H: Tensor, c: float, scale: float) -> Tensor:
+def cholesky(H: Tensor, c: float, scale: float | Tensor) -> Tensor:
     """Return the Cholesky factor of H + cI, or NaN where there is none, so that a run ends as one that is not finite.
 
     Args:
         H: A Gram matrix in float64, ``[n, n]``.
         c: The ridge; where it is below what rounding adds to H, that is taken instead.
-        scale: Norm of H, or more.
+        scale: Norm of H, or more; as a scalar tensor where the host does not know it.
     """
     H = H.clone()
-    H.diagonal().add_(max(c, rounding(scale, len(H))))
-    L: Tensor
+    if isinstance(scale, Tensor):
+        noise = scale.double() * rounding(1.0, len(H))
+        H.diagonal().add_(noise.clamp(min=max(c, rounding(0.0, len(H)))))
+    else:
+        H.diagonal().add_(max(c, rounding(scale, len(H))))
     L, info = torch.linalg.cholesky_ex(H)
-    return L if int(info) == 0 else L.fill_(torch.nan)
+    return torch.where(info == 0, L, torch.nan)
 
 
 @dataclass(frozen=True)

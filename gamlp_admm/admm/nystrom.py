@@ -79,6 +79,7 @@ class Iterative(NormalEquations):
         super().__init__(P, weight, row_sum)
         self.rank, self.steps = min(rank, P.shape[1]), steps
         self._sketch: tuple[Tensor, Tensor] | None = None
+        self._scale: float | None = None
 
     def tensors(self) -> list[Tensor]:
         """Return what is held beside P."""
@@ -104,7 +105,7 @@ class Iterative(NormalEquations):
     ) -> tuple[Tensor, Tensor]:
         # D ≈ −G (H + cI)⁻¹ by steps from D = 0, and M + P Dᵀ if there is an M. Below its rounding no curvature can be
         # told from noise: there the steps are those of a proximal point, which do not raise the objective either.
-        c = max(c, torch.finfo(self.P.dtype).eps * float(self.sketch()[1][0]))
+        c = max(c, torch.finfo(self.P.dtype).eps * self._largest())
         M = self.P.new_zeros(0) if M is None else M.clone()
         R, S = -G, self._precondition(-G, c)
         direction, rho = S, (R * S).sum(1)
@@ -135,6 +136,12 @@ class Iterative(NormalEquations):
         # R times the preconditioner: R − (R U) diag(1 − (λ_ℓ + c)/(λ + c)) Uᵀ.
         U, values = self.sketch()
         return R - (R @ U) * (1 - (values[-1] + c) / (values + c)) @ U.T
+
+    def _largest(self) -> float:
+        # λ̂_1, read once: a GPU is not waited for in every update.
+        if self._scale is None:
+            self._scale = float(self.sketch()[1][0])
+        return self._scale
 
     def sketch(self) -> tuple[Tensor, Tensor]:
         """Return U ``[n, ℓ]`` and λ̂ ``[ℓ]``, largest first; the same whoever asks."""

@@ -37,8 +37,9 @@ SAMPLE = 256
 
 def _sample(N: int, weight: Tensor | None) -> tuple[Tensor | slice, Tensor | None]:
     # Some of N rows, and their weights: evenly spaced, where a row of weight 2 takes the place of two.
-    if weight is None:
-        return slice(None, None, max(N // SAMPLE, 1)), None
+    every = slice(None, None, max(N // SAMPLE, 1))
+    if weight is None or weight.is_cuda:  # a GPU is not waited for to tell how many rows there would be
+        return every, None if weight is None else weight[every]
     ends = weight.double().cumsum(0)
     if not N or (total := float(ends[-1])) < 2 * SAMPLE:
         return slice(None), weight
@@ -83,7 +84,8 @@ def p_on_grid(
     The projection decides where P goes, so that τ must majorise φ along that step, not along g. τ is tried at 1.1 times
     the Rayleigh quotient along g, which some rows suffice to estimate; then the quotient along the step itself, which
     costs no product, is looked at, and where it is larger, the step is repeated with 1.1 times that. τ = ρ + ν‖W‖_F²
-    majorises in every direction and so ends the search. Since P lies on the grid, φ never rises.
+    majorises in every direction and so ends the search. Since P lies on the grid, φ never rises. A GPU is not waited
+    for: there the second try has that τ, and is made in any case.
     """
     tau = _tau(g, W, nu, rho, row_sum, weight)
     enough = rho + nu * squared_norms(W)
@@ -93,6 +95,10 @@ def p_on_grid(
         norms = row_sum(torch.stack([squared_distances(P_new, P, weight), squared_distances(M_new, M, weight)]))
         along = rayleigh(rho, nu, norms[0], norms[1])
         failed = (along > tau) & (tau < enough)
+        if g.is_cuda:
+            P = project(torch.addcmul(P, g, _reciprocal(enough[:, None]), value=-1))
+            failed = failed[:, None, None]
+            return torch.where(failed, P, P_new), torch.where(failed, products(P, W), M_new)
         if not bool(failed.any()):
             return P_new, M_new
         tau = torch.where(failed, torch.maximum(1.1 * along, 1.1 * tau), tau)
@@ -165,7 +171,7 @@ def W_l1_step(
         matmul: How precisely products are taken.
     """
     # The curvature along the least subgradient. Along G it would be that of rounding where Z = P Wᵀ + 1bᵀ and G is 0.
-    S = torch.where(W == 0, soft(G, W.new_tensor(mu)), torch.add(G, W.sign(), alpha=mu))
+    S = torch.where(W == 0, soft(G, W.new_full((), mu)), torch.add(G, W.sign(), alpha=mu))
     image = row_sum(squared_columns(matmul.bmm(P, S.mT), weight))
     step = _reciprocal(1.1 * rayleigh(0.0, nu, S.square().sum(-1), image))
     D = soft(torch.addcmul(W, G, step, value=-1), mu * step) - W
@@ -177,6 +183,9 @@ def W_l1_step(
 
 LASSO_STEPS = 1_000
 """Steps after which a lasso that has not come to rest is left as it is."""
+
+STEPS_UNASKED = 100
+"""Steps on a GPU, which is not asked whether it has; the next iteration goes on from there."""
 
 
 def W_l1_exact(
@@ -197,23 +206,29 @@ def W_l1_exact(
     Source: Beck, Teboulle, SIAM J. Imaging Sciences 2009; restarts: O'Donoghue, Candès, Found. Comput. Math. 2015.
     """
     H = (row_sum(torch.bmm(weighed(P, weight).mT, P)) if gram is None else gram) * nu
-    step = 1 / torch.linalg.eigvalsh(H)[:, -1].clamp(min=torch.finfo(H.dtype).tiny)[:, None, None]
+    step = 1 / _largest_eigenvalues(H).clamp(min=torch.finfo(H.dtype).tiny)[:, None, None]
     X = Y = W
     s = W.new_ones(len(W), 1, 1)
     rest, done = 8 * torch.finfo(W.dtype).eps, torch.zeros_like(s, dtype=torch.bool)
-    for _ in range(LASSO_STEPS):  # each layer by itself, whatever others are in the stack
+    steps = STEPS_UNASKED if W.is_cuda else LASSO_STEPS
+    for _ in range(steps):  # each layer by itself, whatever others are in the stack
         gradient = torch.baddbmm(G, Y - W, H)
         X_new = soft(torch.addcmul(Y, gradient, step, value=-1), mu * step)
         moved = X_new - X
         change = torch.maximum(_largest(moved), _largest(X_new - Y))
         done |= change <= rest * _largest(X_new)
-        if bool(done.all()):
+        if not W.is_cuda and bool(done.all()):
             break
         s_new = (1 + (1 + 4 * s * s).sqrt()) / 2
         uphill = ((Y - X_new) * moved).sum((1, 2), keepdim=True) > 0
         Y = torch.where(done, Y, torch.where(uphill, X_new, X_new + (s - 1) / s_new * moved))
         X, s = torch.where(done, X, X_new), torch.where(uphill, 1, s_new)
     return X, products(P, X)
+
+
+def _largest_eigenvalues(H: Tensor) -> Tensor:
+    # [S]; on a GPU, where torch waits to learn whether they were found, a bound: the largest row sum.
+    return H.abs().sum(-1).amax(-1) if H.is_cuda else torch.linalg.eigvalsh(H)[:, -1]
 
 
 def _largest(X: Tensor) -> Tensor:

@@ -94,12 +94,18 @@ Descent = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def monotone(
     old: tuple[Tensor, Tensor], extrapolated: tuple[Tensor, Tensor] | None, step: Descent, value: Callable[..., Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return the step from the extrapolated point, or from the old one where the former raises the value."""
-    if extrapolated is not None:
-        new = step(*extrapolated)
-        if bool((value(*new) <= value(*old)).all()):
-            return new
-    return step(*old)
+    """Return the step from the extrapolated point, or from the old one where the former raises the value.
+
+    A GPU, which is not waited for, makes both.
+    """
+    if extrapolated is None:
+        return step(*old)
+    new = step(*extrapolated)
+    descends = (value(*new) <= value(*old)).all()
+    if descends.is_cuda:
+        X, M = (torch.where(descends, a, b) for a, b in zip(new, step(*old), strict=True))
+        return X, M
+    return new if bool(descends) else step(*old)
 
 
 def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
@@ -110,7 +116,8 @@ def update_a(block: MomentumBlock, problem: MDLAMProblem) -> MomentumBlock:
     epsilon, omega = problem.epsilon, problem.momentum
     low, high = (by_slices(lambda q, out, e=e: torch.add(q, e, out=out), s.q_prev) for e in (-epsilon, epsilon))
     P = by_slices(torch.clamp, s.p, low, high)  # which changes p only where ε has shrunk
-    old = (s.p, s.M) if torch.equal(P, s.p) else (P, products(P, s.W))
+    unmoved = not P.is_cuda and torch.equal(P, s.p)
+    old = (s.p, s.M) if unmoved else (P, products(P, s.W))
 
     def step(P: Tensor, M: Tensor) -> tuple[Tensor, Tensor]:
         g = matmul.bmm(blocks.residual(M, s.b, s.z), s.W).mul_(rho)

@@ -99,17 +99,18 @@ class StreamedSession(ExchangingSession):
 
     def iterate(self, iteration: int, factor: float) -> None:
         """See :meth:`Session.iterate`."""
-        sums, risk, before = self._sums(), torch.zeros(1, dtype=torch.float64), self.mean
+        device = self.start_problem.y.device
+        sums, risk, before = self._sums(), torch.zeros(1, dtype=torch.float64, device=device), self.mean
         for count, (rows, num_rows) in enumerate(self.batches(iteration) if self.memories else (), 1):
             problem = self._problem(rows, num_rows, factor)
             state = [self.trainer.enter(block) for block in self._opened(rows)]
             self._see(state, sums, problem.weight)
             if state[-1].is_last:
-                risk += float(problem.risk.value(state[-1].z[0], problem.y, problem.weight))
+                risk += problem.risk.value(state[-1].z[0], problem.y, problem.weight)
             self.newest = block_weights(iterate(state, self.phases, problem, self.channel))
             pairs = zip(self.mean, self.newest, strict=True)
             self.mean = self.newest if count == 1 else [_towards(old, new, 1 / count) for old, new in pairs]
-        total = float(self.stage.team.total(risk.to(self.start_problem.y.device)))
+        total = float(self.stage.team.total(risk))
         self.damping = max(self.damping / 2, LEAST_DAMPING) if total < self.risk else self.damping * 2
         if total > UNDONE * self.risk or not math.isfinite(total):
             self.damping *= 2

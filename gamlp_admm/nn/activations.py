@@ -189,7 +189,7 @@ class Smooth(Activation):
             z_new = torch.where(done, z, torch.where(usable, newton, (low + high) / 2))
             done |= (z_new - z).abs() <= 4 * torch.finfo(z.dtype).eps * (1 + z_new.abs())
             z = z_new
-            if bool(done.all()):
+            if not z.is_cuda and bool(done.all()):  # a GPU is not waited for
                 break
         return torch.where(value(z) <= best, z, start)
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gamlp_admm.errors import unknown
+from gamlp_admm.nn.descent import sigmoid_prox, softmax_prox
 
 
 class Risk(ABC):
@@ -144,6 +145,8 @@ class CrossEntropy(Risk):
     def prox(self, m: Tensor, y: Tensor, nu: float, start: Tensor) -> Tensor:
         if not m.numel():
             return m
+        if m.is_cuda:
+            return softmax_prox(self.rows, m, y, nu, start)
 
         def value(z: Tensor) -> Tensor:
             return self.rows(z, y) + nu / 2 * (z - m).square().sum(-1)
@@ -241,9 +244,7 @@ class BinaryCrossEntropy(Risk):
         return y.to(dtype)
 
     def rows(self, z: Tensor, y: Tensor) -> Tensor:
-        # softplus(z) − zy would cancel (torch's own loss does), and F.softplus drops what lies below e^-20.
-        terms = torch.lerp(F.logsigmoid(-z), F.logsigmoid(z), y.nan_to_num(0.5))
-        return -torch.where(y.isnan(), 0, terms).sum(-1)
+        return -torch.where(y.isnan(), 0, _log_likelihood(z, y.nan_to_num(0.5))).sum(-1)
 
     def slope(self, z: Tensor, y: Tensor) -> Tensor:
         return torch.where(y.isnan(), 0, torch.sigmoid(z).sub_(y))
@@ -257,6 +258,8 @@ class BinaryCrossEntropy(Risk):
             return m
         # The minimiser solves σ(z) − y + ν(z − m) = 0, whose left side rises in z: Newton within a bracket.
         unknown, y = y.isnan(), y.nan_to_num(0.5)
+        if m.is_cuda:
+            return torch.where(unknown, m, sigmoid_prox(lambda z, y: -_log_likelihood(z, y), m, y, nu, start))
         low, high = m - (1 - y) / nu, m + y / nu
         z = start.clamp(low, high)
         eps = torch.finfo(m.dtype).eps
@@ -286,6 +289,11 @@ class BinaryCrossEntropy(Risk):
 
     def probabilities(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)
+
+
+def _log_likelihood(z: Tensor, y: Tensor) -> Tensor:
+    # Of labels y. softplus(z) − zy would cancel (torch's own loss does), and F.softplus drops what lies below e^-20.
+    return torch.lerp(F.logsigmoid(-z), F.logsigmoid(z), y)
 
 
 class OneAgainstTheRest(BinaryCrossEntropy):

@@ -161,7 +161,7 @@ class ProcessChannel(LocalChannel):
         if boundary not in self._neighbours:
             return super().receive(field, boundary)
         work, buffer = self._expected[field, boundary].popleft()  # what was sent first comes first
-        self._wait(work, f"receiving {field}", self._neighbours[boundary])
+        self._wait(work, buffer, f"receiving {field}", self._neighbours[boundary])
         return buffer
 
     def finish(self) -> None:
@@ -170,14 +170,16 @@ class ProcessChannel(LocalChannel):
         Raises:
             NeighbourError: The neighbour failed, or the time-out passed.
         """
-        for work, _, what, peer in self._leaving:
-            self._wait(work, what, peer)
+        for work, payload, what, peer in self._leaving:
+            self._wait(work, payload, what, peer)
         self._leaving.clear()
 
-    def _wait(self, work: dist.Work, what: str, peer: Neighbour) -> None:
+    def _wait(self, work: dist.Work, message: Tensor, what: str, peer: Neighbour) -> None:
+        # On a GPU, where messages have streams of their own, one a field, it is the computing stream that waits. With a
+        # limit of time it would be the host; there the groups' limit, the same, is NCCL's to keep.
         with self.trace.span(f"wait: {what}", "wait"):
             try:
-                work.wait(self.timeout)
+                work.wait() if message.is_cuda else work.wait(self.timeout)
             except RuntimeError as error:
                 raise self._lost(peer, what, error) from error
 

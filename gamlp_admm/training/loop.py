@@ -265,15 +265,21 @@ class Loop:
         position = self.position
         factor = self.schedule(self.selection.records, position.iteration - position.stage_start)
         self.team.trace.take()  # what was not of an iteration
-        begin = _now(self.like)
+        begin = time.perf_counter()
         self.session.iterate(position.iteration + 1, factor)
         self.fresh = False
-        position.seconds += _now(self.like) - begin
+        position.seconds += time.perf_counter() - begin
         for name, seconds in self.team.trace.take().items():
             self.split[name] += seconds
         position.iteration += 1
 
+    def _catch_up(self) -> None:
+        # What a GPU has yet to compute of the iterations is their time. Between two of them it is not waited for.
+        begin = time.perf_counter()
+        self.position.seconds += _now(self.like) - begin
+
     def _evaluate(self) -> None:
+        self._catch_up()
         weights = self.session.weights()
         record = self._record(weights)
         if not (math.isfinite(record["train_loss"]) and math.isfinite(record["objective"])):
@@ -356,6 +362,7 @@ class Loop:
         if self.checkpoint is None or self.kept == self.position.iteration:
             return
         self.kept = self.position.iteration
+        self._catch_up()
         team, features, session = self.team, self.coordinates.features, self.session
         tensors = dict(session.tensors())
         if features is not None:
