@@ -29,6 +29,7 @@ factor and drops out; W, b and step lengths, which all rows share, are those of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,7 @@ from gamlp_admm.admm.stacked import (
     weighed,
 )
 from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.constants import constant
 from gamlp_admm.nn.losses import Risk
 
 
@@ -78,11 +80,10 @@ class Rule:
 
     def step(self, curvature: Tensor) -> Tensor:
         """Return 1/τ, ``[S, k, 1]``, for Rayleigh quotients τ* ``[S, k]`` (0 where τ* = 0: there the gradient is 0)."""
-        tau = curvature
         if self.name == "backtracking":
             doublings = torch.log2(curvature / self.start).ceil().clamp(min=0)
-            tau = self.start * torch.exp2(doublings)
-        return torch.where(curvature > 0, 1 / tau, 0)[..., None]
+            return torch.where(curvature > 0, 1 / (self.start * torch.exp2(doublings)), 0)[..., None]
+        return curvature.reciprocal().nan_to_num_(0.0, 0.0, 0.0).unsqueeze(-1)
 
 
 RULES = ("auto", "linesearch", "backtracking", "exact")
@@ -90,7 +91,8 @@ RULES = ("auto", "linesearch", "backtracking", "exact")
 
 def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
     """Return τ* = base + ν ‖image‖²/‖gradient‖², from squared norms of any equal shape (``base`` if both are 0)."""
-    return base + nu * torch.where(gradient > 0, image / gradient, 0)
+    quotient = (image / gradient).nan_to_num_(0.0, math.inf)
+    return quotient.mul_(constant(nu, quotient)).add_(constant(base, quotient))
 
 
 # --- p: argmin_P ν/2 ‖Z − P Wᵀ − 1bᵀ‖² + ⟨U₋, P⟩ + ρ/2 ‖P − Q₋‖²   (U₋, Q₋ of the layer below) ------- eq. 4
@@ -279,7 +281,7 @@ def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tenso
     """Return argmin_z ν/2 [(z − m)² + (q − f(z))² + (z − z_old)²], m = M + 1bᵀ, entry by entry (eq. 7–8)."""
 
     def argmin(M: Tensor, Z: Tensor, Q: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
-        return f.argmin((M + b).add_(Z).mul_(0.5), Q, 2.0)
+        return f.argmin((M + b).add_(Z).mul_(constant(0.5, Z)), Q, 2.0)
 
     return by_slices(argmin, M, Z, Q, b[:, None])
 
@@ -340,17 +342,20 @@ def q_update(
     """
 
     def argmin(P_next: Tensor, Z: Tensor, U: Tensor, out: Tensor | None) -> Tensor:
-        return torch.mul(f(Z), nu, out=out).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+        scaled = torch.mul(f(Z), constant(nu, Z), out=out)
+        return scaled.add_(P_next, alpha=rho).add_(U).div_(constant(rho + nu, Z))
 
     def argmin_skipping(P_next: Tensor, Z: Tensor, U: Tensor, A: Tensor, out: Tensor | None) -> Tensor:
-        return torch.add(f(Z), A, out=out).mul_(nu).add_(P_next, alpha=rho).add_(U).div_(rho + nu)
+        scaled = torch.add(f(Z), A, out=out).mul_(constant(nu, Z))
+        return scaled.add_(P_next, alpha=rho).add_(U).div_(constant(rho + nu, Z))
 
     return by_slices(argmin, P_next, Z, U) if A is None else by_slices(argmin_skipping, P_next, Z, U, A)
 
 
 def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tensor:
     """Return U + ρ (P₊ − Q) (eq. 11). Both ends of a boundary compute it, so U never travels."""
-    return by_slices(lambda U, P_next, Q, out: torch.sub(P_next, Q, out=out).mul_(rho).add_(U), U, P_next, Q)
+    factor = constant(rho, Q)
+    return by_slices(lambda U, P_next, Q, out: torch.sub(P_next, Q, out=out).mul_(factor).add_(U), U, P_next, Q)
 
 
 # --- what is measured, a layer: terms of L_ρ and the residuals ----------------------------------------------

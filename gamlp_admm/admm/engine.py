@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
 from gamlp_admm.parallel.channel import LocalChannel
+from gamlp_admm.system.records import replace
 
 Update = Callable[[Block, Problem], Block]
 

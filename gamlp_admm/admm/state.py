@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gamlp_admm.admm.stacked import Layers, by_slices, products, room
 from gamlp_admm.nn.network import Network, Weights
+from gamlp_admm.system.records import replace
 
 _NOTHING = torch.empty(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +26,7 @@ from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
 from gamlp_admm.parallel.team import Team
 from gamlp_admm.system.buffers import BufferPool
+from gamlp_admm.system.records import replace
 from gamlp_admm.training.models import trained_like
 from gamlp_admm.training.schedules import Schedule, schedule
 from gamlp_admm.training.session import Opening, Stage

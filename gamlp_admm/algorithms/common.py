@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import ADMM, LayerTerms, row_sum
 from gamlp_admm.errors import unknown
+from gamlp_admm.nn.constants import constant
+from gamlp_admm.system.records import replace
 from gamlp_admm.training.session import Stage
 
 # --- the W-block: a least-squares fit of a target, plus a regulariser -----------------------------------------
@@ -56,7 +58,7 @@ def update_W(
     P, mu, rows = block.p, problem.mu, (problem.row_sum, problem.weight)
     rule = rule_of("W", block, problem)
     if rule.name == "exact" and block.is_first and problem.normal is not None and problem.regularizer != "l1":
-        T = (target - block.b[:, None])[0]
+        T = target[0] - block.b
         W, M = problem.normal.update(W[0], M[0], T, mu / penalty)
         return W[None], M[None]
     r = blocks.residual(M, block.b, target)
@@ -101,7 +103,9 @@ def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
     """
     if problem.regularizer != "identity" or problem.network.residual or not block.between_equals:
         return W
-    return W - torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
+    decayed = W.clone()
+    decayed.diagonal(dim1=1, dim2=2).sub_(constant(1.0, W))
+    return decayed
 
 
 def regularizer_terms(block: Block, W: Tensor, problem: Problem) -> Tensor:

@@ -18,7 +18,7 @@ Source: dlADMM, KDD 2019, arXiv 1905.13611, Algorithm 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.errors import InputError
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import risk
+from gamlp_admm.system.records import replace
 
 
 def fitted(block: Block, problem: Problem) -> tuple[Tensor, float]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,7 @@ from gamlp_admm.algorithms.base import ADMMSession, check_positive
 from gamlp_admm.algorithms.common import Sweep, by_layer, keep, output, regularizer_terms, rule_of, update_W
 from gamlp_admm.errors import InputError, number
 from gamlp_admm.nn.activations import Activation
+from gamlp_admm.system.records import replace
 from gamlp_admm.training.session import Stage
 
 

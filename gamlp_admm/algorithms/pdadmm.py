@@ -11,7 +11,7 @@ and so the same u = u + ρ(p̂ − q̂). Without a lossy codec these are p and q
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.activations import Activation
+from gamlp_admm.system.records import replace
 
 
 def skipped(block: Block, problem: Problem) -> Tensor | None:

@@ -51,12 +51,14 @@ class Plan:
         choice: Which codec serves.
         gridded: The fields whose codecs are grids: the variables live on them.
         full: The fields that are sent in full everywhere and always.
+        untouched: Those of them that are sent as they are, in whatever format.
     """
 
     spec: Any
     choice: CodecChoice
     gridded: tuple[str, ...] = ()
     full: tuple[str, ...] = ()
+    untouched: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, spec: Any, quantize: Sequence[str] = FIELDS) -> Plan:
@@ -83,7 +85,7 @@ class Plan:
         def choice(field: str, boundary: int, iteration: int) -> Codec | FittedGrid:
             return next(r.codec for r in reversed(made) if r.applies(field, boundary, iteration))
 
-        gridded, full = [], []
+        gridded, full, untouched = [], [], []
         for name in FIELDS:
             # Where and when the choice can change, and so all that it can be.
             places = {1, *(int(b) for r in made for b in (r.boundaries[0], r.boundaries[1] + 1) if b < float("inf"))}
@@ -95,7 +97,9 @@ class Plan:
                 gridded.append(name)
             if chosen <= {FULL, Cast("fp32"), Cast("fp64")}:
                 full.append(name)
-        return cls(spec, choice, tuple(gridded), tuple(full))
+            if chosen == {FULL}:
+                untouched.append(name)
+        return cls(spec, choice, tuple(gridded), tuple(full), tuple(untouched))
 
     def __str__(self) -> str:
         if isinstance(self.spec, Mapping):
@@ -206,6 +210,8 @@ class Codecs:
 
     def size(self, name: str, boundaries: range, like: Tensor) -> int:
         """Return the bytes that a field of consecutive layers takes on its way, ``like`` ``[S, N, n]``."""
+        if name in self.plan.untouched:
+            return like.nbytes // max(len(like), 1) * len(boundaries)
         return sum(self.at(name, l).size(like.shape[1:], like.dtype) for l in boundaries)
 
     def send(
@@ -220,6 +226,8 @@ class Codecs:
             before: What the other ends make of the last one, ``[S, N, n]``.
             leaving: The boundary for which there must be a payload.
         """
+        if leaving is None and name in self.plan.untouched:
+            return x, None
         codecs = [self.at(name, l) for l in boundaries]
         lossless = all(c.lossless(x.dtype) for c in codecs)
         sent, payload = x if lossless else self.empty(x.shape, x), None

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.nn.constants import constant
 
 
 class Activation(ABC):
@@ -123,10 +124,9 @@ class ReLU(PiecewiseLinear):
         # z⁺ = max((a c + q)/(a + 1), 0) beats z⁻ = min(c, 0) where κ(q − c) < q, κ = √(a/(a+1)): for c ≤ 0
         # this compares the two values a/(a+1)·(q − c)² and q²; for c > 0 both candidates agree where it fails.
         kappa = math.sqrt(a / (a + 1))
-        # Chosen by products with 1 and 0, which is exact: torch.where costs ten times as much on the CPU.
-        active = torch.lerp(c, q, 1 - kappa).sign_().clamp_(min=0)
-        z = torch.lerp(c, q, 1 / (a + 1)).clamp_(min=0).mul_(active)
-        return z.addcmul_(c.clamp(max=0), active.neg_().add_(1))
+        # Chosen by a weight of 1 or 0, which is exact: torch.where costs ten times as much on the CPU.
+        passive = torch.lerp(c, q, 1 - kappa).le_(constant(0.0, c))
+        return torch.lerp(c, q, 1 / (a + 1)).clamp_min_(0).lerp_(c.clamp_max(0), passive)
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gamlp_admm.errors import unknown
+from gamlp_admm.nn.constants import constant
 from gamlp_admm.nn.descent import sigmoid_prox, softmax_prox
 
 
@@ -148,32 +149,39 @@ class CrossEntropy(Risk):
         if m.is_cuda:
             return softmax_prox(self.rows, m, y, nu, start)
 
-        def value(z: Tensor) -> Tensor:
-            return self.rows(z, y) + nu / 2 * (z - m).square().sum(-1)
+        def value(z: Tensor, away: Tensor) -> Tensor:  # away = z − m
+            return self.rows(z, y).add_(away.square().sum(-1).mul_(half))
 
         eps = torch.finfo(m.dtype).eps
-        z, v = start, value(start)
+        penalty, half, one, tenth, two, noise, limit = (
+            constant(x, m) for x in (nu, nu / 2, 1.0, 0.1, 2.0, 4 * eps, 8 * eps)
+        )
+        z, away = start, start - m
+        v = value(z, away)
         for _ in range(self.steps):
             pi = torch.softmax(z, -1)
-            gradient = (pi - y) + nu * (z - m)
-            d = pi + nu
+            gradient = (pi - y).add_(away * penalty)
+            d = pi + penalty
             a, c = gradient / d, pi / d
             # The denominator 1 − π·c of Sherman–Morrison is ν Σc, which does not cancel.
-            step = a + c * ((pi * a).sum(-1, keepdim=True) / (nu * c.sum(-1, keepdim=True)))
-            decrease = (gradient * step).sum(-1)  # Newton decrement, twice the expected decrease
-            open_rows = decrease > 8 * eps * (1 + v.abs())
+            pull = pi.mul_(a).sum(-1, keepdim=True).div_(c.sum(-1, keepdim=True).mul_(penalty))
+            step = c.mul_(pull).add_(a)
+            decrease = gradient.mul_(step).sum(-1)  # Newton decrement, twice the expected decrease
+            size = v.abs()
+            open_rows = decrease > (size + one).mul_(limit)
             if not open_rows.any():
                 return z - step  # one full step from within rounding of the minimum squares what error is left
-            t = torch.ones_like(v)
             for _ in range(self.steps):
-                z_new = z - t[:, None] * step
-                v_new = value(z_new)
-                short = open_rows & ~(v_new <= v - 0.1 * t * decrease + 4 * eps * v.abs())
+                z_new = z - step
+                away = z_new - m
+                v_new = value(z_new, away)
+                short = open_rows & ~(v_new <= (v - decrease * tenth).add_(size * noise))
                 if not short.any():
                     break
-                t = torch.where(short, t / 2, t)
+                step = torch.where(short[:, None], step / two, step)
+                decrease = torch.where(short, decrease / two, decrease)
             z = torch.where(open_rows[:, None], z_new, z)
-            v = torch.where(open_rows, v_new, v)
+            v, away = torch.where(open_rows, v_new, v), z - m
         return z
 
 
