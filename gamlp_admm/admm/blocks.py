@@ -49,6 +49,7 @@ from gamlp_admm.admm.stacked import (
     room,
     squared_columns,
     squared_norms,
+    squared_norms_of,
     weighed,
 )
 from gamlp_admm.nn.activations import Activation
@@ -102,10 +103,11 @@ def p_gradient(
     r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers | None, nu: float, rho: float, matmul: Matmul = FULL
 ) -> Tensor:
     """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``; without U₋ where it is ``None``."""
+    factor = constant(rho, P)
     if U is None:
-        coupling = by_slices(lambda P, Q, out: torch.sub(P, Q, out=out).mul_(rho), P, Q)
+        coupling = by_slices(lambda P, Q, out: torch.sub(P, Q, out=out).mul_(factor), P, Q)
     else:
-        coupling = by_slices(lambda P, Q, U, out: torch.sub(P, Q, out=out).mul_(rho).add_(U), P, Q, U)
+        coupling = by_slices(lambda P, Q, U, out: torch.sub(P, Q, out=out).mul_(factor).add_(U), P, Q, U)
     return matmul.baddbmm_(coupling, r, W, nu)
 
 
@@ -122,8 +124,8 @@ def p_step(
 ) -> tuple[Tensor, Tensor]:
     """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ; g is the gradient over the weights."""
     gWt = rule.matmul.bmm(g, W.mT)
-    norms = row_sum(torch.stack([squared_norms(g, weight), squared_norms(gWt, weight)]))
-    step = rule.step(rayleigh(rho, nu, norms[0], norms[1])[:, None])
+    gradient, image = row_sum(squared_norms_of((g, gWt), weight)).unsqueeze(-1)
+    step = rule.step(rayleigh(rho, nu, gradient, image))
     return torch.addcmul(P, g, step, value=-1, out=room(P.shape, P)), torch.addcmul(M, gWt, step, value=-1, out=gWt)
 
 
@@ -173,7 +175,7 @@ def W_gradient(
     matmul: Matmul = FULL,
 ) -> Tensor:
     """Return G = ν rᵀ D P + μ W, ``[S, n_out, n_in]``."""
-    return row_sum(matmul.bmm(weighed(r, weight).mT, P)).mul(nu).add_(W, alpha=mu)
+    return row_sum(matmul.bmm(weighed(r, weight).mT, P)).mul_(constant(nu, r)).add_(W, alpha=mu)
 
 
 def W_step(
@@ -274,7 +276,7 @@ def b_update(
         row_sum: Sum over the shards of the rows.
         weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
-    return row_sum(weighed(by_slices(torch.sub, Z, M), weight).sum(1)) / total
+    return row_sum(weighed(by_slices(torch.sub, Z, M), weight).sum(1)).div_(constant(total, M))
 
 
 def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:

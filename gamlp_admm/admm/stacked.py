@@ -33,12 +33,26 @@ def squared_norms(X: Tensor, weight: Tensor | None = None) -> Tensor:
 
     Layer by layer, so that the bits do not depend on how layers are stacked.
     """
-    return inner_products(X, X, weight)
+    return torch.stack(_dots(X, X, weight))
+
+
+def squared_norms_of(stacks: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
+    """Return :func:`squared_norms` of several stacks of S layers each, ``[stacks, S]``."""
+    return torch.stack([dot for X in stacks for dot in _dots(X, X, weight)]).view(len(stacks), -1)
 
 
 def inner_products(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return ⟨D X_s, Y_s⟩ for each layer s of stacks ``[S, …]``, as ``[S]``; layer by layer, too."""
-    return torch.stack([torch.dot(weighed(x, weight).flatten(), y.flatten()) for x, y in zip(X, Y, strict=True)])
+    return torch.stack(_dots(X, Y, weight))
+
+
+def _dots(X: Tensor, Y: Tensor, weight: Tensor | None) -> list[Tensor]:
+    right = Y.flatten(1).unbind()
+    if weight is not None:
+        left = [weighed(x, weight).flatten() for x in X]
+    else:
+        left = right if X is Y else X.flatten(1).unbind()
+    return [torch.dot(x, y) for x, y in zip(left, right, strict=True)]
 
 
 def room(shape: Sequence[int], like: Tensor) -> Tensor | None:
@@ -71,7 +85,7 @@ def products(P: Tensor, W: Tensor) -> Tensor:
 
 
 Layers = tuple[Tensor, ...]
-"""S tensors ``[N, n]`` that stand for a stack ``[S, N, n]`` without being copied into one."""
+"""Stacks ``[k, N, n]`` that follow each other, for one ``[S, N, n]``, without being copied into one."""
 
 SLICE = 1 << 17
 """Entries of one slice of an element-wise update on the CPU: its operands and temporaries fit the cache."""
@@ -87,19 +101,28 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     Args:
         update: Takes tensors of equal shape, or of one row where ``stacks`` has one, and ``out``, where the result may
             be put, or ``None``.
-        stacks: ``[S, N, n]``, S tensors ``[N, n]``, or ``[S, 1, n]`` for what all rows share; the first one has all N.
+        stacks: ``[S, N, n]``, in parts or whole, or ``[S, 1, n]`` for what all rows share; the
+            first that is whole has all N.
     """
-    (N, n), S, like = stacks[0][0].shape, len(stacks[0]), stacks[0][0]
+    like = next(x for x in stacks if isinstance(x, Tensor))
+    S, N, n = like.shape
     rows = max(SLICE // n, 1)
     if like.is_cuda or rows >= N:
-        return update(*(torch.stack(x) if isinstance(x, tuple) else x for x in stacks), out=None)
+        return update(*(_whole(x) for x in stacks), out=None)
     made = empty((S, N, n), like)
+    layers = [x if isinstance(x, Tensor) else [layer for part in x for layer in part] for x in stacks]
     for s, layer in enumerate(made):
-        parts = [torch.split(x[s], rows) if len(x[s]) == N else repeat(x[s]) for x in stacks]
+        parts = [torch.split(x[s], rows) if len(x[s]) == N else repeat(x[s]) for x in layers]
         for out, *x in zip(torch.split(layer, rows), *parts, strict=False):
             if (result := update(*x, out=out)) is not out:
                 out.copy_(result)
     return made
+
+
+def _whole(x: Tensor | Layers) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    return torch.cat(x) if len(x) > 1 else x[0]
 
 
 def _slices(X: Tensor) -> list[slice]:
@@ -115,6 +138,8 @@ def _of(weight: Tensor | None, rows: slice) -> Tensor | None:
 def squared_distances(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return ‖D^½(X_s − Y_s)‖² for each layer s of a stack ``[S, N, n]``, as ``[S]``; on the CPU by slices of rows."""
     cuts = _slices(X)
+    if len(cuts) == 1:
+        return squared_norms(X - Y, weight)
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
         parts = (squared_norms((x[i] - y[i])[None], _of(weight, i))[0] for i in cuts)
@@ -129,5 +154,7 @@ def squared_columns(X: Tensor, weight: Tensor | None = None) -> Tensor:
     A sum down the columns of a large tensor is slow on the CPU.
     """
     cuts = _slices(X)
+    if len(cuts) == 1:
+        return weighed(X.square(), weight).sum(1)
     zero = X.new_zeros(X.shape[2])
     return torch.stack([sum((weighed(x[i].square(), _of(weight, i)).sum(0) for i in cuts), zero) for x in X])

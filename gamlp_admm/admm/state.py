@@ -86,13 +86,16 @@ class Block:
         return replace(self, **kept)
 
     def below(self, field: str) -> Layers:
-        """Return ``q`` (as sent) or ``u`` of the layer below each layer: S views ``[N, n_in]``, moved along S."""
-        own = self.u if field == "u" else None if self.q is None else self.sent(field)
-        return (*getattr(self, f"{field}_prev"), *(() if own is None else own[:-1]))
+        """Return ``q`` (as sent) or ``u`` of the layer below each layer: a stack moved along S, in parts."""
+        first: Tensor = getattr(self, f"{field}_prev")
+        if self.num_layers == 1:
+            return (first,)
+        return first, (self.sent(field) if field == "q" else getattr(self, field))[:-1]
 
     def above(self, field: str) -> Layers:
-        """Return ``p`` (as sent) of the layer above each layer: S views ``[N, n_out]``, moved along S."""
-        return (*self.sent(field)[1:], *getattr(self, f"{field}_next"))
+        """Return ``p`` (as sent) of the layer above each layer: a stack moved along S, in parts."""
+        last: Tensor = getattr(self, f"{field}_next")
+        return (last,) if self.num_layers == 1 else (self.sent(field)[1:], last)
 
     def with_fields(self, tensors: Mapping[str, Tensor]) -> Block:
         """Return the block with some tensors replaced, by field name."""
