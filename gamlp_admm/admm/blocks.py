@@ -365,17 +365,17 @@ def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tenso
 
 def decay_terms(W: Tensor, mu: float) -> Tensor:
     """Return μ/2 ‖W‖², ``[S]``."""
-    return mu / 2 * squared_norms(W)
+    return squared_norms(W).mul_(constant(mu / 2, W))
 
 
 def fit_terms(M: Tensor, b: Tensor, Z: Tensor, nu: float, weight: Tensor | None = None) -> Tensor:
     """Return ν/2 ‖Z − P Wᵀ − 1bᵀ‖², ``[S]``."""
-    return nu / 2 * squared_norms(residual(M, b, Z), weight)
+    return squared_norms(residual(M, b, Z), weight).mul_(constant(nu / 2, Z))
 
 
 def activation_terms(Q: Tensor, fZ: Tensor, nu: float, weight: Tensor | None = None) -> Tensor:
     """Return ν/2 ‖Q − f(Z)‖², ``[S]``."""
-    return nu / 2 * squared_norms(by_slices(torch.sub, Q, fZ), weight)
+    return squared_norms(by_slices(torch.sub, Q, fZ), weight).mul_(constant(nu / 2, Q))
 
 
 def coupling_terms(
@@ -384,4 +384,4 @@ def coupling_terms(
     """Return ⟨U, P₊ − Q⟩ + ρ/2 ‖P₊ − Q‖² and the primal residual ‖P₊ − Q‖², each ``[S]``."""
     gap = by_slices(torch.sub, P_next, Q)
     primal = squared_norms(gap, weight)
-    return inner_products(U, gap, weight) + rho / 2 * primal, primal
+    return inner_products(U, gap, weight).add_(primal * constant(rho / 2, Q)), primal

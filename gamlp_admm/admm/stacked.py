@@ -104,11 +104,11 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
         stacks: ``[S, N, n]``, in parts or whole, or ``[S, 1, n]`` for what all rows share; the
             first that is whole has all N.
     """
-    like = next(x for x in stacks if isinstance(x, Tensor))
+    like = stacks[0] if isinstance(stacks[0], Tensor) else next(x for x in stacks if isinstance(x, Tensor))
     S, N, n = like.shape
     rows = max(SLICE // n, 1)
     if like.is_cuda or rows >= N:
-        return update(*(_whole(x) for x in stacks), out=None)
+        return update(*[x if isinstance(x, Tensor) else _joined(x) for x in stacks], out=None)
     made = empty((S, N, n), like)
     layers = [x if isinstance(x, Tensor) else [layer for part in x for layer in part] for x in stacks]
     for s, layer in enumerate(made):
@@ -119,10 +119,8 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     return made
 
 
-def _whole(x: Tensor | Layers) -> Tensor:
-    if isinstance(x, Tensor):
-        return x
-    return torch.cat(x) if len(x) > 1 else x[0]
+def _joined(parts: Layers) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _slices(X: Tensor) -> list[slice]:

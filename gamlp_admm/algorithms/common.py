@@ -136,7 +136,7 @@ def by_layer(rows: int) -> Callable[[BlockTerms], LayerTerms]:
         def layer_terms(before: Sequence[Block], after: Sequence[Block], problem: Problem, /) -> Tensor:
             columns = [torch.zeros(rows, 0, dtype=torch.float64)]
             for pair in zip(before, after, strict=True):
-                columns.append(torch.stack([x.double() for x in measure(*pair, problem)]).cpu())
+                columns.append(torch.stack(list(measure(*pair, problem))).double().cpu())
             return torch.cat(columns, 1)
 
         layer_terms.__doc__ = measure.__doc__

@@ -29,6 +29,7 @@ from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.codecs.plan import Codecs, Plan
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn.constants import constant
 from gamlp_admm.system.records import replace
 
 
@@ -139,14 +140,15 @@ def layer_terms(before: Block, after: Block, problem: Problem) -> tuple[Tensor, 
     objective = blocks.fit_terms(s.M, s.b, s.z, problem.nu, weight)
     primal = dual = torch.zeros_like(objective)
     if problem.counts_weights:
-        objective = objective + regularizer_terms(s, s.W, problem)
+        objective.add_(regularizer_terms(s, s.W, problem))
     if s.q is None or s.u is None or before.q is None:
-        objective = objective + problem.risk.value(s.z[0], problem.y, weight)
+        objective.add_(problem.risk.value(s.z[0], problem.y, weight))
     else:
         fZ = output(problem.network, s.z, skipped(s, problem))
         coupling, primal = blocks.coupling_terms(s.above("p"), s.sent("q"), s.u, problem.rho, weight)
-        objective = objective + blocks.activation_terms(s.q, fZ, problem.nu, weight) + coupling
-        dual = problem.rho**2 * squared_norms(by_slices(torch.sub, s.sent("q"), before.sent("q")), weight)
+        objective.add_(blocks.activation_terms(s.q, fZ, problem.nu, weight)).add_(coupling)
+        change = by_slices(torch.sub, s.sent("q"), before.sent("q"))
+        dual = squared_norms(change, weight).mul_(constant(problem.rho**2, change))
     return objective, primal, dual
 
 

@@ -175,7 +175,8 @@ class CrossEntropy(Risk):
                 z_new = z - step
                 away = z_new - m
                 v_new = value(z_new, away)
-                short = open_rows & ~(v_new <= (v - decrease * tenth).add_(size * noise))
+                settled = v_new <= (v - decrease * tenth).add_(size * noise)
+                short = open_rows > settled  # open and not settled
                 if not short.any():
                     break
                 step = torch.where(short[:, None], step / two, step)

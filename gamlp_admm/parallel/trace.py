@@ -5,12 +5,28 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gamlp_admm.errors import InputError
 from gamlp_admm.system.files import write_text
+
+
+class _Span:
+    # A generator would cost more than a small update of a block.
+    def __init__(self, trace: Trace, name: str, category: str) -> None:
+        self.trace, self.name, self.category = trace, name, category
+
+    def __enter__(self) -> None:
+        self.outer, self.trace._within = self.trace._within, 0.0
+        self.begin = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        trace, length = self.trace, time.perf_counter() - self.begin
+        trace._seconds["wait" if self.category == "wait" else self.name] += length - trace._within
+        trace._within = self.outer + length
+        if trace._events is not None:
+            trace._events.append((self.name, self.category, self.begin, length))
 
 
 class Trace:
@@ -21,24 +37,14 @@ class Trace:
         self._within = 0.0  # of the span that is open: the time of spans within it
         self._events: list[tuple[str, str, float, float]] | None = [] if record else None
 
-    @contextmanager
-    def span(self, name: str, category: str) -> Iterator[None]:
+    def span(self, name: str, category: str) -> AbstractContextManager[None]:
         """Time what the ``with`` block does.
 
         Args:
             name: What it is, e.g. ``"update p"``.
             category: ``compute``, ``send``, ``receive`` or ``wait``.
         """
-        outer, self._within = self._within, 0.0
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            length = time.perf_counter() - begin
-            self._seconds["wait" if category == "wait" else name] += length - self._within
-            self._within = outer + length
-            if self._events is not None:
-                self._events.append((name, category, begin, length))
+        return _Span(self, name, category)
 
     def take(self) -> dict[str, float]:
         """Return the seconds since the last call by name of span, each without the spans within it.
