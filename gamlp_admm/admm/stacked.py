@@ -48,10 +48,9 @@ def inner_products(X: Tensor, Y: Tensor, weight: Tensor | None = None) -> Tensor
 
 def _dots(X: Tensor, Y: Tensor, weight: Tensor | None) -> list[Tensor]:
     right = Y.flatten(1).unbind()
+    left: Sequence[Tensor] = right if X is Y else X.flatten(1).unbind()
     if weight is not None:
         left = [weighed(x, weight).flatten() for x in X]
-    else:
-        left = right if X is Y else X.flatten(1).unbind()
     return [torch.dot(x, y) for x, y in zip(left, right, strict=True)]
 
 
@@ -101,8 +100,8 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     Args:
         update: Takes tensors of equal shape, or of one row where ``stacks`` has one, and ``out``, where the result may
             be put, or ``None``.
-        stacks: ``[S, N, n]``, in parts or whole, or ``[S, 1, n]`` for what all rows share; the
-            first that is whole has all N.
+        stacks: ``[S, N, n]``, in parts or whole, or ``[S, 1, n]`` for what all rows share; the first
+            that is whole has all N.
     """
     like = stacks[0] if isinstance(stacks[0], Tensor) else next(x for x in stacks if isinstance(x, Tensor))
     S, N, n = like.shape
