@@ -133,7 +133,7 @@ def propagation(used: Options, dtype: torch.dtype) -> Transform:
 
 
 FEW, MANY = 2, 2**26
-"""Nodes for each of the split, and numbers of the features of all, 256 MiB, from which on the split's are made alone."""
+"""Nodes for each of the split, and numbers of all features, 256 MiB, from which on the split's are made alone."""
 
 
 def propagated(used: Options, made: Transform, data: Any, split_only: bool = False) -> Any:
@@ -163,11 +163,12 @@ def propagated(used: Options, made: Transform, data: Any, split_only: bool = Fal
 def fitted(used: Any, data: Any, num_classes: int, split_only: bool = False) -> tuple[Transform, Any]:
     """Return the transform that makes a model's features, fitted, and the data set with them; arguments as above."""
     made = used.transform(num_classes)
-    first, rest = steps_of(made)[:1], steps_of(made)[1:]
-    if not first or not all(isinstance(step, AugmentLabels) for step in rest):
+    kinds = [type(step) for step in steps_of(made)]
+    if kinds not in ([AugmentFeatures], [AugmentFeatures, AugmentLabels]):
         return fit_features(made, data)  # what scales them measures all nodes
-    after, data = fit_features(chain(*rest), propagated(used, first[0], data, split_only))
-    return chain(*first, after), data
+    first, *rest = steps_of(made)
+    after, data = fit_features(chain(*rest), propagated(used, first, data, split_only))
+    return chain(first, after), data
 
 
 def with_labels(features: Transform | None, used: Options, num_classes: int | None) -> Transform:

@@ -26,8 +26,8 @@ RESULT = 2**18
 """Numbers of the result that are made at a time: 1 MiB, which stays in the cache."""
 
 TILE = 32
-"""Columns that are propagated together: states of 250,000 nodes then stay in a cache of 32 MiB. Where they do not, twice
-as many are: each row that is gathered is two lines of memory more, one after the other, which come faster."""
+"""Columns that are propagated together: states of 250,000 nodes then stay in a cache of 32 MiB. Where they do not,
+twice as many are: of what comes from memory, longer pieces come faster."""
 
 CACHED = 2**23
 """Numbers of a state that stay in the cache, 32 MiB."""
