@@ -31,7 +31,7 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment import environment
-from gamlp_admm.propagation import gather
+from gamlp_admm.propagation.product import tile_width
 from gamlp_admm.system.peak import PeakMemory
 from gamlp_admm.transforms import AugmentFeatures
 
@@ -89,13 +89,13 @@ def one_hop(edges: Tensor, x: Tensor, methods: Sequence[str], repeat: int) -> di
 
     A large graph's features are in tiles of columns already, as they are in all hops but the first.
     """
-    N = len(x)
+    N, columns = x.shape
     matrix = propagation.Scheme((1,), "sym", alpha=0.1, t=3.0, direction="both").matrix(edges, None, x)
     gathered = matrix if isinstance(matrix, propagation.GatherMatrix) else propagation.from_edges(edges, None, N)
     indptr, indices, out = gathered.indptr, gathered.indices, torch.empty_like(x)
     if matrix is gathered:
         matrix = replace(gathered, root=None)  # which scales features once, not in each hop
-        tiles = [tile.contiguous() for tile in torch.split(x, gather.TILE, 1)]
+        tiles = [tile.contiguous() for tile in torch.split(x, tile_width(matrix) or columns, 1)]
     else:
         tiles = [x]
     outs = [torch.empty_like(tile) for tile in tiles]

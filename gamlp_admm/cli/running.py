@@ -112,7 +112,7 @@ def train_all(
     with ExitStack() as stack:
         if visible:
             stack.enter_context(console.status(f"loading and augmenting {plan[0][1].dataset}"))
-        prepared = prepare(plan[0][1], group)
+        prepared = prepare(plan[0][1], group, split_only=True)
     for title, each in plan:
         with ExitStack() as stack:
             callbacks: list[Any] = [stack.enter_context(OrderlyStop()), *always]

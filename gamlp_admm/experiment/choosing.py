@@ -86,23 +86,28 @@ class ChosenFeatures:
     features: Transform
 
 
-def choose(used: Resolved, data: Any, num_classes: int) -> ChosenFeatures:
+def choose(used: Resolved, data: Any, num_classes: int, split_only: bool = False) -> ChosenFeatures:
     """Choose features, their units and the width.
 
     Args:
         used: The options.
         data: The data set as it was loaded.
         num_classes: Its classes.
+        split_only: Whether nodes that are in no part of the split may be left out.
     """
     changes: dict[str, Any] = {"hidden": width(int(data.train_mask.sum()), num_classes), "auto": "none"}
     if not bool(data.val_mask.any()):  # nothing to choose by
-        fitted, made = fit_features(used.transform(num_classes), data)
+        fitted, made = features.fitted(used, data, num_classes, split_only)
         return ChosenFeatures(changes, made, [], fitted)
     first = _propagated(data)
-    propagated = features.propagation(used.changed(first), used.torch_dtype)(data)
+    propagated = features.propagated(
+        used, features.propagation(used.changed(first), used.torch_dtype), data, split_only
+    )
     taken = _candidate(used, first, propagated, num_classes, changes["hidden"])
     about = [{"options": dict(first), "score": taken.score, "taken": True}]
-    thin = taken.sketched and compressible(propagated.x[data.train_mask])
+    thin = taken.sketched and compressible(propagated.x[propagated.train_mask])
+    if "whole" in propagated and not thin:
+        return choose(used, data, num_classes)  # units of rows are measured on all nodes
     for make in (_labels,) if thin else (_personalised, _labels, _unit_rows, _columns):  # the others fill sparse rows
         more = make(used.changed(taken.changes), data)
         if more is None:

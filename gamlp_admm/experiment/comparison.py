@@ -165,7 +165,7 @@ def compare(
     """
     experiment, graph = handed(experiment, data)
     runs = plan(experiment, codecs, seeds)
-    comparison, prepared = Comparison(), prepare(runs[0][1], data=graph)
+    comparison, prepared = Comparison(), prepare(runs[0][1], data=graph, split_only=True)
     for codec, each in runs:
         comparison.add(codec, run(each, callbacks, prepared))
     table = comparison.table()

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 
+from gamlp_admm.datasets.ogb_figures import ogb_names
 from gamlp_admm.datasets.stored import ONE_S_OWN, refuse, store_at
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.experiment.declaration import FEATURES
 from gamlp_admm.experiment.options import Options, names_where
 from gamlp_admm.propagation import OPERATORS
 from gamlp_admm.transforms import AugmentFeatures, AugmentLabels, CombineFeatures, ScaleComponents
-from gamlp_admm.transforms.recipe import Transform, chain
+from gamlp_admm.transforms.recipe import Transform, chain, fit_features, steps_of
+from gamlp_admm.transforms.wanted import MASKS
 
 OF_OPERATOR = ("hops", "alpha", "t")
 """Options that belong to an operator."""
@@ -128,6 +130,45 @@ def propagation(used: Options, dtype: torch.dtype) -> Transform:
         return AugmentFeatures(0, normalize_features=normalize, dtype=dtype)
     options = {name: value for name in OF_OPERATOR if (value := getattr(used, name)) is not None}
     return AugmentFeatures(operator=used.operator, normalize_features=normalize, dtype=dtype, **options)
+
+
+FEW, MANY = 2, 2**26
+"""Nodes for each of the split, and numbers of all features, 256 MiB, from which on the split's are made alone."""
+
+
+def propagated(used: Options, made: Transform, data: Any, split_only: bool = False) -> Any:
+    """Return a data set with propagated features.
+
+    Args:
+        used: Options, resolved.
+        made: What propagates them, from :func:`propagation`.
+        data: The data set as it was loaded.
+        split_only: Whether nodes that are in no part of the split may be left out. They are where that saves much, and
+            the result has ``whole`` then (:meth:`AugmentFeatures.of_split`); the bits are the same.
+    """
+    if split_only and isinstance(made, AugmentFeatures) and made.states != (0,) and not used.correct_and_smooth:
+        x, masks = data.x, [data.get(name) for name in MASKS]
+        known = all(isinstance(mask, torch.Tensor) and mask.dim() == 1 for mask in masks)
+        large = x.layout is torch.strided and x.numel() * len(made.states) > MANY
+        if (
+            known
+            and large
+            and used.dataset not in ogb_names()
+            and sum(int(mask.sum()) for mask in masks) * FEW <= len(x)
+        ):
+            return made.of_split(data)
+    return made(data)
+
+
+def fitted(used: Any, data: Any, num_classes: int, split_only: bool = False) -> tuple[Transform, Any]:
+    """Return the transform that makes a model's features, fitted, and the data set with them; arguments as above."""
+    made = used.transform(num_classes)
+    kinds = [type(step) for step in steps_of(made)]
+    if kinds not in ([AugmentFeatures], [AugmentFeatures, AugmentLabels]):
+        return fit_features(made, data)  # what scales them measures all nodes
+    first, *rest = steps_of(made)
+    after, data = fit_features(chain(*rest), propagated(used, first, data, split_only))
+    return chain(first, after), data
 
 
 def with_labels(features: Transform | None, used: Options, num_classes: int | None) -> Transform:

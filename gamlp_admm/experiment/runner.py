@@ -22,6 +22,7 @@ from gamlp_admm.errors import Diverged, InputError
 from gamlp_admm.experiment import source
 from gamlp_admm.experiment.choosing import choose
 from gamlp_admm.experiment.claim import claimed
+from gamlp_admm.experiment.features import fitted
 from gamlp_admm.experiment.outcome import Run, report
 from gamlp_admm.experiment.resolve import SUITED, Experiment, Resolved, check_kind
 from gamlp_admm.nn import GAMLP, risk
@@ -34,7 +35,7 @@ from gamlp_admm.training.models import outputs
 from gamlp_admm.training.result import Callback, Result
 from gamlp_admm.transforms.correct_and_smooth import accuracy
 from gamlp_admm.transforms.correct_and_smooth import chosen as chosen_way
-from gamlp_admm.transforms.recipe import Transform, chain, fit_features, from_recipe
+from gamlp_admm.transforms.recipe import Transform, chain, from_recipe
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class Prepared:
     cached: Mapping[str, Any] = field(default_factory=dict)
 
 
-def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: Any = None) -> Prepared:
+def prepare(
+    experiment: Experiment | Resolved, process_group: Any = None, data: Any = None, split_only: bool = False
+) -> Prepared:
     """Load and augment an experiment's data set, in the first process of ``process_group``.
 
     Args:
@@ -80,6 +83,8 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         process_group: The processes that all prepare this experiment together.
         data: A graph of one's own in place of the data set: a path, what :func:`gamlp_admm.datasets.load_graph` takes,
             or what it returned.
+        split_only: Whether nodes that are in no part of the split may be left out of what is prepared, where that saves
+            memory; :func:`run` needs no others.
 
     Raises:
         InputError: An option is wrong, or the data set cannot be loaded.
@@ -107,12 +112,14 @@ def prepare(experiment: Experiment | Resolved, process_group: Any = None, data: 
         known |= {"load_seconds": middle - start}
         with caching(used.cache, used.dataset) as cached:
             if used.auto == "all":
-                made = choose(used.settled(kind), loaded.data, loaded.info.classes)
+                made = choose(used.settled(kind), loaded.data, loaded.info.classes, split_only)
                 augmented, features, seconds = made.data, made.features, time.perf_counter() - middle
                 known |= {"changes": dict(made.changes), "about": made.about, "choose_seconds": seconds}
             else:
-                features, augmented = fit_features(used.transform(loaded.info.classes), loaded.data)
+                features, augmented = fitted(used, loaded.data, loaded.info.classes, split_only)
                 known |= {"augment_seconds": time.perf_counter() - middle}
+        if "whole" in augmented:
+            del augmented.whole
         if (store := stored(loaded.data)) is not None:
             features = chain(from_recipe(store.recipe or [], loaded.data.x.shape[1]), features)
         return known | {"num_features": augmented.num_features, "cached": cached.told()}
@@ -174,7 +181,7 @@ def run(
             f"prepared is of {prepared.dataset}, the experiment of {used.dataset}; give both the same data"
         )
     with claimed(used, process_group) as place:
-        return _run(used, callbacks, prepared or prepare(used, process_group, graph), process_group, place)
+        return _run(used, callbacks, prepared or prepare(used, process_group, graph, True), process_group, place)
 
 
 def _run(used: Resolved, callbacks: Sequence[Callback], prepared: Prepared, process_group: Any, checkpoint: Any) -> Run:

@@ -120,9 +120,9 @@ class FeaturesFirst(Order):
         tile = features.tile(columns, contiguous=False)
         if 0 in places:
             places[0].copy_(tile)
-        first, second = (each[: tile.numel()].view(tile.shape) for each in self._work)
-        kept = [places.get(step) for step in range(1, self.scheme.states[-1] + 1)]
-        write_powers(self.matrix, tile, kept, (first, second))
+        if kept := [places.get(step) for step in range(1, self.scheme.states[-1] + 1)]:
+            first, second = (each[: tile.numel()].view(tile.shape) for each in self._work)
+            write_powers(self.matrix, tile, kept, (first, second))
 
     @cached_property
     def _work(self) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,7 @@ def propagate(
     features: Features | Tensor,
     dtype: torch.dtype | None = None,
     rows: Tensor | None = None,
+    exact: bool = False,
 ) -> Tensor:
     """Return wanted rows of ``[T_k X for k in states]``, side by side.
 
@@ -57,6 +58,8 @@ def propagate(
         features: X ``[N, F]``; a tensor is taken as it is, without checks.
         dtype: Type of what is returned; ``None`` for that of the features.
         rows: ``[R]``, the wanted rows; ``None`` for all.
+        exact: Whether wanted rows have the bits that they have among all rows; else they are made in the cheapest
+            order.
 
     Returns:
         ``[R, len(states)·F]``.
@@ -74,7 +77,7 @@ def propagate(
         [[2.0, 1.0, 1.0]]
     """
     X = NodeFeatures(features, features.dtype) if isinstance(features, Tensor) else features
-    order = order_of_work(scheme, matrix, X, rows)
+    order = FeaturesFirst(scheme, matrix, X, rows) if exact else order_of_work(scheme, matrix, X, rows)
     R, S, F = order.shape
     try:
         out = blank((R, S, F), dtype or order.dtype, order.device)

@@ -40,7 +40,7 @@ CACHED, NARROWEST = 2**21, 32
 def tile_width(matrix: Multiplier) -> int | None:
     """Return how many columns of large features are best multiplied at a time; ``None`` for the usual number."""
     if isinstance(matrix, GatherMatrix):
-        return gather.TILE
+        return gather.TILE * (1 if matrix.shape[1] * gather.TILE <= gather.CACHED else 2)
     if not isinstance(matrix, Tensor) or not matrix.is_cpu:
         return None
     fitting = CACHED // max(matrix.shape[1], 1)

@@ -11,6 +11,9 @@ Record = dict[str, Any]
 Schedule = Callable[[Sequence[Record], int], float]
 """From a stage's records and number of iterations so far to the factor by which ρ and ν exceed their start values."""
 
+MOST = 1e12
+"""The largest factor: penalties are at most as large themselves, and their products stay within what float32 holds."""
+
 
 def constant(records: Sequence[Record], elapsed: int) -> float:
     """Keep ρ and ν."""
@@ -81,10 +84,11 @@ def schedule(spec: str | Schedule) -> Schedule:
         raise unknown("schedule", name, SCHEDULES)
     try:
         values = [int(numbers[0]), *map(float, numbers[1:])] if numbers else []
-        if not all(v > 0 for v in values):  # NaN is not
+        if not all(0 < v <= MOST for v in values):  # NaN is not
             raise ValueError
         return SCHEDULES[name](*values)
     except (ValueError, TypeError):
         raise InputError(
-            f"schedule {spec!r}: allowed: constant, every:ITERATIONS:FACTOR:LIMIT, stall:PATIENCE:FACTOR:LIMIT"
+            f"schedule {spec!r}: allowed: constant, every:ITERATIONS:FACTOR:LIMIT, stall:PATIENCE:FACTOR:LIMIT; "
+            f"numbers above 0, up to {MOST:g}"
         ) from None

@@ -199,6 +199,31 @@ class AugmentFeatures(PropagatingTransform):
         """
         return store_features(self, data, self.dtype, self.normalize_features, how)
 
+    def of_split(self, data: Data) -> Data:
+        """Return the nodes that train, validate or test, to the same bits as :meth:`forward` makes of all nodes.
+
+        Args:
+            data: A graph with dense ``x`` and masks.
+
+        Returns:
+            A graph as with ``rows="labelled"``, and in ``whole`` the one given, of which
+            :class:`~gamlp_admm.transforms.AugmentLabels` takes edges and labels.
+        """
+        rows = wanted.numbers("labelled", data, len(data.x))
+        assert rows is not None
+        of = (data.x, self.normalize_features, self.dtype, torch.get_default_dtype(), rows, "exact")
+
+        def make() -> Tensor:
+            features, dtype = propagation.NodeFeatures.of(data.x, self.dtype, self.normalize_features)
+            matrix = self._matrix(data, features)
+            return propagation.propagate(self._scheme, matrix, features, dtype, rows, exact=True)
+
+        made = copy.copy(data)
+        x = self._kept(data, of, data.x, data.x.shape[1], make, rows)
+        wanted.only(made, rows, without="x")
+        made.x, made.feature_blocks, made.whole = x, (data.x.shape[1],) * len(self.states), data
+        return made
+
     def _options(self) -> Iterator[tuple[str, Any]]:
         return ((name, value) for name, value in super()._options() if name not in ("rows", "out", "memory"))
 

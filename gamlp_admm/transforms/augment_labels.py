@@ -126,12 +126,14 @@ class AugmentLabels(PropagatingTransform):
     def _transform(self, data: Data) -> dict[str, Tensor]:
         self._check_graph(data)
         features, dtype = propagation.dense_features(data.x)
-        train = _training_nodes(data, len(features)).to(features.device)
-        Y = _training_labels(data.y, train, len(features), self.num_classes).to(features)
+        graph = data.whole if "whole" in data else data  # where data are some nodes of it (AugmentFeatures.of_split)
+        train = _training_nodes(graph, len(graph.x)).to(features.device)
+        Y = _training_labels(graph.y, train, len(graph.x), self.num_classes).to(features)
         folds = 10 if self.folds is None and len(train) > EXACT else self.folds
         columns = Y.shape[1] * (1 + (folds or 0)) + (0 if folds else len(train))
         of = (Y[train], train, folds, self.seed)
-        labels = self._kept(data, of, Y, columns, lambda: self._propagated(self._matrix(data, Y), Y, train, folds))
+        labels = self._kept(graph, of, Y, columns, lambda: self._propagated(self._matrix(graph, Y), Y, train, folds))
+        labels = labels if graph is data else labels[data.n_id.to(labels.device)]
         data.feature_blocks = (*blocks_of(data), *(Y.shape[1],) * len(self.states))
         data.x = torch.cat([features, labels.mul_(self.scale)], dim=1).to(dtype)
         return {"num_classes": torch.tensor(Y.shape[1])}

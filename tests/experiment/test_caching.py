@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from gamlp_admm.cli import main
 from gamlp_admm.experiment import Experiment, Run, compare, load_predictor, predict, prepare, run
-from gamlp_admm.propagation import NamedOperator, diffuse, register_operator
+from gamlp_admm.propagation import NamedOperator, diffuse, features_first, register_operator
 from gamlp_admm.propagation.operators import OPERATORS
 from gamlp_admm.propagation.store import FeatureCache
 from gamlp_admm.tuning.measuring import Measurer
@@ -45,6 +45,7 @@ def nothing_is_propagated(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("something was propagated")
 
     monkeypatch.setattr(diffuse, "product", fail)
+    monkeypatch.setattr(features_first, "write_powers", fail)
 
 
 def timeless(done: Run) -> Any:

@@ -6,7 +6,10 @@ import math
 from typing import Any
 
 import pytest
+import torch
+from torch_geometric.data import Data
 
+from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.errors import InputError
 from gamlp_admm.training.schedules import constant, every, schedule, stall
 
@@ -74,7 +77,8 @@ def test_names() -> None:
     "spec",
     [
         "every:ten", "every:2:x", "every:0", "every:-1", "every:2:0", "every:2:10:-5", "every:2:nan", "every:2.5",
-        "every:1:2:3:4:5", "constant:1", "every:", "stall:",
+        "every:1:2:3:4:5", "every:1:1e9:1e300", "stall:1:1e13", "every:1:inf", "every:1:2:1e13",
+        "constant:1", "every:", "stall:",
     ],
 )  # fmt: skip
 def test_unreadable_names(spec: str) -> None:
@@ -86,3 +90,11 @@ def test_unreadable_names(spec: str) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(InputError, match=r"unknown schedule 'evry': did you mean 'every'\?"):
         schedule("evry:3")
+
+
+@pytest.mark.parametrize("factor", [1e13, float("inf"), float("nan"), 0.0, -1.0])
+def test_factors_of_one_s_own_that_no_penalty_can_have(factor: float) -> None:
+    data = Data(x=torch.eye(4), y=torch.arange(4) % 2, train_mask=torch.ones(4, dtype=torch.bool))
+    trainer = PdADMMG(rho=1.0, nu=1.0, schedule=lambda records, elapsed: factor if elapsed else 1.0)
+    with pytest.raises(InputError, match=r"^schedule gives a factor of .* in iteration 2: allowed: "):
+        trainer.fit(GAMLP(4, 3, 2, 2), data, iterations=3)
