@@ -72,10 +72,6 @@ class ADMMSession(ExchangingSession):
 
     def problem_at(self, iteration: int, factor: float) -> Problem:
         """Return what an iteration minimises; arguments as :meth:`Session.iterate`."""
-        if not 0 < factor <= MOST:  # NaN is not
-            raise InputError(
-                f"schedule gives a factor of {factor:g} in iteration {iteration}: allowed: above 0, up to {MOST:g}"
-            )
         start = self.start_problem
         codecs = replace(start.codecs, iteration=iteration)
         return replace(start, rho=start.rho * factor, nu=start.nu * factor, codecs=codecs)

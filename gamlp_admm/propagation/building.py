@@ -116,7 +116,7 @@ class _Edges:
         return B if _same(B, other) else _summed(B).maximum(_summed(other))
 
     def _rows(self, first: int, last: int, to: int, by: int) -> sparse.csr_array:
-        size = self.together if last - first == self.num_nodes else PART
+        size = self.together if last - first == self.num_nodes else min(PART, self.together)
         parts = [self._part(*chunk, first, last, to, by) for chunk in self.chunks(size)]
         parts.append((np.arange(last - first), np.arange(first, last), self.loops[first:last]))
         rows, columns, data = (np.concatenate(each, dtype=each[0].dtype) for each in zip(*parts, strict=True))

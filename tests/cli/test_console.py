@@ -24,10 +24,10 @@ def test_warnings_are_one_line(gamlp, monkeypatch):
 
 
 def warned(function):
-    def with_warnings(*args):
+    def with_warnings(*args, **options):
         for _ in range(2):
             warnings.warn("odd input", InputWarning, stacklevel=1)
-        return function(*args)
+        return function(*args, **options)
 
     return with_warnings
 
@@ -103,7 +103,7 @@ def test_other_errors_are_one_line_and_status_1(gamlp, monkeypatch, debug):
 
 
 def test_ctrl_c_before_training(gamlp, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gamlp_admm.experiment.runner.prepare", interrupt)

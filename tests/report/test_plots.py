@@ -56,7 +56,7 @@ def test_plot_of_runs_without_test_nodes(tmp_path: Path) -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch, draw: Any, report: dict[str, Any]) -> Any:
     """Return the figure of a plot, laid out."""
     figures: list[Any] = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
     draw(report, Path("x.png"))
     figures[0].draw_without_rendering()
     return figures[0]

@@ -90,11 +90,3 @@ def test_unreadable_names(spec: str) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(InputError, match=r"unknown schedule 'evry': did you mean 'every'\?"):
         schedule("evry:3")
-
-
-@pytest.mark.parametrize("factor", [1e13, float("inf"), float("nan"), 0.0, -1.0])
-def test_factors_of_one_s_own_that_no_penalty_can_have(factor: float) -> None:
-    data = Data(x=torch.eye(4), y=torch.arange(4) % 2, train_mask=torch.ones(4, dtype=torch.bool))
-    trainer = PdADMMG(rho=1.0, nu=1.0, schedule=lambda records, elapsed: factor if elapsed else 1.0)
-    with pytest.raises(InputError, match=r"^schedule gives a factor of .* in iteration 2: allowed: "):
-        trainer.fit(GAMLP(4, 3, 2, 2), data, iterations=3)
