@@ -6,10 +6,7 @@ import math
 from typing import Any
 
 import pytest
-import torch
-from torch_geometric.data import Data
 
-from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.errors import InputError
 from gamlp_admm.training.schedules import constant, every, schedule, stall
 
