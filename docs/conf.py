@@ -47,7 +47,8 @@ GoogleDocstring._consume_inline_attribute = lambda self: (
 napoleon_use_ivar = True
 nitpick_ignore_regex = [
     # what other packages define: their inventories are in the network
-    (r"py:.*", r"(torch|np|numpy|sparse|scipy|pd|pandas|sklearn|optuna|nx|os|abc|collections|pathlib|types)\b.*"),
+    (r"py:.*", r"(torch|torch_geometric|np|numpy|sparse|scipy|pd|pandas|sklearn|optuna|nx)\b.*"),
+    (r"py:.*", r"(os|abc|collections|pathlib|types)\b.*"),
     (r"py:class", r".*\b(list|dict|tuple)\[.*"),  # the first half of a type with a comma
 ]
 
