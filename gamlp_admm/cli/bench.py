@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gamlp_admm.cli import running
-from gamlp_admm.cli.console import PROGRAM
+from gamlp_admm.cli import benchmarking
 from gamlp_admm.cli.options import Decorator, Name, Numbers, SectionCommand, flag, option, root, shared
-from gamlp_admm.errors import InputError, Interrupted
+from gamlp_admm.errors import InputError
 from gamlp_admm.experiment.declaration import DATA, PROCESSES, TRAINING
 from gamlp_admm.experiment.options import declared
 
@@ -28,6 +24,25 @@ def bench(ctx: click.Context) -> None:
     """Reproduce the tables of the documentation."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+OUTPUTS = (
+    option("--markdown", Path, metavar="FILE", help="Write the tables as Markdown; - for standard output."),
+    option("--json", Path, metavar="FILE", help="Write every result; - for standard output."),
+    flag("--quiet", help="Print nothing but errors."),
+)
+"""Options of where results go, which all benchmarks have."""
+
+
+def _together(*options: Decorator) -> Decorator:
+    """Return one decorator for several options, in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return decorate
 
 
 def _datasets() -> list[str]:
@@ -69,17 +84,9 @@ def _shared(
         root,
         option("--out", Path, out, metavar="DIR", help="Folder of results; what is there is not run again."),
         option("--jobs", click.IntRange(1), jobs[1], metavar="N", section=PROCESSES, help=jobs[0]),
-        option("--markdown", Path, metavar="FILE", help="Write the table as Markdown; - for standard output."),
-        option("--json", Path, metavar="FILE", help="Write the table and every result; - for standard output."),
-        flag("--quiet", help="Print nothing but errors."),
+        *OUTPUTS,
     ]
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for each in reversed(made):
-            command = each(command)
-        return command
-
-    return decorate
+    return _together(*made)
 
 
 @bench.command(cls=SectionCommand)
@@ -109,7 +116,7 @@ def accuracy(splits: str | None, **given: Any) -> None:
     jobs = plan(datasets or default_datasets(), methods or tuple(METHODS), seeds or SEEDS, splits or "usual")
     given["jobs"] = given["jobs"] or os.cpu_count() or 1
     given["out"] = given["out"] or Path("bench-accuracy")
-    _benchmark(Accuracy(), jobs, reports.accuracy_markdown, reports.accuracy_table, **given)
+    benchmarking.run(Accuracy(), jobs, reports.accuracy_markdown, reports.accuracy_table, **given)
 
 
 @bench.command("many-labels", cls=SectionCommand)
@@ -134,7 +141,7 @@ def many_labels(**given: Any) -> None:
     jobs = plan(datasets or default_datasets(), methods or tuple(METHODS), seeds or SEEDS)
     given["jobs"] = given["jobs"] or 1
     given["out"] = given["out"] or Path("bench-many-labels")
-    _benchmark(ManyLabels(), jobs, reports.many_labels_markdown, reports.many_labels_table, **given)
+    benchmarking.run(ManyLabels(), jobs, reports.many_labels_markdown, reports.many_labels_table, **given)
 
 
 @bench.command(cls=SectionCommand)
@@ -162,7 +169,7 @@ def ogb(device: str | None, threads: int | None, **given: Any) -> None:
     given["jobs"] = given["jobs"] or 1
     given["out"] = given["out"] or Path("bench-ogb")
     benchmark = Leaderboard(device, threads or max((os.cpu_count() or 1) // given["jobs"], 1))
-    _benchmark(benchmark, jobs, reports.ogb_markdown, reports.ogb_table, threads=benchmark.threads, **given)
+    benchmarking.run(benchmark, jobs, reports.ogb_markdown, reports.ogb_table, threads=benchmark.threads, **given)
 
 
 def _shapes() -> list[str]:
@@ -184,18 +191,14 @@ def _shapes() -> list[str]:
 @option("--threads", Numbers(), "1", metavar="A,B", section=PROCESSES, help="Numbers of threads.")
 @option("--repeat", click.IntRange(1), "3", metavar="N", help="Repetitions, of which the quickest counts.")
 @flag("--memory", help="Measure peak memory, too, in processes of their own.")
-@option("--markdown", Path, metavar="FILE", help="Write the tables as Markdown; - for standard output.")
-@option("--json", Path, metavar="FILE", help="Write every result; - for standard output.")
-@flag("--quiet", help="Print nothing but errors.")
+@_together(*OUTPUTS)
 def augment(
     shapes: Sequence[str] | None,
     columns: Sequence[int] | None,
     threads: Sequence[int] | None,
     repeat: int | None,
     memory: bool,
-    markdown: Path | None,
-    json: Path | None,
-    quiet: bool,
+    **outputs: Any,
 ) -> None:
     """Time the propagation of features beside torch.sparse, SciPy, PyG's EdgeIndex and T.SIGN, and the bound.
 
@@ -205,9 +208,9 @@ def augment(
     from gamlp_admm import report as reports
     from gamlp_admm.bench.augment import report
 
-    running.check_files({"markdown": markdown, "json": json}, None)
+    benchmarking.check(outputs)
     made = report(shapes or ("arxiv",), columns or (32,), threads or (1,), repeat or 3, memory)
-    _tell(made, reports.augment_markdown, reports.augment_tables, markdown, json, quiet)
+    benchmarking.tell(made, reports.augment_markdown, reports.augment_tables, **outputs)
 
 
 def _problems() -> list[str]:
@@ -240,9 +243,7 @@ def _problems() -> list[str]:
 @option("--repeat", click.IntRange(1), "3; large, growth: 1", metavar="N", help="Turns, each from a seed of its own.")
 @flag("--quick", help="Only karate, and growth of small networks: a check that takes seconds.")
 @option("--plot", Path, metavar="FILE", help="Plot growth; the ending decides the format.")
-@option("--markdown", Path, metavar="FILE", help="Write the tables as Markdown; - for standard output.")
-@option("--json", Path, metavar="FILE", help="Write every result; - for standard output.")
-@flag("--quiet", help="Print nothing but errors.")
+@_together(*OUTPUTS)
 def speed(
     problems: Sequence[str] | None,
     root: str | None,
@@ -252,9 +253,7 @@ def speed(
     repeat: int | None,
     quick: bool,
     plot: Path | None,
-    markdown: Path | None,
-    json: Path | None,
-    quiet: bool,
+    **outputs: Any,
 ) -> None:
     """Time an iteration of every solver beside Adam, GCN and the papers' recipe, and training to an accuracy.
 
@@ -267,119 +266,12 @@ def speed(
     from gamlp_admm.bench.speed import report
     from gamlp_admm.bench.speed_cases import DEFAULTS, QUICK, SpeedPlan
 
-    running.check_files({"markdown": markdown, "json": json}, plot)
+    benchmarking.check(outputs, plot)
     planned = SpeedPlan(problems or (QUICK if quick else DEFAULTS), methods, repeat, target, quick)
     if plot is not None and not planned.growth():
         raise InputError(f"plot {plot} shows growth: --problems must have it")
-    with reports.BenchmarkProgress(Console(stderr=True, highlight=False), planned.size, quiet) as progress:
+    with reports.BenchmarkProgress(Console(stderr=True, highlight=False), planned.size, outputs["quiet"]) as progress:
         made = report(planned, threads or 1, root, lambda what: progress.add(what, "", None, False))
     if plot is not None:
         reports.plot_speed(made, plot)
-    _tell(made, reports.speed_markdown, reports.speed_tables, markdown, json, quiet)
-
-
-def _tell(
-    made: dict[str, Any],
-    to_markdown: Callable[[dict[str, Any]], str],
-    to_tables: Callable[[dict[str, Any]], Sequence[Any]],
-    markdown: Path | None,
-    json: Path | None,
-    quiet: bool,
-) -> None:
-    """Show and write what was measured."""
-    from rich.console import Console
-
-    made |= {
-        "command": shlex.join([PROGRAM, *click.get_current_context().find_root().obj]),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
-    if markdown is not None:
-        running.write(markdown, to_markdown(made) + "\n")
-    if json is not None:
-        running.write(json, running.dumps(made))
-    if not quiet:
-        screen = Console(stderr=Path("-") in (markdown, json), highlight=False)
-        screen.width = screen.width if screen.is_terminal else 220
-        screen.print(*to_tables(made), *(f"Note: {note}" for note in made.get("notes", ())), sep="\n")
-
-
-def _benchmark(
-    benchmark: Any,
-    plan: Sequence[Any],
-    to_markdown: Callable[[dict[str, Any]], str],
-    to_table: Callable[[dict[str, Any]], Any],
-    *,
-    root: str | None,
-    out: Path,
-    jobs: int,
-    markdown: Path | None,
-    json: Path | None,
-    quiet: bool,
-    threads: int = 1,
-) -> None:
-    """Run a plan, and show and write what came of it."""
-    from rich.console import Console
-
-    from gamlp_admm.experiment import environment
-    from gamlp_admm.system.files import make_directory
-
-    running.check_files({"markdown": markdown, "json": json}, None)
-    console = Console(stderr=True, highlight=False)
-    make_directory("out", out)
-    outcomes = _run(benchmark, plan, out, root, jobs, console, quiet)
-    done = [outcome.record for outcome in outcomes if outcome.record is not None]
-    failed = [outcome for outcome in outcomes if outcome.error is not None and not outcome.skipped]
-    skipped = [*dict.fromkeys(outcome.error for outcome in outcomes if outcome.skipped)]
-    if not done and not failed:
-        raise InputError(f"no data set can be loaded: {skipped[0]}")
-    report = benchmark.summarize(done, plan) | {
-        "seeds": [*dict.fromkeys(job.seed for job in plan)],
-        "jobs": done,
-        "notes": [*skipped, *(f"{outcome.job}: {outcome.error}" for outcome in failed)],
-        "environment": environment("cpu") | {"processes": jobs, "threads": threads},
-        "command": shlex.join([PROGRAM, *click.get_current_context().find_root().obj]),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
-    if markdown is not None:
-        running.write(markdown, to_markdown(report))
-    if json is not None:
-        running.write(json, running.dumps(report))
-    if not quiet:
-        screen = Console(stderr=Path("-") in (markdown, json), highlight=False)
-        if not screen.is_terminal:
-            screen.width = 220
-        screen.print(to_table(report))
-    if failed:
-        click.get_current_context().exit(1)
-
-
-def _run(
-    benchmark: Any, plan: Sequence[Any], folder: Path, root: str | None, workers: int, console: Any, quiet: bool
-) -> list[Any]:
-    """Run a plan with a progress bar on a terminal and a line for what goes wrong; return the outcomes.
-
-    Raises:
-        Interrupted: After Ctrl-C, or if a worker was killed; what is done is kept.
-    """
-    from concurrent.futures import BrokenExecutor
-
-    from gamlp_admm.bench.running import outcomes as coming_from
-    from gamlp_admm.report import BenchmarkProgress
-    from gamlp_admm.system.allocator import keep_freed_memory
-
-    keep_freed_memory()
-    outcomes: list[Any] = []
-    with BenchmarkProgress(console, len(plan), quiet) as progress:
-        try:
-            coming = coming_from(benchmark, plan, folder, root=root, workers=workers, doing=progress.show)
-            with closing(coming):
-                for outcome in coming:
-                    outcomes.append(outcome)
-                    progress.add(str(outcome.job), outcome.job.dataset, outcome.error, outcome.skipped)
-        except (KeyboardInterrupt, BrokenExecutor) as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            what = "interrupted" if stopped else "a worker ended abruptly (too little memory?)"
-            kept = sum(outcome.record is not None for outcome in outcomes)
-            left = f"{kept} of {len(plan)} results are in {folder}; the same command goes on from there"
-            raise Interrupted(f"{what}: {left}") from None
-    return outcomes
+    benchmarking.tell(made, reports.speed_markdown, reports.speed_tables, **outputs)

@@ -47,21 +47,21 @@ __all__ = [
     "speed_tables",
 ]
 
+HOMES = {
+    "accuracy": ("accuracy_markdown", "accuracy_table"),
+    "augment": ("augment_markdown", "augment_tables"),
+    "benchmark": ("BenchmarkProgress",),
+    "many_labels": ("many_labels_markdown", "many_labels_table"),
+    "ogb": ("ogb_markdown", "ogb_table"),
+    "page": ("html_page",),
+    "plots": ("check_plot", "plot", "plot_comparison"),
+    "progress": ("DivisionLine", "LiveProgress", "WorkProgress"),
+    "search": ("SearchProgress", "search_table"),
+    "speed": ("plot_speed", "speed_markdown", "speed_tables"),
+    "tables": ("comparison_table", "datasets_table", "percent", "run_table", "seeds_table", "size"),
+}
+"""The names by the module in which they stand."""
+
 __getattr__, __dir__ = exports(
-    __name__,
-    {
-        **dict.fromkeys(("accuracy_markdown", "accuracy_table"), f"{__name__}.accuracy"),
-        **dict.fromkeys(("augment_markdown", "augment_tables"), f"{__name__}.augment"),
-        "BenchmarkProgress": f"{__name__}.benchmark",
-        **dict.fromkeys(("many_labels_markdown", "many_labels_table"), f"{__name__}.many_labels"),
-        **dict.fromkeys(("ogb_markdown", "ogb_table"), f"{__name__}.ogb"),
-        "html_page": f"{__name__}.page",
-        **dict.fromkeys(("check_plot", "plot", "plot_comparison"), f"{__name__}.plots"),
-        **dict.fromkeys(("DivisionLine", "LiveProgress", "WorkProgress"), f"{__name__}.progress"),
-        **dict.fromkeys(("SearchProgress", "search_table"), f"{__name__}.search"),
-        **dict.fromkeys(("plot_speed", "speed_markdown", "speed_tables"), f"{__name__}.speed"),
-        **dict.fromkeys(
-            ("comparison_table", "datasets_table", "percent", "run_table", "seeds_table", "size"), f"{__name__}.tables"
-        ),
-    },
+    __name__, {name: f"{__name__}.{module}" for module, names in HOMES.items() for name in names}
 )

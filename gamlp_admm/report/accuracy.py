@@ -7,6 +7,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from gamlp_admm.report.text_table import line
+
 GROUPS = {"ours": "here", "peers": "here", "published": "published"}
 
 
@@ -48,11 +50,6 @@ def foot(report: dict[str, Any], sources: dict[str, list[str]]) -> list[str]:
     versions = ", ".join(f"{name} {number}" for name, number in report["environment"]["versions"].items())
     lines += ["", *(f"Note: {note}\n" for note in report["notes"])]
     return [*lines, f"`{report['command']}`, {report['date']}; {versions}."]
-
-
-def line(cells: list[str]) -> str:
-    """Return a line of a table in Markdown."""
-    return f"| {' | '.join(cells)} |"
 
 
 def label(row: dict[str, Any]) -> str:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gamlp_admm.report.accuracy import line
+from gamlp_admm.report.text_table import TextTable
 
 OURS, BOUND = "this package", "bound"
-LEFT = 2
-"""Columns of text, before those of numbers."""
 
 
 def augment_markdown(report: Mapping[str, Any]) -> str:
@@ -21,37 +18,26 @@ def augment_markdown(report: Mapping[str, Any]) -> str:
     Args:
         report: What ``bench augment --json`` writes: ``rows`` and ``memory``.
     """
-    return "\n\n".join(
-        "\n".join([line([*heads]), line(["---"] * LEFT + ["---:"] * (len(heads) - LEFT)), *map(line, rows)])
-        for _, heads, rows in tables(report)
-    )
+    return "\n\n".join(table.markdown() for table in _made(report))
 
 
 def augment_tables(report: Mapping[str, Any]) -> list[Table]:
     """Return the same for the screen."""
-    made = []
-    for title, heads, rows in tables(report):
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for i, head in enumerate(heads):
-            table.add_column(head, justify="left" if i < LEFT else "right")
-        for row in rows:
-            table.add_row(*row)
-        made.append(table)
-    return made
+    return [table.screen() for table in _made(report)]
 
 
-def tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Return title, headings and rows of each table."""
+def _made(report: Mapping[str, Any]) -> list[TextTable]:
     made = []
     for part, title in (("hop", "one hop"), ("whole", "4 hops, normalisation included")):
         found = [row for row in report["rows"] if row.get(part)]
         others = [*dict.fromkeys(name for row in found for name in row[part] if name not in (OURS, BOUND))]
         heads = ["graph", "threads", "columns", "seconds", *(["over the bound"] if part == "hop" else []), *others]
         if found:
-            made.append((title, heads, [_cells(row, row[part], others) for row in found]))
+            made.append(TextTable(heads, [_cells(row, row[part], others) for row in found], 2, title))
     if memory := report.get("memory"):
         heads = ["result", "where", "of it, MiB", "beyond the input, MiB"]
-        made.append(("memory, 200,000 nodes × 128 columns × 4 hops", heads, [_memory(row) for row in memory]))
+        title = "memory, 200,000 nodes × 128 columns × 4 hops"
+        made.append(TextTable(heads, [_memory(row) for row in memory], 2, title))
     return made
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gamlp_admm.report.accuracy import foot, label, line, text
+from gamlp_admm.report.accuracy import foot, label, text
+from gamlp_admm.report.text_table import TextTable
 
 HEADINGS = ("test accuracy", "near its best, s", "as good as Adam, s", "in all, s", "memory, MB")
 MEANING = """\
@@ -40,14 +41,13 @@ def many_labels_markdown(report: dict[str, Any]) -> str:
     """Return the same as Markdown, with what the figures are, the sources of the published ones, and the command."""
     rows = report["rows"]
     sources: dict[str, dict[str, None]] = {}
-    lines = [line(["data set", "method", *HEADINGS]), line(["---"] * 2 + ["---:"] * len(HEADINGS))]
-    lines += [line(cells) for cells in _shown(rows, "**{}**")]
+    table = TextTable(["data set", "method", *HEADINGS], _shown(rows, "**{}**"), left=2)
     for row in rows:
         if row["group"] == "published":
             sources.setdefault(row["source"], {})[row["method"]] = None
     named = {source: list(methods) for source, methods in sources.items()}
     seeds = ", ".join(map(str, report["seeds"]))
-    return "\n".join([*lines, "", f"Seeds {seeds}. {MEANING}", *foot(report, named)]) + "\n"
+    return "\n".join([table.markdown(), "", f"Seeds {seeds}. {MEANING}", *foot(report, named)]) + "\n"
 
 
 def _shown(rows: list[dict[str, Any]], bold: str) -> list[list[str]]:

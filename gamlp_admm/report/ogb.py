@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from gamlp_admm.report.accuracy import foot, line
+from gamlp_admm.report.accuracy import foot
+from gamlp_admm.report.text_table import TextTable
 
 HEADINGS = ("data set", "method", "test", "validation", "metric", "parameters", "seconds")
-LEFT = 2
-"""Columns of text, before those of numbers."""
-
 BLANK = "(yours)"
 
 
@@ -25,18 +21,12 @@ def ogb_table(report: dict[str, Any]) -> Group:
     Args:
         report: What ``bench ogb --json`` writes.
     """
-    table = Table(title="OGB", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if i < LEFT else "right", no_wrap=True)
-    for row in report["rows"]:
-        table.add_row(*_cells(row))
-    return Group(table, *(Text("\n".join([*form(row, report), ""])) for row in report["rows"]))
+    return Group(_made(report).screen(), *(Text("\n".join([*form(row, report), ""])) for row in report["rows"]))
 
 
 def ogb_markdown(report: dict[str, Any]) -> str:
     """Return the same as Markdown, with the command."""
-    lines = [line([*HEADINGS]), line(["---"] * LEFT + ["---:"] * (len(HEADINGS) - LEFT))]
-    lines += [line(_cells(row)) for row in report["rows"]]
+    lines = [_made(report).markdown()]
     for row in report["rows"]:
         lines += ["", "```text", *form(row, report), "```"]
     return "\n".join([*lines, *foot(report, {})]) + "\n"
@@ -83,6 +73,10 @@ def tuned(row: Mapping[str, Any]) -> str:
         ", ".join(f"{name}={value}" for name, value in candidate["options"].items()) for candidate in others
     )
     return settings + (f" (on validation; also tried: {tried})" if tried else "")
+
+
+def _made(report: Mapping[str, Any]) -> TextTable:
+    return TextTable(HEADINGS, [_cells(row) for row in report["rows"]], left=2, title="OGB", wrap=False)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from gamlp_admm.errors import InputError
-from gamlp_admm.report.accuracy import line
 from gamlp_admm.report.charts import power
 from gamlp_admm.report.plots import COLOURS, STYLES, check_plot, logarithmic_axis, save_figure
+from gamlp_admm.report.text_table import TextTable
 
 AXES = {"rows": "training rows N", "layers": "layers L", "hidden": "neurons n"}
 
@@ -23,36 +22,29 @@ def speed_markdown(report: Mapping[str, Any]) -> str:
     Args:
         report: What ``bench speed --json`` writes: ``rows``, ``growth`` with ``slopes``, ``notes``; each may lack.
     """
-    made = [
-        "\n".join([line(heads), line(["---"] * left + ["---:"] * (len(heads) - left)), *map(line, rows)])
-        for left, heads, rows in tables(report)
-    ]
-    return "\n\n".join([*made, *(f"Note: {note}" for note in report.get("notes", []))])
+    notes = (f"Note: {note}" for note in report.get("notes", []))
+    return "\n\n".join([*(table.markdown() for table in _made(report)), *notes])
 
 
-def speed_tables(report: Mapping[str, Any]) -> list[Table]:
+def speed_tables(report: Mapping[str, Any]) -> list[Table | str]:
     """Return the same for the screen."""
-    made = []
-    for left, heads, rows in tables(report):
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for i, head in enumerate(heads):
-            table.add_column(head, justify="left" if i < left else "right")
-        for row in rows:
-            table.add_row(*row)
-        made.append(table)
-    return made
+    return [*(table.screen() for table in _made(report)), *(f"Note: {note}" for note in report.get("notes", []))]
 
 
-def tables(report: Mapping[str, Any]) -> list[tuple[int, list[str], list[list[str]]]]:
-    """Return number of columns of text, headings and rows of each table."""
+def _made(report: Mapping[str, Any]) -> list[TextTable]:
     made = []
     if rows := report.get("rows"):
-        made += [(2, TIMES, [_times(row) for row in rows]), (2, COUNTS, [_counts(row) for row in rows])]
+        made += [
+            TextTable(TIMES, [_times(row) for row in rows], 2),
+            TextTable(COUNTS, [_counts(row) for row in rows], 2),
+        ]
     if growth := report.get("growth"):
         sizes = [[row for row in growth if row["axis"] == axis] for axis in AXES]
         heads = ["method", *(f"{AXES[axis]}, {_range(points)}" for axis, points in zip(AXES, sizes, strict=True))]
         methods = dict.fromkeys(row["method"] for row in growth)
-        made.append((1, heads, [[m, *(_grown(points, m, report["slopes"][m]) for points in sizes)] for m in methods]))
+        made.append(
+            TextTable(heads, [[m, *(_grown(points, m, report["slopes"][m]) for points in sizes)] for m in methods], 1)
+        )
     return made
 
 
