@@ -19,7 +19,7 @@ from gamlp_admm.bench.curve import Curve, Point
 from gamlp_admm.bench.graph import Graph
 from gamlp_admm.bench.published import AsPublished
 from gamlp_admm.bench.speed_cases import INITS, SETTINGS, Case, Source
-from gamlp_admm.errors import InputError
+from gamlp_admm.errors import Diverged, InputError
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.system.peak import PeakMemory
 from gamlp_admm.training.result import Progress, Result
@@ -55,8 +55,13 @@ def method_trainer(method: str, **settings: Any) -> Trainer:
 
 
 def _fit(trainer: Trainer, init: str, case: Case, data: Any, iterations: int, **more: Any) -> Result:
+    """Return what a method came to; where it diverges, as far as it came."""
     model = GAMLP(data.num_features, case.hidden, int(data.y.max()) + 1, case.layers, init=init)
-    return trainer.fit(model, data, iterations, **more)
+    try:
+        return trainer.fit(model, data, iterations, **more)
+    except Diverged as error:
+        result: Result = error.result
+        return result
 
 
 def _gcn(case: Case, graph: Graph | None, seed: int, epochs: int, curve: Curve) -> None:

@@ -141,3 +141,10 @@ def test_wrong_input(wrong: dict[str, Any], message: str) -> None:
 def test_every_method_has_its_title_and_case() -> None:
     assert {*CASES["cora"].methods} == {*METHODS}
     assert all({*case.methods} <= {*METHODS} for case in CASES.values())
+
+
+def test_a_turn_that_diverges_counts_as_far_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(speed_cases.SETTINGS, "sgd", {"lr": 1e8})
+    case = replace(CASES["karate"], iterations=9)
+    once = timing.train("sgd", case, Source.of(case), seed=0)
+    assert 0 < len(once.points) < 9
