@@ -145,6 +145,8 @@ def imported(name):
         ("augment", "docs/augment-results.md"),
         ("scale", "docs/scale.md"),
         ("speed", "docs/speed.md"),
+        ("gpu", "docs/gpu.md"),
+        ("gpu", "examples/benchmarks/gpu/README.md"),
         ("evaluation", "docs/evaluation.md"),
         ("evaluation", "examples/benchmarks/evaluation/README.md"),
     ],

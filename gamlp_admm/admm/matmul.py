@@ -96,7 +96,7 @@ class BFloat16(Matmul):
     def bmm(self, A: Tensor, B: Tensor) -> Tensor:
         """See :meth:`Matmul.bmm`."""
         if A.is_cuda:
-            return torch.bmm(A.bfloat16(), B.bfloat16(), out_dtype=A.dtype)
+            return torch.bmm(A.bfloat16(), B.bfloat16(), out_dtype=torch.float32).to(A.dtype)
         return self._each(empty((*A.shape[:2], B.shape[2]), A), A, B, Tensor.copy_)
 
     def baddbmm_(self, C: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:

@@ -12,6 +12,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
+from gamlp_admm.admm.fusing import fused
 from gamlp_admm.system.buffers import LARGE, memory
 
 RowSum = Callable[[Tensor], Tensor]
@@ -94,8 +95,8 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     """Return ``update(*stacks)`` of an element-wise update; on the CPU, slice of rows by slice of rows.
 
     Memory is slow beside the cores: an update of several operations is several times faster when all of them see a
-    slice while it is in the cache. How rows are sliced depends on their number and width alone, so the bits do not
-    depend on how layers are stacked.
+    slice while it is in the cache; on a GPU, when it is compiled (:mod:`gamlp_admm.admm.fusing`). How rows are sliced
+    depends on their number and width alone, so the bits do not depend on how layers are stacked.
 
     Args:
         update: Takes tensors of equal shape, or of one row where ``stacks`` has one, and ``out``, where the result may
@@ -107,7 +108,7 @@ def by_slices(update: Callable[..., Tensor], *stacks: Tensor | Layers) -> Tensor
     S, N, n = like.shape
     rows = max(SLICE // n, 1)
     if like.is_cuda or rows >= N:
-        return update(*[x if isinstance(x, Tensor) else _joined(x) for x in stacks], out=None)
+        return fused(update)(*[x if isinstance(x, Tensor) else _joined(x) for x in stacks], out=None)
     made = empty((S, N, n), like)
     layers = [x if isinstance(x, Tensor) else [layer for part in x for layer in part] for x in stacks]
     for s, layer in enumerate(made):

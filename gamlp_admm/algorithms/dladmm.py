@@ -30,6 +30,7 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import squared_norms, weighed
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import check_positive
+from gamlp_admm.algorithms.captured import CapturedSession
 from gamlp_admm.algorithms.common import (
     Sweep,
     by_layer,
@@ -225,6 +226,7 @@ class DlADMM(Streamed, Sweep):
 
     algorithm = "dladmm"
     phases = PHASES
+    session = CapturedSession
     settle = SETTLE
     terms = staticmethod(layer_terms)
     compared = ("z",)

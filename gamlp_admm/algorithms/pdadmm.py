@@ -24,6 +24,7 @@ from gamlp_admm.admm.proximal import p_on_grid
 from gamlp_admm.admm.stacked import by_slices, squared_norms
 from gamlp_admm.admm.state import Block, output
 from gamlp_admm.algorithms.base import check_positive
+from gamlp_admm.algorithms.captured import CapturedSession
 from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, step_weights, update_W
 from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.codecs.plan import Codecs, Plan
@@ -236,6 +237,7 @@ class PdADMM(Streamed):
     algorithm = "pdadmm"
     unit_rows = True
     phases = PHASES
+    session = CapturedSession
     terms = staticmethod(layer_terms)
     compared = ("q",)
     stackable = True

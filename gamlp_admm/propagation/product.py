@@ -84,10 +84,15 @@ def to_torch(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device 
     """
     indptr, indices = (torch.from_numpy(part).to(device) for part in (matrix.indptr, matrix.indices))
     values = torch.from_numpy(matrix.data).to(dtype).to(device)
+    return csr_tensor(indptr, indices, values, matrix.shape)
+
+
+def csr_tensor(indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return a CSR tensor of its parts, of which nothing is checked."""
     with warnings.catch_warnings():
-        # torch calls all of its CSR support beta, once a process; the products used here are tested.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(indptr, indices, values, size=matrix.shape, check_invariants=False)
+        # torch calls all of its CSR support beta, and says what it does not check; the products used here are tested.
+        warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
+        return torch.sparse_csr_tensor(indptr, indices, values, size=shape, check_invariants=False)
 
 
 def gathering(matrix: sparse.csr_array, dtype: torch.dtype, device: torch.device) -> Matrix:

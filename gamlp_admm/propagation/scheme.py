@@ -22,6 +22,7 @@ from gamlp_admm.propagation.building import counted, from_edges
 from gamlp_admm.propagation.diffuse import heat, heat_remainder
 from gamlp_admm.propagation.edges import check_direction
 from gamlp_admm.propagation.gather import RESULT, GatherMatrix, gathers
+from gamlp_admm.propagation.on_device import fits, matrix_there
 from gamlp_admm.propagation.operators import (
     OF_LOOPED,
     OPERATORS,
@@ -131,6 +132,12 @@ class Scheme:
             return as_matrix(as_operator(self.operator, N), like.dtype, like.device)
         if edge_index is None:
             raise InputError("data.edge_index is missing: propagation needs edges, or a matrix as operator")
+        if (
+            (r := self.named.coefficient) is not None
+            and isinstance(edge_index, Tensor)
+            and fits(edge_index, like.device)
+        ):
+            return matrix_there(edge_index, edge_weight, N, self.direction, r, like.dtype, like.device)
         if (made := self._folded(edge_index, edge_weight, like, folder, working)) is not None:
             return made
         A = adjacency(edge_index, edge_weight, N, self.direction)

@@ -6,6 +6,8 @@ wait for a device, to learn a value or the size of a result, or to copy from or 
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
@@ -89,6 +91,23 @@ def distance(made: list[Block], wanted: list[Block]) -> float:
     return max(float((a - b).norm() / b.norm().clamp(min=1e-3)) for a, b in pairs)
 
 
+def moved(x: Any, device: str) -> Any:
+    """Return a copy of something, all tensors in it on a device."""
+    if isinstance(x, Tensor):
+        return x.to(device)
+    if isinstance(x, list | tuple):
+        return type(x)(moved(each, device) for each in x)
+    if isinstance(x, dict):
+        made = copy.copy(x)
+        made.update((key, moved(value, device)) for key, value in x.items())
+        return made
+    if type(x).__module__.startswith("gamlp_admm") and hasattr(x, "__dict__"):
+        made = copy.copy(x)
+        made.__dict__.update(moved(vars(x), device))
+        return made
+    return x
+
+
 CASES: list[tuple[ModuleType, float, dict[str, Any]]] = [
     (pdadmm, 1e-9, {"rule": "auto", "weighted": True}),
     (pdadmm, 1e-9, {"rule": "auto", "normal": Dual, "loss": "binary_cross_entropy"}),
@@ -114,6 +133,25 @@ def test_an_iteration_waits_for_nothing(algorithm: ModuleType, tolerance: float,
         with OnGPU():
             made = iterate(made, algorithm.PHASES, problem, LocalChannel())
     assert distance(made, wanted) <= tolerance
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("algorithm", "tolerance", "settings"), CASES, ids=lambda x: getattr(x, "__name__", str(x)))
+def test_on_a_gpu_torch_finds_nothing_that_waits(
+    algorithm: ModuleType, tolerance: float, settings: dict[str, Any]
+) -> None:
+    wanted, problem = problem_of(algorithm, **settings)
+    made, there = moved((wanted, problem), "cuda")
+    warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+    for iteration in range(4):
+        wanted = iterate(wanted, algorithm.PHASES, problem, LocalChannel())
+        torch.cuda.set_sync_debug_mode("error" if iteration > 1 else "default")  # factors and workspaces are made once
+        try:
+            made = iterate(made, algorithm.PHASES, there, LocalChannel())
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    here = [block.with_fields({name: t.cpu() for name, t in block.tensors().items()}) for block in made]
+    assert distance(here, wanted) <= 10 * tolerance
 
 
 @pytest.mark.parametrize(

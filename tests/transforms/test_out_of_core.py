@@ -163,6 +163,6 @@ def test_what_does_not_apply(tmp_path: Path) -> None:
 def test_on_a_gpu(tmp_path: Path) -> None:
     data = wide()
     wanted = AugmentFeatures(3)(data).x
-    found = AugmentFeatures(3).store(data, Storing(tmp_path, "40MiB", device=torch.device("cuda")))
+    found = AugmentFeatures(3).store(data, Storing(tmp_path, "64MiB", device=torch.device("cuda")))
     assert found.x.is_cpu
     torch.testing.assert_close(found.x, wanted)
