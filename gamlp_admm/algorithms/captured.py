@@ -21,6 +21,7 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import all_rows_here
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import RENEWED, ADMMSession, Variables
+from gamlp_admm.codecs import Codec
 from gamlp_admm.codecs.plan import FIELDS
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.parallel.channel import LocalChannel
@@ -73,7 +74,8 @@ class CapturedSession(ADMMSession):
         if (kind := self._kind(problem)) != self.kind:
             self.kind, self.count, self.replay = kind, 0, None
         self.count += 1
-        if self.count <= EAGER or not capturable(problem, self.channel):
+        fixed = all(codec.fixed for codec in kind[-1])
+        if self.count <= EAGER or not fixed or not capturable(problem, self.channel):
             super().iterate(iteration, factor)
             return
         self.problem = problem
@@ -91,7 +93,7 @@ class CapturedSession(ADMMSession):
             for block in self.state:
                 torch.bmm(block.p, block.W.mT, out=block.M)
 
-    def _kind(self, problem: Problem) -> object:
+    def _kind(self, problem: Problem) -> tuple[float, float, list[Codec]]:
         # What an iteration computes, as far as it changes from one to another.
         inside = range(self.state[0].first, self.state[-1].first + self.state[-1].num_layers - 1)
         codecs = [problem.codecs.at(field, boundary) for field in FIELDS for boundary in inside]
