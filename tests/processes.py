@@ -320,6 +320,7 @@ def spawn(size: int, folder: Path, function: Any, *arguments: Any, timeout: floa
 
 CODECS = [
     *("fp16", "bf16", "int8", "int4", "int2", "int8-delta", "int4-delta", "int2-delta", "int4:3-delta"),
+    *("changed:0.3:int2-delta", "zstd:changed:int2-delta", "int8/p+at=2:zstd:int4/from=3:zstd:changed:ternary-delta"),
     *("grid:-1:3:16", "grid:auto:256", "q:grid:auto:65536", "p:grid:-1;0;0.5;2", "int2-delta/q+at=2:fp32/from=3:int4"),
 ]
 

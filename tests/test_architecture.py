@@ -50,6 +50,7 @@ ONLY_IN = {
     "sklearn": "datasets estimators bench training",
     "threadpoolctl": "bench",
     "xxhash": "propagation",
+    "zstandard": "codecs",
     "pandas": "experiment datasets",
     "optuna": "tuning",
     "pickle": "datasets",

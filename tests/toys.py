@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gamlp_admm.algorithms import PdADMMG
 from gamlp_admm.algorithms.registry import register_algorithm
-from gamlp_admm.codecs import Codec, register_codec
+from gamlp_admm.codecs import RowCodec, register_codec
 from gamlp_admm.experiment import Option, register_option
 from gamlp_admm.propagation import NamedOperator, register_operator, sym
 
@@ -21,7 +21,7 @@ def lazy_walk(A: sparse.csr_array) -> sparse.csr_array:
     return (sym(A) + sparse.eye_array(A.shape[0], format="csr")) / 2
 
 
-class Rounded(Codec):
+class Rounded(RowCodec):
     """Whole numbers of a unit, in 16 bits."""
 
     def __init__(self, unit: float) -> None:

@@ -96,8 +96,9 @@ def _expect(block: Block, needs: str | None, problem: Problem, channel: LocalCha
     field, boundary = source
     if channel.leads_away(boundary):
         held = getattr(block, needs)
-        size = problem.codecs.size(field, range(boundary, boundary + 1), held)
-        channel.expect(field, boundary, like=held.new_empty(size, dtype=torch.uint8))
+        most = problem.codecs.size(field, range(boundary, boundary + 1), held)
+        fixed = problem.codecs.at(field, boundary).fixed
+        channel.expect(field, boundary, like=held.new_empty(most, dtype=torch.uint8), fixed=fixed)
 
 
 def _receive(block: Block, needs: str | None, problem: Problem, channel: LocalChannel) -> Block:
@@ -125,9 +126,12 @@ def _send(before: Block, block: Block, phase: Phase, problem: Problem, channel: 
     with channel.trace.span(f"encode {field}", "compute"):
         leaving = boundary if channel.leads_away(boundary) else None
         if leaving is None and codecs.on_grid(field):  # where the update has put it
-            sent, payload = values, None
+            sent, payload, size = values, None, codecs.size(field, boundaries, values)
         else:
-            sent, payload = codecs.send(field, boundaries, values, before.sent(field), leaving)
-    leaves = sent[outermost : outermost + 1] if payload is None else payload
-    channel.send(field, boundary, leaves, codecs.size(field, boundaries, values))
+            sent, payload, size = codecs.send(field, boundaries, values, before.sent(field), leaving)
+    if payload is None:
+        channel.send(field, boundary, sent[outermost : outermost + 1], size)
+    else:
+        fixed, most = codecs.at(field, boundary).fixed, codecs.size(field, range(boundary, boundary + 1), values)
+        channel.send(field, boundary, payload, size, None if fixed else most)
     return block.with_sent(field, sent)

@@ -28,6 +28,7 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.stacked import all_rows_here
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import RENEWED, ADMMSession, Variables
+from gamlp_admm.codecs import Codec
 from gamlp_admm.codecs.plan import FIELDS
 from gamlp_admm.errors import InputWarning
 from gamlp_admm.nn.network import Weights
@@ -79,7 +80,7 @@ class CapturedSession(ADMMSession):
         if (kind := self._kind(problem)) != self.kind:
             self.kind, self.count, self.replay = kind, 0, None
         self.count += 1
-        if self.count <= EAGER:
+        if self.count <= EAGER or not all(codec.fixed for codec in kind[-1]):
             super().iterate(iteration, factor)
             return
         self.problem = problem
@@ -106,7 +107,7 @@ class CapturedSession(ADMMSession):
     def _entries(self) -> int:
         return sum(block.z.numel() for block in self.state)
 
-    def _kind(self, problem: Problem) -> object:
+    def _kind(self, problem: Problem) -> tuple[float, float, list[Codec]]:
         # What an iteration computes, as far as it changes from one to another.
         inside = range(self.state[0].first, self.state[-1].first + self.state[-1].num_layers - 1)
         codecs = [problem.codecs.at(field, boundary) for field in FIELDS for boundary in inside]

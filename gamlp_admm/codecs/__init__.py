@@ -6,7 +6,10 @@ A codec is chosen by name:
 ``full``                 values as they are (the default)
 ``fp64 fp32 fp16 bf16``  floating-point formats
 ``int8 int4 int2``       integers times a scale a row; ``int4:64``: a scale a block of 64 entries
+``int1 ternary:DEAD``    signs times a scale a row, of all entries or of the large ones
 ``int4-delta`` …         the same, of differences to what was sent before, so that errors feed back and vanish
+``changed:INNER``        the rows that changed, in another codec; ``changed:THRESHOLD:RATE:INNER``
+``zstd:INNER``           the payload of another codec, compressed
 ``grid:LOW:HIGH:M``      pdADMM-G-Q: the variable itself lives on M ≤ 65,536 points, and their numbers are sent
 ``grid:V;V;V``           the same, on any points
 ``grid:auto:M``          the same, with bounds from the first forward pass of each layer
@@ -14,8 +17,8 @@ A codec is chosen by name:
 =======================  ========================================================================================
 
 What all of them promise: ``decode(encode(x))`` is ``project(x)``, bit for bit; the payload has the length that ``size``
-says beforehand, without a header; NaN and infinity are errors. Codecs know neither networks nor layers;
-:mod:`gamlp_admm.codecs.plan` says which one serves when and where.
+says beforehand, or with ``changed`` and ``zstd`` at most that; NaN and infinity are errors. Codecs know neither
+networks nor layers; :mod:`gamlp_admm.codecs.plan` says which one serves when and where.
 
 Source: quantised communication of pdADMM-G-Q, TNNLS 2022, arXiv 2105.09837, Section V; error feedback as in F. Seide
 et al., Interspeech 2014.
@@ -30,23 +33,30 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from gamlp_admm.codecs.base import Codec
+from gamlp_admm.codecs.base import Codec, RowCodec
 from gamlp_admm.codecs.casts import FORMATS, Cast
+from gamlp_admm.codecs.changed import Changed
 from gamlp_admm.codecs.grids import FittedGrid, Grid, ListedGrid, UniformGrid
 from gamlp_admm.codecs.integers import Delta, Scaled
+from gamlp_admm.codecs.signs import Signs
+from gamlp_admm.codecs.zstd import Zstd
 from gamlp_admm.errors import InputError, unknown
 from gamlp_admm.system.lazy import shown
 
 __all__ = [
     "CODECS",
     "Cast",
+    "Changed",
     "Codec",
     "Delta",
     "FittedGrid",
     "Grid",
     "ListedGrid",
+    "RowCodec",
     "Scaled",
+    "Signs",
     "UniformGrid",
+    "Zstd",
     "codec",
     "register_codec",
 ]
@@ -72,6 +82,47 @@ def _scaled(bits: int, delta: bool, rest: str) -> Codec:
     return Delta(scaled) if delta or block[2] else scaled
 
 
+def _ternary(delta: bool, rest: str) -> Codec:
+    number = rest.removesuffix("-delta")
+    if delta and rest:
+        raise ValueError
+    signs = Signs(float(number)) if number else Signs()
+    return Delta(signs) if delta or number != rest else signs
+
+
+def _int1(delta: bool, rest: str) -> Codec:
+    if rest:
+        raise ValueError
+    return Delta(Signs(0)) if delta else Signs(0)
+
+
+def _changed(rest: str) -> Codec:
+    threshold, rest = _leading(rest, Changed.threshold)
+    rate, rest = _leading(rest, Changed.rate)
+    return Changed(_inner("changed", rest), threshold, rate)
+
+
+def _leading(text: str, default: float) -> tuple[float, str]:
+    # The number that a text begins with, and what follows; no name of a codec begins as a number does.
+    if text[:1] not in tuple("0123456789.-"):
+        return default, text
+    number, _, rest = text.partition(":")
+    return float(number), rest
+
+
+def _zstd(rest: str) -> Codec:
+    return Zstd(_inner("zstd", rest))
+
+
+def _inner(outer: str, rest: str) -> Codec:
+    inner = codec(rest or "int2-delta")
+    if isinstance(inner, Grid | FittedGrid):
+        raise InputError(f"codec {outer}:{rest}: {outer} takes no grid")
+    if outer == "changed" and "changed" in str(inner):
+        raise InputError(f"codec {outer}:{rest}: allowed: changed once")
+    return inner
+
+
 def _grid(rest: str) -> Codec | FittedGrid:
     kind, *numbers = rest.split(":") if rest else ["auto"]
     if kind == "auto" and len(numbers) <= 1:
@@ -88,12 +139,21 @@ CODECS: dict[str, Parse] = {
     **{name: partial(_cast, name) for name in ("full", *FORMATS)},
     **{f"int{bits}": partial(_scaled, bits, False) for bits in (8, 4, 2)},
     **{f"int{bits}-delta": partial(_scaled, bits, True) for bits in (8, 4, 2)},
+    "int1": partial(_int1, False),
+    "int1-delta": partial(_int1, True),
+    "ternary": partial(_ternary, False),
+    "ternary-delta": partial(_ternary, True),
+    "changed": _changed,
+    "zstd": _zstd,
     "grid": _grid,
 }
 """The codecs by name: how what follows the name is read."""
 
 FORMS = {
     **{name: f"{name}, {name}:BLOCK, {name}-delta, {name}:BLOCK-delta" for name in ("int8", "int4", "int2")},
+    "int1": "int1, int1-delta",
+    "ternary": "ternary, ternary:DEAD, ternary-delta, ternary:DEAD-delta",
+    "changed": "changed:CODEC, changed:THRESHOLD:CODEC, changed:THRESHOLD:RATE:CODEC",
     "grid": "grid:LOW:HIGH:POINTS, grid:V;V;V, grid:auto:POINTS, grid:paper, grid:released",
 }
 """What messages say of the forms of a codec's text, where there are more than its name."""
@@ -112,10 +172,10 @@ def register_codec(name: str, parse: Parse, form: str = "") -> None:
 
     Example:
         >>> from gamlp_admm.codecs import CODECS, UniformGrid, codec, register_codec
-        >>> register_codec("ternary", lambda rest: UniformGrid(-1.0, 1.0, 3))
-        >>> codec("ternary").points
+        >>> register_codec("thirds", lambda rest: UniformGrid(-1.0, 1.0, 3))
+        >>> codec("thirds").points
         3
-        >>> del CODECS["ternary"]
+        >>> del CODECS["thirds"]
     """
     if name in CODECS:
         raise InputError(f"codec {name!r} is there already")

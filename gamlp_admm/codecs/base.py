@@ -18,11 +18,14 @@ SLICE = 1 << 19
 
 
 class Codec(ABC):
-    """Writes a float tensor ``[…, n]`` as bytes. Rows of ``n`` entries are coded independently of each other.
+    """Writes a float tensor ``[…, n]`` as bytes. It has no state; one that codes differences is given ``before``.
 
-    A codec has no state. One that codes differences is given ``before``, a tensor that both ends hold. The payload is
-    uint8 ``[size(shape, dtype)]``: part after part (scales, then codes), each part row after row, without a header.
+    Attributes:
+        fixed: Whether the payload's size follows from the shape. Where it does not, encoding tells it, and
+            :meth:`size` is the most that it can be.
     """
+
+    fixed: bool = True
 
     @property
     @abstractmethod
@@ -32,10 +35,13 @@ class Codec(ABC):
     def __str__(self) -> str:
         return self.name
 
+    def during(self, iteration: int) -> Codec:
+        """Return the codec as it is in an iteration, from 1."""
+        return self
+
+    @abstractmethod
     def size(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
-        """Return the number of bytes of the payload of a tensor of that shape and dtype, without seeing it."""
-        *rows, n = shape
-        return math.prod(rows) * sum(kind.itemsize * count for kind, count in self.parts(n, dtype))
+        """Return the number of bytes, or the most, of the payload of a tensor of that shape and dtype, unseen."""
 
     def lossless(self, dtype: torch.dtype) -> bool:
         """Whether every tensor of that dtype comes back as it was."""
@@ -57,6 +63,7 @@ class Codec(ABC):
                 raise InputError(f"{self.name}: only finite numbers can be sent, but{what} there is NaN or infinity")
         return payload
 
+    @abstractmethod
     def decode(self, payload: Tensor, like: Tensor, before: Tensor | None = None) -> Tensor:
         """Return the tensor that a payload stands for.
 
@@ -65,35 +72,55 @@ class Codec(ABC):
             like: Gives shape and dtype.
             before: As for :meth:`encode`.
         """
-        out = torch.empty(like.shape, dtype=like.dtype, device=payload.device)
-        rows, known = _rows(out), _rows(before)  # a view of it
-        views = self._views(payload, len(rows), like.shape[-1], like.dtype)
-        for i, j in _slices(rows):
-            self.value(tuple(view[i:j] for view in views), known[i:j], rows[i:j])
-        return out
 
     def project(self, x: Tensor, before: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        """Return ``decode(encode(x))``, the same bits, without making the payload and without looking for NaN.
+        """Return ``decode(encode(x))``, the same bits, without looking for NaN, and cheaper where that can be.
 
         Args:
             x: As for :meth:`encode`.
             before: As for :meth:`encode`.
             out: Where to write it; a new tensor if ``None``.
         """
+        return self.transmit(x, before, out)[1]
+
+    @abstractmethod
+    def transmit(self, x: Tensor, before: Tensor | None = None, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return ``encode(x)`` and ``project(x)`` at the cost of one, without looking for NaN."""
+
+
+class RowCodec(Codec):
+    """A codec of rows of ``n`` entries, each coded by itself into as many bytes as any other.
+
+    The payload is uint8 ``[size(shape, dtype)]``: part after part (scales, then codes), each part row after row,
+    without a header.
+    """
+
+    def size(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
+        *rows, n = shape
+        return math.prod(rows) * sum(kind.itemsize * count for kind, count in self.parts(n, dtype))
+
+    def decode(self, payload: Tensor, like: Tensor, before: Tensor | None = None) -> Tensor:
+        out = torch.empty(like.shape, dtype=like.dtype, device=payload.device)
+        rows, known = rows_of(out), rows_of(before)  # a view of it
+        views = self._views(payload, len(rows), like.shape[-1], like.dtype)
+        for i, j in slices(rows):
+            self.value(tuple(view[i:j] for view in views), known[i:j], rows[i:j])
+        return out
+
+    def project(self, x: Tensor, before: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         return self._run(x, before, out, None)
 
     def transmit(self, x: Tensor, before: Tensor | None = None, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return ``encode(x)`` and ``project(x)`` at the cost of one, without looking for NaN."""
         payload = torch.empty(self.size(x.shape, x.dtype), dtype=torch.uint8, device=x.device)
         return payload, self._run(x, before, out, payload)
 
     def _run(self, x: Tensor, before: Tensor | None, out: Tensor | None, payload: Tensor | None) -> Tensor:
-        rows, known = _rows(x), _rows(before)
+        rows, known = rows_of(x), rows_of(before)
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device) if out is None else out
-        target, views = _rows(out), None
+        target, views = rows_of(out), None
         if payload is not None:
             views = self._views(payload, len(rows), x.shape[-1], x.dtype)
-        for i, j in _slices(rows):
+        for i, j in slices(rows):
             parts = None if views is None else tuple(view[i:j] for view in views)
             self.code(rows[i:j], known[i:j], parts, target[i:j])
         return out
@@ -121,13 +148,15 @@ class Codec(ABC):
         """Write into ``out`` what ``parts`` stand for: the bits that :meth:`code` wrote there."""
 
 
-def _rows(x: Tensor | None) -> Tensor:
+def rows_of(x: Tensor | None) -> Tensor:
+    """Return ``[…, n]`` as ``[N, n]``; nothing as a tensor whose slices are empty."""
     if x is None:
-        return torch.empty(0)  # whose slices are empty too
+        return torch.empty(0)
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).contiguous()
 
 
-def _slices(rows: Tensor) -> Iterator[tuple[int, int]]:
+def slices(rows: Tensor) -> Iterator[tuple[int, int]]:
+    """Return the slices in which the rows of ``[N, n]`` are coded."""
     N, n = rows.shape
     step = max(N, 1) if rows.is_cuda else max(SLICE // max(n, 1), 1)
     return ((i, min(i + step, N)) for i in range(0, N if n else 0, step))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gamlp_admm.codecs.base import Codec, Parts
+from gamlp_admm.codecs.base import Parts, RowCodec
 
 FORMATS = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Cast(Codec):
+class Cast(RowCodec):
     """Entries as floating-point numbers of another format. The same format is sent as it is.
 
     Attributes:

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.codecs.base import Codec, Parts
+from gamlp_admm.codecs.base import Parts, RowCodec
 from gamlp_admm.codecs.packing import pack, packed_width, unpack
 from gamlp_admm.errors import InputError
 
 MOST_POINTS = 65536
 
 
-class Grid(Codec):
+class Grid(RowCodec):
     """The nearest point of a finite set Δ; the points' numbers are sent, in 2, 4, 8 or 16 bits.
 
     A variable that lives on the grid (pdADMM-G-Q, TNNLS 2022, Problem 3) is sent without loss. Every pass is over the

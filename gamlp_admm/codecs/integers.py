@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gamlp_admm.codecs.base import Codec, Parts
+from gamlp_admm.codecs.base import Parts, RowCodec
 from gamlp_admm.codecs.packing import pack, packed_width, unpack
 from gamlp_admm.errors import InputError
 
@@ -17,7 +17,7 @@ LARGEST = torch.finfo(torch.bfloat16).max
 
 
 @dataclass(frozen=True)
-class Scaled(Codec):
+class Scaled(RowCodec):
     """Entries as integers times a scale: ``x ≈ s·c`` with ``c`` in ``{−m, …, m}``, ``m = 2^(bits−1) − 1``.
 
     A row, or a block of a row, has a scale of its own, sent in bf16: ``s = max|x|/m``, so that entries are off by at
@@ -97,7 +97,7 @@ class Scaled(Codec):
 
 
 @dataclass(frozen=True)
-class Delta(Codec):
+class Delta(RowCodec):
     """Differences: what is sent is the code of ``x − before``, and both ends add what it stands for to ``before``.
 
     With ``before`` what was made of the last tensor sent, an error is part of the next difference, so that errors do
@@ -115,7 +115,7 @@ class Delta(Codec):
         True
     """
 
-    inner: Codec
+    inner: RowCodec
 
     @property
     def name(self) -> str:

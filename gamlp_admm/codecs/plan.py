@@ -178,7 +178,9 @@ class Codecs:
     def at(self, name: str, boundary: int) -> Codec:
         """Return the codec of a field at a boundary."""
         chosen = codec(self.plan.choice(name, boundary + 1, self.iteration))
-        return chosen.between(*self.ranges[boundary]) if isinstance(chosen, FittedGrid) else chosen
+        if isinstance(chosen, FittedGrid):
+            return chosen.between(*self.ranges[boundary])
+        return chosen.during(self.iteration)
 
     def observe(
         self, boundary: int, q: Tensor, row_sum: Callable[[Tensor], Tensor], weight: Tensor | None = None
@@ -209,15 +211,15 @@ class Codecs:
         return self.send(name, boundaries, x, None)[0] if self.on_grid(name) else x
 
     def size(self, name: str, boundaries: range, like: Tensor) -> int:
-        """Return the bytes that a field of consecutive layers takes on its way, ``like`` ``[S, N, n]``."""
+        """Return the bytes, at most, that a field of consecutive layers takes on its way, ``like`` ``[S, N, n]``."""
         if name in self.plan.untouched:
             return like.nbytes // max(len(like), 1) * len(boundaries)
         return sum(self.at(name, l).size(like.shape[1:], like.dtype) for l in boundaries)
 
     def send(
         self, name: str, boundaries: range, x: Tensor, before: Tensor | None, leaving: int | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return what the other ends of some boundaries make of a field, and the payload for one that leaves.
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """Return what the other ends of some boundaries make of a field, the payload for one that leaves, and bytes.
 
         Args:
             name: ``p`` or ``q``.
@@ -225,19 +227,24 @@ class Codecs:
             x: The field, ``[S, N, n]``.
             before: What the other ends make of the last one, ``[S, N, n]``.
             leaving: The boundary for which there must be a payload.
+
+        Returns:
+            The field ``[S, N, n]``, the payload or ``None``, and the bytes of the payloads for all boundaries.
         """
         if leaving is None and name in self.plan.untouched:
-            return x, None
+            return x, None, self.size(name, boundaries, x)
         codecs = [self.at(name, l) for l in boundaries]
         lossless = all(c.lossless(x.dtype) for c in codecs)
-        sent, payload = x if lossless else self.empty(x.shape, x), None
-        if leaving is None and all(c == codecs[0] for c in codecs):
-            return codecs[0].project(x, before, None if lossless else sent), None
+        sent, payload, size = x if lossless else self.empty(x.shape, x), None, 0
+        if leaving is None and codecs[0].fixed and all(c == codecs[0] for c in codecs):
+            return codecs[0].project(x, before, None if lossless else sent), None, self.size(name, boundaries, x)
         for s, (c, l) in enumerate(zip(codecs, boundaries, strict=True)):
             layer, known = x[s], None if before is None else before[s]
             out = None if lossless else sent[s]
-            if l == leaving:
-                payload, _ = c.transmit(layer, known, out)
-            else:
+            if c.fixed and l != leaving:
                 c.project(layer, known, out)
-        return sent, payload
+                size += c.size(layer.shape, layer.dtype)
+            else:
+                coded, _ = c.transmit(layer, known, out)
+                payload, size = coded if l == leaving else payload, size + len(coded)
+        return sent, payload, size

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gamlp_admm.errors import NeighbourError
+from gamlp_admm.parallel.parcels import HEADER, framed, length_of, room_after
 from gamlp_admm.parallel.trace import Trace
 
 
@@ -41,10 +42,17 @@ class LocalChannel:
         """Whether what is sent over ``boundary`` goes to another process."""
         return False
 
-    def expect(self, field: str, boundary: int, like: Tensor) -> None:
-        """Get ready to receive a tensor like ``like`` (shape, dtype, device) over ``boundary``."""
+    def expect(self, field: str, boundary: int, like: Tensor, fixed: bool = True) -> None:
+        """Get ready to receive a tensor over ``boundary``.
 
-    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0) -> None:
+        Args:
+            field: What it is of.
+            boundary: The boundary.
+            like: Gives shape, dtype and device.
+            fixed: Whether it has that shape; else it is a payload of that many bytes at most.
+        """
+
+    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0, most: int | None = None) -> None:
         """Start sending a tensor over ``boundary``.
 
         Args:
@@ -52,6 +60,7 @@ class LocalChannel:
             boundary: The boundary.
             tensor: The field, or its payload where the boundary leads away.
             size: What counts as sent, in bytes; with it, what crosses the boundaries inside a stack of layers.
+            most: The most bytes that it could have, where the receiver does not know how many it has.
         """
         self.bytes_sent += size
         self._mail[field, boundary] = tensor
@@ -77,12 +86,22 @@ class Neighbour:
     name: str
 
 
+@dataclass
+class _Expected:
+    like: Tensor
+    fixed: bool
+    posted: tuple[dist.Work, Tensor] | None = None
+
+
 class ProcessChannel(LocalChannel):
     """A channel whose outermost boundaries lead to other processes, each neighbour talking to its neighbour.
 
     Sends and receives are single ``isend`` and ``irecv`` calls: torch's batched form has hung on gloo. Every field has
     a process group of its own, over which it travels in one direction only; so on NCCL, where the calls of a pair of
     ranks on one group run in order, early receives cannot block sends.
+
+    A payload whose length the receiver does not know goes as :mod:`gamlp_admm.parallel.parcels` says. What is expected
+    after it is listened for only when it is here, since until then nobody knows how many messages come before.
 
     Args:
         name: How messages call this process.
@@ -111,27 +130,21 @@ class ProcessChannel(LocalChannel):
             self._neighbours[layers[0] - 1] = previous
         if next is not None:
             self._neighbours[layers[-1]] = next
-        self._expected: defaultdict[tuple[str, int], deque[tuple[dist.Work, Tensor]]] = defaultdict(deque)
+        self._expected: defaultdict[tuple[str, int], deque[_Expected]] = defaultdict(deque)
+        self._last: dict[tuple[str, int], int] = {}  # bytes of the payload before, of those of unknown length
         self._leaving: list[tuple[dist.Work, Tensor, str, Neighbour]] = []
 
     def leads_away(self, boundary: int) -> bool:
         """See :meth:`LocalChannel.leads_away`."""
         return boundary in self._neighbours
 
-    def expect(self, field: str, boundary: int, like: Tensor) -> None:
+    def expect(self, field: str, boundary: int, like: Tensor, fixed: bool = True) -> None:
         """See :meth:`LocalChannel.expect`."""
-        if boundary not in self._neighbours:
-            return
-        buffer = torch.empty(like.shape, dtype=like.dtype, device=like.device)
-        peer = self._neighbours[boundary]
-        try:
-            work = dist.irecv(buffer, peer.rank, group=self.groups[field])
-        except RuntimeError as error:
-            raise self._lost(peer, f"receiving {field}", error) from error
-        assert work is not None
-        self._expected[field, boundary].append((work, buffer))
+        if boundary in self._neighbours:
+            self._expected[field, boundary].append(_Expected(like, fixed))
+            self._listen(field, boundary)
 
-    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0) -> None:
+    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0, most: int | None = None) -> None:
         """See :meth:`LocalChannel.send`.
 
         Raises:
@@ -141,16 +154,20 @@ class ProcessChannel(LocalChannel):
             super().send(field, boundary, tensor, size)
             return
         self.bytes_sent += size
+        messages = [tensor.contiguous()]
+        if most is not None:
+            messages = framed(messages[0], self._room(field, boundary, most))
+            self._last[field, boundary] = len(tensor)
         peer = self._neighbours[boundary]
-        payload = tensor.contiguous()
-        self.wire_bytes[boundary] = self.wire_bytes.get(boundary, 0) + payload.nbytes
-        with self.trace.span(f"send {field}", "send"):
-            try:
-                work = dist.isend(payload, peer.rank, group=self.groups[field])
-            except RuntimeError as error:
-                raise self._lost(peer, f"sending {field}", error) from error
-        assert work is not None
-        self._leaving.append((work, payload, f"sending {field}", peer))
+        for message in messages:
+            self.wire_bytes[boundary] = self.wire_bytes.get(boundary, 0) + message.nbytes
+            with self.trace.span(f"send {field}", "send"):
+                try:
+                    work = dist.isend(message, peer.rank, group=self.groups[field])
+                except RuntimeError as error:
+                    raise self._lost(peer, f"sending {field}", error) from error
+            assert work is not None
+            self._leaving.append((work, message, f"sending {field}", peer))
 
     def receive(self, field: str, boundary: int) -> Tensor:
         """See :meth:`LocalChannel.receive`.
@@ -160,7 +177,45 @@ class ProcessChannel(LocalChannel):
         """
         if boundary not in self._neighbours:
             return super().receive(field, boundary)
-        work, buffer = self._expected[field, boundary].popleft()  # what was sent first comes first
+        expected = self._expected[field, boundary][0]  # what was sent first comes first
+        message = self._arrived(field, boundary, expected)
+        if not expected.fixed:
+            self._last[field, boundary] = length = length_of(message)
+            message = message[HEADER : HEADER + length]
+            if length > len(message):
+                expected.posted = self._post(field, boundary, message.new_empty(length - len(message)))
+                message = torch.cat([message, self._arrived(field, boundary, expected)])
+        self._expected[field, boundary].popleft()
+        self._listen(field, boundary)
+        return message
+
+    def _room(self, field: str, boundary: int, most: int) -> int:
+        last = self._last.get((field, boundary))
+        return most if last is None else min(room_after(last), most)
+
+    def _listen(self, field: str, boundary: int) -> None:
+        # Post, in order, what is expected, up to the first message after which more of its payload may come.
+        for expected in self._expected[field, boundary]:
+            if expected.posted is None:
+                like = expected.like
+                if not expected.fixed:
+                    like = like.new_empty(HEADER + self._room(field, boundary, len(like)))
+                expected.posted = self._post(field, boundary, like)
+            if not expected.fixed:
+                break
+
+    def _post(self, field: str, boundary: int, like: Tensor) -> tuple[dist.Work, Tensor]:
+        buffer, peer = torch.empty(like.shape, dtype=like.dtype, device=like.device), self._neighbours[boundary]
+        try:
+            work = dist.irecv(buffer, peer.rank, group=self.groups[field])
+        except RuntimeError as error:
+            raise self._lost(peer, f"receiving {field}", error) from error
+        assert work is not None
+        return work, buffer
+
+    def _arrived(self, field: str, boundary: int, expected: _Expected) -> Tensor:
+        assert expected.posted is not None
+        work, buffer = expected.posted
         self._wait(work, buffer, f"receiving {field}", self._neighbours[boundary])
         return buffer
 

@@ -31,9 +31,9 @@ class Recording(LocalChannel):
         self.waited.append(f"{field} from {boundary + (field == 'p')}")
         return super().receive(field, boundary)
 
-    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0) -> None:
+    def send(self, field: str, boundary: int, tensor: Tensor, size: int = 0, most: int | None = None) -> None:
         self.steps[-1] += f", {field} to {boundary + (field != 'p')}"
-        super().send(field, boundary, tensor, size)
+        super().send(field, boundary, tensor, size, most)
 
     def recorded(self, phase: Phase) -> Phase:
         def update(block: Block, problem: Problem) -> Block:

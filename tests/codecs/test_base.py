@@ -9,7 +9,7 @@ import torch
 from coders import DTYPES, NAMES, made
 from problems import randn
 
-from gamlp_admm.codecs import CODECS, Codec, Delta, FittedGrid, codec
+from gamlp_admm.codecs import CODECS, Codec, FittedGrid, codec
 from gamlp_admm.errors import InputError
 
 SHAPES = [(6, 8), (5, 7), (1, 1), (3, 2, 10), (2, 300, 33), (4, 100), (0, 5), (3, 0), (2, 0, 4)]
@@ -30,7 +30,8 @@ def test_payload_has_the_size_announced_and_stands_for_the_projection(each: Code
     x0, before0 = x.clone(), before.clone()
     payload = each.encode(x, before)
     assert payload.dtype == torch.uint8
-    assert payload.shape == (each.size(shape, dtype),)
+    assert payload.dim() == 1
+    assert len(payload) == each.size(shape, dtype) if each.fixed else len(payload) <= each.size(shape, dtype)
     decoded = each.decode(payload, x, before)
     assert decoded.dtype == dtype
     assert decoded.shape == x.shape
@@ -44,7 +45,7 @@ def test_payload_has_the_size_announced_and_stands_for_the_projection(each: Code
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_projection_is_idempotent(each: Codec, dtype) -> None:
-    if isinstance(each, Delta):
+    if "-delta" in each.name or "changed" in each.name:
         pytest.skip("a difference is rounded when it is added")
     for seed, shape in enumerate(SHAPES):
         once = each.project(10.0 ** (seed - 4) * randn(*shape, seed=seed, dtype=dtype))
@@ -159,6 +160,17 @@ def test_sizes(name: str, bytes_a_row: int) -> None:
         ("int4:0", "allowed: int4, int4:BLOCK"),
         (4, "unknown codec '4'"),
         ("fp32-delta", "unknown codec"),
+        ("int1:64", "allowed: int1, int1-delta"),
+        ("ternary:-1", "a finite number from 0"),
+        ("ternary:a", "allowed: ternary, ternary:DEAD"),
+        ("changed:-1:int2", "a finite threshold from 0"),
+        ("changed:0.1:1:int2", "a rate between 0 and 1"),
+        ("changed:0.1:0.9:0.9:int2", "unknown codec '0.9:int2'"),
+        ("changed:0.1x:int2", "allowed: changed:CODEC, changed:THRESHOLD:CODEC"),
+        ("changed:int5", "unknown codec 'int5'"),
+        ("changed:grid:auto", "changed takes no grid"),
+        ("changed:zstd:changed:int4", "allowed: changed once"),
+        ("zstd:grid:paper", "zstd takes no grid"),
         ("grid:1:0:5", "the lower one first"),
         ("grid:0:inf:5", "finite bounds"),
         ("grid:0:1:1", "2 to 65,536"),

@@ -68,13 +68,13 @@ def test_plans_are_told_by_their_text() -> None:
 def test_stacks_are_sent_as_their_layers_are() -> None:
     codecs = Codecs(Plan.of("int4-delta/at=3:fp16"))
     x, before = randn(4, 6, 10, seed=1), randn(4, 6, 10, seed=2)
-    sent, none = codecs.send("p", range(0, 4), x, before)
+    sent, none, size = codecs.send("p", range(0, 4), x, before)
     assert none is None
+    assert size == codecs.size("p", range(0, 4), x) == 3 * made("int4").size((6, 10)) + 6 * 20
     for s, name in enumerate(("int4-delta", "int4-delta", "fp16", "int4-delta")):
         assert torch.equal(sent[s], made(name).project(x[s], before[s]))
-    again, payload = codecs.send("p", range(0, 4), x, before, leaving=0)
+    again, payload, _ = codecs.send("p", range(0, 4), x, before, leaving=0)
     assert torch.equal(again, sent)
     assert payload is not None
     assert torch.equal(made("int4-delta").decode(payload, x[0], before[0]), sent[0])
-    assert codecs.size("p", range(0, 4), x) == 3 * made("int4").size((6, 10)) + 6 * 20
     assert Codecs().send("p", range(0, 4), x, before)[0] is x
