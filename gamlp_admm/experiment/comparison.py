@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gamlp_admm.codecs.plan import Plan
 from gamlp_admm.errors import InputError, several
+from gamlp_admm.experiment.nearing import spent
 from gamlp_admm.experiment.outcome import Run, metric_name, summary
 from gamlp_admm.experiment.resolve import Experiment, Resolved, check_kind
 from gamlp_admm.experiment.runner import prepare, run
@@ -98,9 +99,11 @@ class Comparison:
 
         ``bytes_per_iteration`` is that at the final depth, ``bytes_total`` the mean over seeds;
         ``times_fewer_than_fp32`` and ``times_fewer_than_authors`` compare it with p and q, and with p, q and u, in
-        32-bit floating point.
+        32-bit floating point. ``bytes_to_99`` and ``seconds_to_99`` are those until 99 % of the best validation score
+        of the first codec's run from the same seed (:func:`gamlp_admm.experiment.nearing.spent`).
         """
         rows = []
+        reference = next(iter(self.reports.values()), [])
         for codec, reports in self.reports.items():
             full = statistics.fmean(map(fp32_bytes, reports))
             total = statistics.fmean(report["bytes_sent_total"] for report in reports)
@@ -116,6 +119,7 @@ class Comparison:
                     "times_fewer_than_fp32": full / total if total else None,
                     "times_fewer_than_authors": 1.5 * full / total if total else None,
                     "seconds": statistics.fmean(report["seconds"]["train"] for report in reports),
+                    **spent(reports, reference),
                 }
             )
         return rows

@@ -37,6 +37,14 @@ class MeanCurve:
     def __len__(self) -> int:
         return len(self.x)
 
+    def at(self, x: float) -> float:
+        """Return the mean at a place, on the line between the points beside it."""
+        if not self.x[0] < x < self.x[-1]:
+            return self.mean[0 if x <= self.x[0] else -1]
+        i = bisect_right(self.x, x)
+        share = (x - self.x[i - 1]) / (self.x[i] - self.x[i - 1])
+        return self.mean[i - 1] + share * (self.mean[i] - self.mean[i - 1])
+
     def points(self, chosen: Iterable[int]) -> MeanCurve:
         """Return the curve with some of its points only."""
         where = list(chosen)

@@ -75,6 +75,8 @@ def plot(report: dict[str, Any], path: Path) -> None:
 def plot_comparison(report: dict[str, Any], path: Path) -> None:
     """Plot the test accuracy of several codecs against bytes and iterations: means over seeds, and their range.
 
+    Dots are where runs came near to the first codec's best validation score (``bytes_to_99``), in the mean.
+
     Args:
         report: What ``compare --json`` writes.
         path: The file; its ending decides the format.
@@ -86,7 +88,7 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     sets = _sets(report)
-    metric = common_metric(sets)
+    metric, near = common_metric(sets), False
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, x in zip(panels, ("bytes_sent", "iteration"), strict=True):
@@ -96,9 +98,11 @@ def plot_comparison(report: dict[str, Any], path: Path) -> None:
         if x == "bytes_sent" and any(map(len, curves)):
             ends = [at for found in curves for at in found.x]
             logarithmic_axis(axes.xaxis, min(ends), max(ends), size)
+            near = _dots_of_near(axes, curves, report["rows"])
     panels[0].set(xlabel="bytes sent between layers", ylabel=f"test {words(metric)}")
     panels[1].set(xlabel="iteration")
-    _title(figure, headline(sets[0].first.config | {"algorithm": "codecs", "codec": None}))
+    what = [f"dots: 99 % of the best validation {words(metric)} of {sets[0].label}"] if near else []
+    _title(figure, headline(sets[0].first.config | {"algorithm": "codecs", "codec": None}), *what)
     handles, labels = panels[1].get_legend_handles_labels()
     if labels:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), fontsize=8, frameon=False)
@@ -174,6 +178,15 @@ def _dots(axes: Any, each: RunSet, keys: Iterable[str]) -> None:
         value = each.first.at_best(key)
         if value is not None:
             axes.plot(each.first.best["iteration"], value, "o", color=colour, markersize=5, clip_on=False)
+
+
+def _dots_of_near(axes: Any, curves: Sequence[MeanCurve], rows: Sequence[dict[str, Any]]) -> bool:
+    """Mark where the runs of a codec came near to the best validation score; return whether any did."""
+    near = [row.get("bytes_to_99") for row in rows]
+    for i, (each, at) in enumerate(zip(curves, near, strict=True)):
+        if at and len(each):
+            axes.plot(at, each.at(at), "o", color=COLOURS[i % len(COLOURS)], markersize=5, clip_on=False)
+    return any(near)
 
 
 def save_figure(figure: Any, path: Path) -> None:

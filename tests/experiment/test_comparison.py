@@ -11,6 +11,7 @@ from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment
 from gamlp_admm.experiment import runner as experiments
 from gamlp_admm.experiment.comparison import Comparison, compare, fp32_bytes, plan
+from gamlp_admm.experiment.nearing import spent
 
 SMALL = Experiment(dataset="karate", operator="sym", hops=1, hidden=16, layers=5, iterations=3, grow=(2, 5))
 
@@ -41,6 +42,10 @@ def test_rows_are_of_the_runs(table: pd.DataFrame) -> None:
     assert [report["seed"] for report in theirs] == [0, 1, 2]
     for key in ("best", "last", "bytes_sent_total", "num_nodes"):
         assert theirs[2][key] == run[key]
+    reference = [report for report in table.attrs["report"]["runs"] if report["config"]["codec"] == "fp32"]
+    for name, value in spent(theirs, reference).items():
+        assert table.loc["int4", name] == pytest.approx(value if value is not None else float("nan"), nan_ok=True)
+    assert table.loc["fp32", "seeds_at_99"] == 3
     means = [report["best"]["test_accuracy"] for report in theirs]
     assert table.loc["int4", "test_accuracy_mean"] == pytest.approx(sum(means) / 3)
     assert fp32_bytes(run) == table.loc["fp32", "bytes_total"]
@@ -60,7 +65,7 @@ def test_checkpoints_of_codecs_and_seeds_are_apart(tmp_path: Path) -> None:
     first = compare(kept, codecs, (0, 1))
     assert len(list(tmp_path.glob("*/seed-*/experiment.json"))) == 4
     again = compare(Experiment(**{**vars(kept), "resume": True}), codecs, (0, 1))
-    columns = [name for name in first.columns if name != "seconds"]
+    columns = [name for name in first.columns if not name.startswith("seconds")]
     pd.testing.assert_frame_equal(first[columns], again[columns])
 
 

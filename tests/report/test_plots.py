@@ -104,3 +104,15 @@ def test_bytes_are_drawn_without_the_start_that_sends_none(monkeypatch: pytest.M
     assert by_bytes.get_xscale() == "log"
     assert (len(by_bytes.lines[0].get_xdata()), len(by_iterations.lines[0].get_xdata())) == (20, 21)
     assert [tick.get_text() for tick in by_bytes.get_xticklabels()] == ["1 kB", "2 kB", "5 kB", "10 kB", "20 kB"]
+
+
+def test_dots_are_on_the_curves_where_runs_come_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = codecs(fp32=[made(0), made(1)], int2=[made(0), made(1)])
+    report["rows"][0]["bytes_to_99"] = 9500.0
+    figure = drawn(monkeypatch, reports.plot_comparison, report)
+    (dot,) = (line for line in figure.axes[0].lines if line.get_marker() == "o")
+    mean = [made()["history"][k]["test_accuracy"] for k in (9, 10)]
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (9500, pytest.approx(sum(mean) / 2))
+    assert dot.get_color() == figure.axes[0].lines[0].get_color()
+    assert "99 % of the best validation accuracy of fp32" in figure.get_suptitle()
+    assert not any(line.get_marker() == "o" for line in figure.axes[1].lines)
