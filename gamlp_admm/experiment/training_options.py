@@ -86,7 +86,7 @@ class TrainingOptions:
         tune=FIXED,
     )
     evaluate_every: int | str = option(
-        "Iterations from one evaluation to the next; auto: so many that evaluating costs an eighth, but 8 a stage.",
+        "Iterations from one evaluation to the next; auto: so many that evaluating costs an eighth, but 7 a stage.",
         TRAINING,
         "auto",
         names=("auto",),

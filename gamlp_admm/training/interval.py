@@ -10,7 +10,7 @@ from gamlp_admm.parallel.balance import layer_costs
 SHARE = 1 / 8
 """Of a run's cost that evaluations may have."""
 
-SHORT, RECORDS, LOOKS = 40, 8, 3
+SHORT, RECORDS, LOOKS = 40, 7, 3
 """Iterations below which a stage has a record each; least records of others, least evaluations while patience waits."""
 
 CALL = 2e5
@@ -58,7 +58,7 @@ def interval(
         shapes: (n_out, n_in) of each layer, as they are solved.
         rows: Training rows N.
         evaluated: Rows of all splits.
-        iterations: Those of the stage. Of fewer than 40 each is evaluated; each eighth of more ends with an evaluation.
+        iterations: Those of the stage. Of fewer than 40 each is evaluated; each seventh of more ends with an evaluation.
         patience: Iterations that are waited for a better validation score; each third of them ends with one, too.
         ranked: Whether outputs are sorted for a metric.
 
@@ -66,7 +66,7 @@ def interval(
         >>> from gamlp_admm.training.interval import interval
         >>> deep = [(100, 141), *[(100, 100)] * 8, (7, 100)]  # Cora: 140 rows are trained on, 1,640 evaluated
         >>> interval(deep, 140, 1_640, 200), interval(deep, 140, 1_640, 50), interval(deep, 140, 1_640, 200, patience=6)
-        (13, 6, 2)
+        (13, 7, 2)
         >>> interval(deep, 140, 1_640, 39)
         1
     """

@@ -159,7 +159,7 @@ class Trainer(Algorithm):
             patience: Ends a stage after so many evaluations without a better validation score; with
                 ``evaluate_every="auto"``, after so many iterations.
             evaluate_every: Iterations from one history record to the next (the last of a stage always has one).
-                ``"auto"``: as many as let evaluations cost an eighth of the run, but at least eight records a stage and
+                ``"auto"``: as many as let evaluations cost an eighth of the run, but at least seven records a stage and
                 three in ``patience``, and each in stages of fewer than 40 iterations, or where iterations depend on
                 records (:func:`gamlp_admm.training.interval.interval`).
             node_weight: Weight of each node, ``[N]``: a training node of weight 2 counts as two, and one of weight 0 is

@@ -33,10 +33,10 @@ def test_evaluations_have_their_share_and_no_less(shapes: list[tuple[int, int]],
 
 
 @pytest.mark.parametrize("rows", ROWS)
-def test_a_stage_has_at_least_eight_records(rows: tuple[int, int]) -> None:
+def test_a_stage_has_at_least_seven_records(rows: tuple[int, int]) -> None:
     for iterations in (1, 10, 39, 40, 100, 207):
         every = interval(SHAPES["deep"], *rows, iterations)
-        assert iterations // every >= min(iterations, 8)
+        assert iterations // every >= min(iterations, 7)
         assert every == 1 or iterations >= 40
     for patience in (1, 2, 3, 10, 25):
         every = interval(SHAPES["deep"], *rows, 10**6, patience)
