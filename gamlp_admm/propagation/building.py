@@ -22,7 +22,7 @@ from torch import Tensor
 from gamlp_admm.propagation.edges import check_direction, check_edges, check_weight
 from gamlp_admm.propagation.features import blank
 from gamlp_admm.propagation.gather import GatherMatrix
-from gamlp_admm.propagation.mapping import SMALL, let_go
+from gamlp_admm.propagation.mapping import WHOLE, let_go
 from gamlp_admm.system.allocator import give_back_freed_memory
 from gamlp_admm.system.memory import is_mapped
 
@@ -76,7 +76,7 @@ class _Edges:
 
     @cached_property
     def _mapped(self) -> bool:
-        given = (each for each in (self.index, self.weight) if each is not None and each.nbytes >= SMALL)
+        given = (each for each in (self.index, self.weight) if each is not None and each.nbytes >= WHOLE)
         return any(is_mapped(each.data_ptr()) for each in given)
 
     def ranges(self, entries: int) -> list[int]:

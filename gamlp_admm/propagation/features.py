@@ -129,7 +129,8 @@ class NodeFeatures:
         """Yield all rows, some at a time; of a memory-mapped file no others stay in memory."""
         for rows in torch.split(self.x, self._step):
             yield rows
-            let_go(rows)
+            if self._mapped:
+                let_go(rows)
 
     def _blocks(self) -> Iterator[Tensor]:
         """Yield all rows, some at a time, in the type that they are computed with."""

@@ -10,7 +10,7 @@ one thread: the bits depend neither on the number of threads nor on which column
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -115,19 +115,21 @@ class GatherMatrix:
             following: ``[N, F]`` float32, for the one; ``None`` where it is not needed.
             out: ``[N, F]``, of any strides and any floating-point type, for the other; ``None`` where it is not.
         """
-        steps = replace(self, root=None)
-        for low, high in steps._ranges(state.shape[1]):
-            rows = steps._rows(state, low, high, None, 0.0)
-            if following is not None:
-                following[low:high] = rows
+        for low, high in self._ranges(state.shape[1]):
+            sums = self._sums(state, low, high)
+            made = sums if following is None else following[low:high]
+            if self.scale is not None:
+                torch.mul(sums, self.scale[low:high, None], out=made)
+            elif following is not None:
+                made.copy_(sums)
             if out is None:
                 continue
             if self.root is None:
-                out[low:high] = rows
-            elif out.dtype == rows.dtype:
-                torch.mul(rows, self.root[low:high, None], out=out[low:high])
+                out[low:high] = made
+            elif out.dtype == made.dtype:
+                torch.mul(made, self.root[low:high, None], out=out[low:high])
             else:
-                out[low:high] = rows.mul_(self.root[low:high, None])
+                out[low:high] = made * self.root[low:high, None]
 
     def _ranges(self, columns: int) -> Iterator[tuple[int, int]]:
         """Yield where ranges of rows begin and end of which so many columns stay in the cache."""

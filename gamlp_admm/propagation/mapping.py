@@ -6,8 +6,8 @@ from torch import Tensor
 
 from gamlp_admm.system.memory import release
 
-SMALL = 2**20
-"""Bytes below which it makes no difference."""
+SMALL, WHOLE = 2**20, 2**24
+"""Bytes of a part, and of the tensor that it is of, below which it makes no difference."""
 
 
 def let_go(part: Tensor) -> None:
@@ -18,7 +18,7 @@ def let_go(part: Tensor) -> None:
     Args:
         part: Contiguous, or rows that each are.
     """
-    if not part.is_cpu or part.nbytes < SMALL:
+    if not part.is_cpu or part.nbytes < SMALL or part.untyped_storage().nbytes() < WHOLE:
         return
     if not part.is_contiguous():
         for row in part if part.dim() > 1 and part.stride(-1) == 1 and len(part) <= 2 else ():

@@ -120,11 +120,14 @@ def normalized(A: sparse.csr_array) -> sparse.csr_array:
         array([[0., 1.],
                [1., 0.]])
     """
-    S = A.copy()
-    root = np.sqrt(S.sum(axis=1))
+    return _balanced(A.copy(), A.sum(axis=1))
+
+
+def _balanced(A: sparse.csr_array, sums: np.ndarray) -> sparse.csr_array:
+    root = np.sqrt(sums)
     root[root == 0] = 1.0
-    S.data /= np.repeat(root, np.diff(S.indptr)) * root[S.indices]
-    return S
+    A.data /= np.repeat(root, np.diff(A.indptr)) * root[A.indices]
+    return A
 
 
 def sym(A: sparse.csr_array) -> sparse.csr_array:
@@ -154,8 +157,9 @@ def sym(A: sparse.csr_array) -> sparse.csr_array:
 
 
 def _sym(looped: sparse.csr_array) -> sparse.csr_array:
-    S = normalized(looped)
-    if (lost := looped.sum(axis=1) == 0).any():
+    sums = looped.sum(axis=1)
+    S = _balanced(looped, sums)
+    if (lost := sums == 0).any():
         S.data[lost[S.indices]] = 0.0
         S.eliminate_zeros()
     return S

@@ -142,6 +142,8 @@ def product(
     """
     if not isinstance(matrix, Tensor):
         return matrix.multiply(dense, out, restart, alpha)
+    if restart is None and matrix.is_cpu:
+        return torch.addmm(out, matrix, dense, beta=0, out=out)  # which torch.mm does, with zeros for the first one
     if restart is None:
         return torch.mm(matrix, dense, out=out)
     return torch.addmm(restart, matrix, dense, beta=alpha, alpha=1 - alpha, out=out)
@@ -174,7 +176,7 @@ def write_powers(matrix: Matrix, features: Tensor, outs: Sequence[Tensor | None]
         if isinstance(matrix, GatherMatrix):
             matrix.step(state, made if step < len(outs) - 1 else None, out)
         else:
-            torch.mm(matrix, state, out=made)
+            product(matrix, state, made)
             if out is not None:
                 out.copy_(made)
         state = made

@@ -36,7 +36,7 @@ def test_all_methods_multiply_the_same(monkeypatch: pytest.MonkeyPatch, large: b
     monkeypatch.setattr("gamlp_admm.propagation.gather.LARGE", -1 if large else 10**9)
     results: dict[str, Any] = {}
 
-    def keep(runs: dict[str, Any], repeat: int) -> dict[str, float]:
+    def keep(runs: dict[str, Any], repeat: int, before: Any = None) -> dict[str, float]:
         results.update({name: run() for name, run in runs.items()})
         return dict.fromkeys(runs, 1.0)
 

@@ -30,6 +30,15 @@ def test_product_writes_into_column_blocks(dtype: torch.dtype) -> None:
     assert wide[:, 5:].isnan().all()
 
 
+@pytest.mark.parametrize("entries", [0, 1])
+def test_rows_without_entries_are_zero_whatever_was_there(entries: int) -> None:
+    one = sparse.csr_array((torch.ones(entries).numpy(), ([1] * entries, [0] * entries)), shape=(3, 3))
+    H, out = features(3, 2).float(), torch.full((3, 2), math.nan)
+    expected = torch.zeros(3, 2)
+    expected[1] = entries * H[0]
+    assert propagation.product(propagation.to_torch(one, torch.float32), H, out).equal(expected)
+
+
 def test_product_does_not_depend_on_the_number_of_threads() -> None:
     index = torch.randint(500, (2, 5000), generator=torch.Generator().manual_seed(0))
     matrix = propagation.sym(propagation.adjacency(index, None, 500))
