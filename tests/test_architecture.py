@@ -162,7 +162,7 @@ def test_the_mathematics_imports_torch_alone() -> None:
         "admm.blocks": {
             "nn.activations",
             "nn.constants",
-            "nn.fused",
+            "nn.native",
             "nn.losses",
             "nn.passes",
             "admm.matmul",
@@ -179,7 +179,7 @@ def test_the_mathematics_imports_torch_alone() -> None:
         "nn.activations": {"errors", "nn.constants"},
         "nn.constants": set(),
         "nn.descent": set(),
-        "nn.losses": {"errors", "nn.constants", "nn.descent", "nn.fused", "nn.passes"},
+        "nn.losses": {"errors", "nn.constants", "nn.descent", "nn.native", "nn.passes"},
         "nn.network": {"nn.activations"},
     }.items():
         assert ours(SOURCES[module]) <= mine

@@ -55,17 +55,17 @@ from gamlp_admm.admm.stacked import (
 from gamlp_admm.nn import passes
 from gamlp_admm.nn.activations import Activation, ReLU
 from gamlp_admm.nn.constants import constant
-from gamlp_admm.nn.fused import fused
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.native import native
 
 
-@fused(passes.residual)
+@native(passes.residual)
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
     """Return r = P Wᵀ + 1bᵀ − Z, ``[S, N, n_out]``."""
     return by_slices(lambda M, Z, b, out: torch.add(M, b, out=out).sub_(Z), M, Z, b[:, None])
 
 
-@fused(passes.scaled_gap)
+@native(passes.scaled_gap)
 def _scaled_gap(A: Tensor | Layers, B: Tensor | Layers, C: Tensor | Layers, factor: float) -> Tensor:
     # factor (A − B) + C, one of which is whole
     return by_slices(lambda A, B, C, out: torch.sub(A, B, out=out).mul_(constant(factor, A)).add_(C), A, B, C)
@@ -142,7 +142,7 @@ def p_step(
     return _p_best(P, g, M, gWt, norms, rho, nu)
 
 
-@fused(passes.p_best)
+@native(passes.p_best)
 def _p_best(
     P: Tensor, g: Tensor, M: Tensor, gWt: Tensor, norms: Tensor, rho: float, nu: float
 ) -> tuple[Tensor, Tensor]:
@@ -203,7 +203,7 @@ def W_gradient(
     return _combined_(row_sum(matmul.bmm(weighed(r, weight).mT, P)), W, nu, mu)
 
 
-@fused(passes.combined_)
+@native(passes.combined_)
 def _combined_(G: Tensor, W: Tensor, nu: float, mu: float) -> Tensor:
     return G.mul_(constant(nu, G)).add_(W, alpha=mu)
 
@@ -232,7 +232,7 @@ def W_step(
     return _W_moved(G, W, M, PGt, rule.step(rayleigh(mu, nu, gradient, image)))
 
 
-@fused(passes.W_best)
+@native(passes.W_best)
 def _W_best(G: Tensor, W: Tensor, M: Tensor, PGt: Tensor, nu: float, mu: float) -> tuple[Tensor, Tensor]:
     # By the best step of each neuron.
     return _W_moved(G, W, M, PGt, BEST.step(rayleigh(mu, nu, G.square().sum(-1), squared_columns(PGt))))
@@ -322,7 +322,7 @@ def b_update(
     return row_sum(weighed(by_slices(torch.sub, Z, M), weight).sum(1)).div_(constant(total, M))
 
 
-@fused(passes.column_means)
+@native(passes.column_means)
 def _column_means(Z: Tensor, M: Tensor, total: float) -> Tensor:
     return by_slices(torch.sub, Z, M).sum(1).div_(constant(total, M))
 
@@ -339,7 +339,7 @@ def _z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tens
     return by_slices(argmin, M, Z, Q, b[:, None])
 
 
-@fused(passes.relu_z)
+@native(passes.relu_z)
 def _relu_z(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor) -> Tensor:
     return _z_hidden(M, b, Z, Q, RELU)
 
@@ -403,7 +403,7 @@ def q_update(
     return _q_mean(P_next, Z, U, f, nu, rho, A)
 
 
-@fused(passes.relu_q)
+@native(passes.relu_q)
 def _relu_q(P_next: Tensor | Layers, Z: Tensor, U: Tensor, nu: float, rho: float) -> Tensor:
     return _q_mean(P_next, Z, U, RELU, nu, rho, None)
 

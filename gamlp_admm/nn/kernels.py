@@ -1,4 +1,4 @@
-"""Updates of small stacks in few passes over them, for :mod:`gamlp_admm.nn.fused`; compiled, not run as they stand.
+"""Updates of small stacks in few passes over them, for :mod:`gamlp_admm.nn.native`; compiled, not run as they stand.
 
 Stacks are ``[S, N, n]``, biases ``[S, n]``. Each kernel rounds where the torch operators that it stands for round: a
 sum with a factor, ``addcmul`` and ``lerp`` once (:func:`fma`), sums in torch's order, all else after every operation.

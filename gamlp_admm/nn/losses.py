@@ -20,7 +20,7 @@ from gamlp_admm.errors import unknown
 from gamlp_admm.nn import passes
 from gamlp_admm.nn.constants import constant
 from gamlp_admm.nn.descent import sigmoid_prox, softmax_prox
-from gamlp_admm.nn.fused import fused
+from gamlp_admm.nn.native import native
 
 
 class Risk(ABC):
@@ -176,13 +176,13 @@ class CrossEntropy(Risk):
         return z
 
 
-@fused(passes.penalized)
+@native(passes.penalized)
 def _penalized(log_pi: Tensor, y: Tensor, away: Tensor, half: float) -> Tensor:
     # −y · log π + ν/2 ‖away‖² of each row, [N].
     return (log_pi * y).sum(-1).neg().add_(away.square().sum(-1).mul_(constant(half, away)))
 
 
-@fused(passes.newton)
+@native(passes.newton)
 def _newton(pi: Tensor, y: Tensor, away: Tensor, v: Tensor, nu: float) -> tuple[Tensor, Tensor, Tensor]:
     # Newton's step, its decrement (twice the expected decrease), and whether it is above rounding, of rows at value v.
     penalty, one, limit = (constant(x, pi) for x in (nu, 1.0, 8 * torch.finfo(pi.dtype).eps))

@@ -1,4 +1,4 @@
-"""Parts of updates by kernels (:func:`gamlp_admm.nn.fused.fused`); what they compute is said where their operators are.
+"""Parts of updates by kernels (:func:`gamlp_admm.nn.native.native`); what they compute is said with their operators.
 
 Shapes are those of :mod:`gamlp_admm.admm.blocks` and :mod:`gamlp_admm.nn.losses`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gamlp_admm.nn.fused import loaded
+from gamlp_admm.nn.native import loaded
 
 _Parts = tuple[Tensor, ...]  # of a stack, along the layers
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from gamlp_admm import GAMLP, DlADMM, PdADMMG, PdADMMGQ, load_dataset
 from gamlp_admm.admm import blocks
 from gamlp_admm.bench.counts import Counts
-from gamlp_admm.nn import fused, losses
+from gamlp_admm.nn import losses, native
 from gamlp_admm.system import compiled
 
 pytest.importorskip("numba")
@@ -28,7 +28,7 @@ def operands(S: int, N: int, n: int, inputs: int, unusual: bool) -> dict[str, tu
     def made(*shape: int) -> Tensor:
         nonlocal seed
         seed += 1
-        return fused.numbers(torch.Size(shape), seed, unusual)
+        return native.numbers(torch.Size(shape), seed, unusual)
 
     def stack() -> Tensor:
         return made(S, N, n)
@@ -65,9 +65,9 @@ def test_kernels_give_the_bits_of_the_operators(shape: tuple[int, int, int, int]
     for name, given in found.items():
         results = []
         for form in UPDATES[name].forms:
-            result = form(*fused._copied(given))
+            result = form(*native._copied(given))
             results.append((result,) if isinstance(result, Tensor) else result)
-        assert all(map(fused.same_bits, *results)), name
+        assert all(map(native.same_bits, *results)), name
 
 
 def run(trainer: Any, layers: int, residual: bool) -> list[Any]:
@@ -91,7 +91,7 @@ def test_runs_have_the_bits_they_have_without(
     trainer: Any, layers: int, residual: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = run(trainer, layers, residual)
-    monkeypatch.setattr(fused, "_shapes", lambda operands: None)
+    monkeypatch.setattr(native, "_shapes", lambda operands: None)
     assert run(trainer, layers, residual) == served
 
 
@@ -100,10 +100,10 @@ def doubled(x: Tensor) -> Tensor:
 
 
 def test_a_kernel_serves_where_it_agrees() -> None:
-    served = fused.fused(lambda x: x + x)(doubled)
+    served = native.native(lambda x: x + x)(doubled)
     x = torch.ones(100)
     calls: list[Tensor] = []
-    wrong = fused.fused(lambda x: calls.append(x) or (2 * x).clamp_(max=1e30))(doubled)  # but for a few numbers
+    wrong = native.native(lambda x: calls.append(x) or (2 * x).clamp_(max=1e30))(doubled)  # but for a few numbers
     for _ in range(2):
         assert served(x).equal(2 * x)
         assert wrong(x).equal(2 * x)
@@ -112,8 +112,13 @@ def test_a_kernel_serves_where_it_agrees() -> None:
 
 def test_only_plain_small_tensors_are_for_kernels() -> None:
     calls: list[Tensor] = []
-    update = fused.fused(lambda x: calls.append(x) or 2 * x)(doubled)
-    for x in (torch.ones(3, dtype=torch.float64), torch.ones(4, 3).T, torch.ones(fused.MOST + 1), torch.nn.Parameter()):
+    update = native.native(lambda x: calls.append(x) or 2 * x)(doubled)
+    for x in (
+        torch.ones(3, dtype=torch.float64),
+        torch.ones(4, 3).T,
+        torch.ones(native.MOST + 1),
+        torch.nn.Parameter(),
+    ):
         update(x)
     with Counts() as counts:  # which counts what operators do, as ever
         update(torch.ones(3))
@@ -125,4 +130,4 @@ def test_only_plain_small_tensors_are_for_kernels() -> None:
 
 def test_without_numba_operators_are_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "available", lambda: False)
-    assert fused.fused(lambda x: x)(doubled) is doubled
+    assert native.native(lambda x: x)(doubled) is doubled

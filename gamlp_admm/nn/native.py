@@ -36,7 +36,7 @@ def loaded() -> Any:
     return SimpleNamespace(**compiled.load(kernels, folder))
 
 
-def fused(form: Form) -> Callable[[Form], Form]:
+def native(form: Form) -> Callable[[Form], Form]:
     """Return a decorator of an update made of torch operators, which has its kernel take their place where it can.
 
     Args:
