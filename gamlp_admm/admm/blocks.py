@@ -52,14 +52,23 @@ from gamlp_admm.admm.stacked import (
     squared_norms_of,
     weighed,
 )
-from gamlp_admm.nn.activations import Activation
+from gamlp_admm.nn import passes
+from gamlp_admm.nn.activations import Activation, ReLU
 from gamlp_admm.nn.constants import constant
 from gamlp_admm.nn.losses import Risk
+from gamlp_admm.nn.native import native
 
 
+@native(passes.residual)
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
     """Return r = P Wᵀ + 1bᵀ − Z, ``[S, N, n_out]``."""
     return by_slices(lambda M, Z, b, out: torch.add(M, b, out=out).sub_(Z), M, Z, b[:, None])
+
+
+@native(passes.scaled_gap)
+def _scaled_gap(A: Tensor | Layers, B: Tensor | Layers, C: Tensor | Layers, factor: float) -> Tensor:
+    # factor (A − B) + C, one of which is whole
+    return by_slices(lambda A, B, C, out: torch.sub(A, B, out=out).mul_(constant(factor, A)).add_(C), A, B, C)
 
 
 # --- the step length of the quadratic blocks ----------------------------------------------------------------
@@ -90,6 +99,10 @@ class Rule:
 RULES = ("auto", "linesearch", "backtracking", "exact")
 
 
+BEST = Rule()
+RELU = ReLU()
+
+
 def rayleigh(base: float, nu: float, gradient: Tensor, image: Tensor) -> Tensor:
     """Return τ* = base + ν ‖image‖²/‖gradient‖², from squared norms of any equal shape (``base`` if both are 0)."""
     quotient = (image / gradient).nan_to_num_(0.0, math.inf)
@@ -103,11 +116,10 @@ def p_gradient(
     r: Tensor, W: Tensor, P: Tensor, Q: Layers, U: Layers | None, nu: float, rho: float, matmul: Matmul = FULL
 ) -> Tensor:
     """Return g = ν r W + U₋ + ρ (P − Q₋), ``[S, N, n_in]``; without U₋ where it is ``None``."""
-    factor = constant(rho, P)
     if U is None:
-        coupling = by_slices(lambda P, Q, out: torch.sub(P, Q, out=out).mul_(factor), P, Q)
+        coupling = by_slices(lambda P, Q, out: torch.sub(P, Q, out=out).mul_(constant(rho, P)), P, Q)
     else:
-        coupling = by_slices(lambda P, Q, U, out: torch.sub(P, Q, out=out).mul_(factor).add_(U), P, Q, U)
+        coupling = _scaled_gap(P, Q, U, rho)
     return matmul.baddbmm_(coupling, r, W, nu)
 
 
@@ -124,8 +136,21 @@ def p_step(
 ) -> tuple[Tensor, Tensor]:
     """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ; g is the gradient over the weights."""
     gWt = rule.matmul.bmm(g, W.mT)
-    gradient, image = row_sum(squared_norms_of((g, gWt), weight)).unsqueeze(-1)
-    step = rule.step(rayleigh(rho, nu, gradient, image))
+    norms = row_sum(squared_norms_of((g, gWt), weight))
+    if rule.name == "backtracking":
+        return _p_moved(P, g, M, gWt, rule.step(rayleigh(rho, nu, *norms.unsqueeze(-1))))
+    return _p_best(P, g, M, gWt, norms, rho, nu)
+
+
+@native(passes.p_best)
+def _p_best(
+    P: Tensor, g: Tensor, M: Tensor, gWt: Tensor, norms: Tensor, rho: float, nu: float
+) -> tuple[Tensor, Tensor]:
+    # By the best step along g, whose squared norm and that of whose image are given, [2, S].
+    return _p_moved(P, g, M, gWt, BEST.step(rayleigh(rho, nu, *norms.unsqueeze(-1))))
+
+
+def _p_moved(P: Tensor, g: Tensor, M: Tensor, gWt: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     return torch.addcmul(P, g, step, value=-1, out=room(P.shape, P)), torch.addcmul(M, gWt, step, value=-1, out=gWt)
 
 
@@ -175,7 +200,12 @@ def W_gradient(
     matmul: Matmul = FULL,
 ) -> Tensor:
     """Return G = ν rᵀ D P + μ W, ``[S, n_out, n_in]``."""
-    return row_sum(matmul.bmm(weighed(r, weight).mT, P)).mul_(constant(nu, r)).add_(W, alpha=mu)
+    return _combined_(row_sum(matmul.bmm(weighed(r, weight).mT, P)), W, nu, mu)
+
+
+@native(passes.combined_)
+def _combined_(G: Tensor, W: Tensor, nu: float, mu: float) -> Tensor:
+    return G.mul_(constant(nu, G)).add_(W, alpha=mu)
 
 
 def W_step(
@@ -194,10 +224,21 @@ def W_step(
     φ is a sum over neurons, the rows of W: ``linesearch`` takes the best step of each. The papers' rule has one θ.
     """
     PGt = rule.matmul.bmm(P, G.mT)
+    if rule.name != "backtracking" and row_sum is all_rows_here and weight is None:
+        return _W_best(G, W, M, PGt, nu, mu)
     gradient, image = G.square().sum(-1), row_sum(squared_columns(PGt, weight))
     if rule.name == "backtracking":
         gradient, image = gradient.sum(-1, keepdim=True), image.sum(-1, keepdim=True)
-    step = rule.step(rayleigh(mu, nu, gradient, image))
+    return _W_moved(G, W, M, PGt, rule.step(rayleigh(mu, nu, gradient, image)))
+
+
+@native(passes.W_best)
+def _W_best(G: Tensor, W: Tensor, M: Tensor, PGt: Tensor, nu: float, mu: float) -> tuple[Tensor, Tensor]:
+    # By the best step of each neuron.
+    return _W_moved(G, W, M, PGt, BEST.step(rayleigh(mu, nu, G.square().sum(-1), squared_columns(PGt))))
+
+
+def _W_moved(G: Tensor, W: Tensor, M: Tensor, PGt: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step.mT, value=-1, out=PGt)
 
 
@@ -276,16 +317,31 @@ def b_update(
         row_sum: Sum over the shards of the rows.
         weight: Weights of the rows, ``[N]``, or ``None`` for ones.
     """
+    if row_sum is all_rows_here and weight is None:
+        return _column_means(Z, M, total)
     return row_sum(weighed(by_slices(torch.sub, Z, M), weight).sum(1)).div_(constant(total, M))
+
+
+@native(passes.column_means)
+def _column_means(Z: Tensor, M: Tensor, total: float) -> Tensor:
+    return by_slices(torch.sub, Z, M).sum(1).div_(constant(total, M))
 
 
 def z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:
     """Return argmin_z ν/2 [(z − m)² + (q − f(z))² + (z − z_old)²], m = M + 1bᵀ, entry by entry (eq. 7–8)."""
+    return _relu_z(M, b, Z, Q) if isinstance(f, ReLU) else _z_hidden(M, b, Z, Q, f)
 
+
+def _z_hidden(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor, f: Activation) -> Tensor:
     def argmin(M: Tensor, Z: Tensor, Q: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
         return f.argmin((M + b).add_(Z).mul_(constant(0.5, Z)), Q, 2.0)
 
     return by_slices(argmin, M, Z, Q, b[:, None])
+
+
+@native(passes.relu_z)
+def _relu_z(M: Tensor, b: Tensor, Z: Tensor, Q: Tensor) -> Tensor:
+    return _z_hidden(M, b, Z, Q, RELU)
 
 
 def z_free(M: Tensor, b: Tensor, A: Tensor, f: Activation) -> Tensor:
@@ -342,6 +398,19 @@ def q_update(
 
     With a residual connection ``A``, f(Z) + A stands for f(Z).
     """
+    if A is None and isinstance(f, ReLU):
+        return _relu_q(P_next, Z, U, nu, rho)
+    return _q_mean(P_next, Z, U, f, nu, rho, A)
+
+
+@native(passes.relu_q)
+def _relu_q(P_next: Tensor | Layers, Z: Tensor, U: Tensor, nu: float, rho: float) -> Tensor:
+    return _q_mean(P_next, Z, U, RELU, nu, rho, None)
+
+
+def _q_mean(
+    P_next: Tensor | Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float, A: Tensor | None
+) -> Tensor:
 
     def argmin(P_next: Tensor, Z: Tensor, U: Tensor, out: Tensor | None) -> Tensor:
         scaled = torch.mul(f(Z), constant(nu, Z), out=out)
@@ -356,8 +425,7 @@ def q_update(
 
 def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tensor:
     """Return U + ρ (P₊ − Q) (eq. 11). Both ends of a boundary compute it, so U never travels."""
-    factor = constant(rho, Q)
-    return by_slices(lambda U, P_next, Q, out: torch.sub(P_next, Q, out=out).mul_(factor).add_(U), U, P_next, Q)
+    return _scaled_gap(P_next, Q, U, rho)
 
 
 # --- what is measured, a layer: terms of L_ρ and the residuals ----------------------------------------------

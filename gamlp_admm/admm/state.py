@@ -57,7 +57,7 @@ class Block:
     @property
     def num_layers(self) -> int:
         """Number S of layers in the stack."""
-        return len(self.W)
+        return self.W.shape[0]
 
     @property
     def is_first(self) -> bool:
@@ -103,8 +103,9 @@ class Block:
 
     def only(self, names: Collection[str]) -> Block:
         """Return the block with some tensors alone, and of ``p`` and ``q`` what was sent; all others are empty."""
-        kept = {f"{name}_sent" if getattr(self, f"{name}_sent", None) is not None else name for name in names}
-        return self.with_fields({name: _NOTHING for name in self.tensors() if name not in kept})
+        has = self.__dict__
+        kept = {f"{name}_sent" if has.get(f"{name}_sent") is not None else name for name in names}
+        return self.with_fields({k: _NOTHING for k, v in has.items() if isinstance(v, Tensor) and k not in kept})
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that are not ``None``, by field name."""

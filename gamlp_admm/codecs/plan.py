@@ -213,7 +213,7 @@ class Codecs:
     def size(self, name: str, boundaries: range, like: Tensor) -> int:
         """Return the bytes, at most, that a field of consecutive layers takes on its way, ``like`` ``[S, N, n]``."""
         if name in self.plan.untouched:
-            return like.nbytes // max(len(like), 1) * len(boundaries)
+            return like.nbytes // max(like.shape[0], 1) * len(boundaries)
         return sum(self.at(name, l).size(like.shape[1:], like.dtype) for l in boundaries)
 
     def send(

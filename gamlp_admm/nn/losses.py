@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gamlp_admm.errors import unknown
+from gamlp_admm.nn import passes
 from gamlp_admm.nn.constants import constant
 from gamlp_admm.nn.descent import sigmoid_prox, softmax_prox
+from gamlp_admm.nn.native import native
 
 
 class Risk(ABC):
@@ -150,32 +152,20 @@ class CrossEntropy(Risk):
             return softmax_prox(self.rows, m, y, nu, start)
 
         def value(z: Tensor, away: Tensor) -> Tensor:  # away = z − m
-            return self.rows(z, y).add_(away.square().sum(-1).mul_(half))
+            return _penalized(torch.log_softmax(z, -1), y, away, nu / 2)
 
-        eps = torch.finfo(m.dtype).eps
-        penalty, half, one, tenth, two, noise, limit = (
-            constant(x, m) for x in (nu, nu / 2, 1.0, 0.1, 2.0, 4 * eps, 8 * eps)
-        )
+        tenth, two, noise = (constant(x, m) for x in (0.1, 2.0, 4 * torch.finfo(m.dtype).eps))
         z, away = start, start - m
         v = value(z, away)
         for _ in range(self.steps):
-            pi = torch.softmax(z, -1)
-            gradient = (pi - y).add_(away * penalty)
-            d = pi + penalty
-            a, c = gradient / d, pi / d
-            # The denominator 1 − π·c of Sherman–Morrison is ν Σc, which does not cancel.
-            pull = pi.mul_(a).sum(-1, keepdim=True).div_(c.sum(-1, keepdim=True).mul_(penalty))
-            step = c.mul_(pull).add_(a)
-            decrease = gradient.mul_(step).sum(-1)  # Newton decrement, twice the expected decrease
-            size = v.abs()
-            open_rows = decrease > (size + one).mul_(limit)
+            step, decrease, open_rows = _newton(torch.softmax(z, -1), y, away, v, nu)
             if not open_rows.any():
                 return z - step  # one full step from within rounding of the minimum squares what error is left
             for _ in range(self.steps):
                 z_new = z - step
                 away = z_new - m
                 v_new = value(z_new, away)
-                settled = v_new <= (v - decrease * tenth).add_(size * noise)
+                settled = v_new <= (v - decrease * tenth).add_(v.abs() * noise)
                 short = open_rows > settled  # open and not settled
                 if not short.any():
                     break
@@ -184,6 +174,26 @@ class CrossEntropy(Risk):
             z = torch.where(open_rows[:, None], z_new, z)
             v, away = torch.where(open_rows, v_new, v), z - m
         return z
+
+
+@native(passes.penalized)
+def _penalized(log_pi: Tensor, y: Tensor, away: Tensor, half: float) -> Tensor:
+    # −y · log π + ν/2 ‖away‖² of each row, [N].
+    return (log_pi * y).sum(-1).neg().add_(away.square().sum(-1).mul_(constant(half, away)))
+
+
+@native(passes.newton)
+def _newton(pi: Tensor, y: Tensor, away: Tensor, v: Tensor, nu: float) -> tuple[Tensor, Tensor, Tensor]:
+    # Newton's step, its decrement (twice the expected decrease), and whether it is above rounding, of rows at value v.
+    penalty, one, limit = (constant(x, pi) for x in (nu, 1.0, 8 * torch.finfo(pi.dtype).eps))
+    gradient = (pi - y).add_(away * penalty)
+    d = pi + penalty
+    a, c = gradient / d, pi / d
+    # The denominator 1 − π·c of Sherman–Morrison is ν Σc, which does not cancel.
+    pull = (pi * a).sum(-1, keepdim=True).div_(c.sum(-1, keepdim=True).mul_(penalty))
+    step = c.mul_(pull).add_(a)
+    decrease = gradient.mul_(step).sum(-1)
+    return step, decrease, decrease > (v.abs() + one).mul_(limit)
 
 
 class SquaredError(Risk):

@@ -21,9 +21,11 @@ def replace(record: Record, **changes: Any) -> Record:
     Raises:
         TypeError: There is no such field.
     """
-    fields: dict[str, Any] = record.__dict__
-    if not changes.keys() <= fields.keys():
-        raise TypeError(f"{type(record).__name__} has no field {', '.join(changes.keys() - fields.keys())}")
     new: Record = object.__new__(type(record))
-    new.__dict__.update(fields, **changes)
+    fields: dict[str, Any] = new.__dict__
+    fields.update(record.__dict__)
+    known = len(fields)
+    fields.update(changes)
+    if len(fields) != known:
+        raise TypeError(f"{type(record).__name__} has no field {', '.join(changes.keys() - record.__dict__.keys())}")
     return new

@@ -1,0 +1,262 @@
+"""Updates of small stacks in few passes over them, for :mod:`gamlp_admm.nn.native`; compiled, not run as they stand.
+
+Stacks are ``[S, N, n]``, biases ``[S, n]``. Each kernel rounds where the torch operators that it stands for round: a
+sum with a factor, ``addcmul`` and ``lerp`` once (:func:`fma`), sums in torch's order, all else after every operation.
+Constants are float32, because Python's own numbers would make float64 of everything.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gamlp_admm.system.compiled import Flags, Float, Floats, Size, fma
+
+ZERO, HALF, ONE, INF = (np.float32(x) for x in (0, 0.5, 1, math.inf))
+LARGEST = np.finfo(np.float32).max
+KAPPA, THIRD = np.float32(1 - math.sqrt(2 / 3)), np.float32(1 / 3)
+
+LEVELS, CHAINS, LANES = 4, 4, 8
+"""How torch sums: in a tree of so many levels, in so many chains at a time, by vectors of so many numbers."""
+
+# --- sums in torch's order: at::native::cascade_sum --------------------------------------------------------------
+
+
+def _cascade(X: Floats, start: Size, stride: Size, size: Size, width: Size, sums: Floats) -> None:
+    # sums[j] = Σ_i X[start + i stride + j] for j < width, with room for LEVELS times as many.
+    bits = 0
+    while size - 1 >> bits > 0:
+        bits += 1
+    power = max(4, bits // LEVELS)
+    levels = LEVELS if size >> power else 1
+    for j in range(levels * width):
+        sums[j] = ZERO
+    i = 0
+    while i + (1 << power) <= size:
+        for _ in range(1 << power):
+            for j in range(width):
+                sums[j] += X[start + i * stride + j]
+            i += 1
+        level = 1
+        while level < LEVELS:
+            for j in range(width):
+                sums[level * width + j] += sums[(level - 1) * width + j]
+                sums[(level - 1) * width + j] = ZERO
+            if i & (((1 << power) - 1) << (level * power)):
+                break
+            level += 1
+    while i < size:
+        for j in range(width):
+            sums[j] += X[start + i * stride + j]
+        i += 1
+    for level in range(1, levels):
+        for j in range(width):
+            sums[j] += sums[level * width + j]
+
+
+def _columns(X: Floats, out: Floats, at: Size, N: Size, n: Size, sums: Floats) -> None:
+    # out[at + j] = Σ_i X[i, j] of X [N, n], with room for 4 n numbers.
+    group = CHAINS * LANES if n >= LANES else CHAINS
+    whole = n - n % group
+    _cascade(X, 0, n, N, whole, sums)
+    for j in range(whole):
+        out[at + j] = sums[j]
+    rest = n - whole
+    for chain in range(CHAINS):
+        _cascade(X, chain * n + whole, CHAINS * n, N // CHAINS, rest, sums)
+        if chain == 0:
+            for j in range(rest):
+                total = sums[j]
+                for i in range(N - N % CHAINS, N):
+                    total += X[i * n + whole + j]
+                out[at + whole + j] = total
+        else:
+            for j in range(rest):
+                out[at + whole + j] += sums[j]
+
+
+def _row(X: Floats, start: Size, n: Size, sums: Floats) -> Float:
+    # Σ_j X[start + j], with room for 128 numbers.
+    lanes = LANES if n >= LANES else 1
+    vectors = n // lanes
+    _cascade(X, start, CHAINS * lanes, vectors // CHAINS, CHAINS * lanes, sums)
+    for i in range(vectors - vectors % CHAINS, vectors):
+        for j in range(lanes):
+            sums[j] += X[start + i * lanes + j]
+    for chain in range(1, CHAINS):
+        for j in range(lanes):
+            sums[j] += sums[chain * lanes + j]
+    total = ZERO
+    for j in range(vectors * lanes, n):
+        total += X[start + j]
+    for j in range(lanes):
+        total += sums[j]
+    return total
+
+
+def _length(image: Float, gradient: Float, base: Float, nu: Float) -> Float:
+    # 1/τ*, τ* = base + ν image/gradient; 0 where that is not finite.
+    quotient = image / gradient
+    quotient = ZERO if quotient != quotient else quotient
+    quotient = -LARGEST if quotient == -INF else quotient
+    length = ONE / (quotient * nu + base)
+    return length if abs(length) < INF else ZERO
+
+
+# --- the blocks, gamlp_admm.admm.blocks --------------------------------------------------------------------------
+
+
+def residual(M: Floats, b: Floats, Z: Floats, out: Floats, S: Size, N: Size, n: Size) -> None:
+    """M + 1bᵀ − Z."""
+    for s in range(S):
+        for i in range(s * N, s * N + N):
+            for j in range(n):
+                out[i * n + j] = M[i * n + j] + b[s * n + j] - Z[i * n + j]
+
+
+def scaled_gap(A: Floats, B: Floats, C: Floats, out: Floats, factor: Float, size: Size) -> None:
+    """Factor (A − B) + C."""
+    for i in range(size):
+        out[i] = (A[i] - B[i]) * factor + C[i]
+
+
+def p_best(
+    P: Floats,
+    g: Floats,
+    M: Floats,
+    gWt: Floats,
+    norms: Floats,
+    out: Floats,
+    rho: Float,
+    nu: Float,
+    S: Size,
+    inputs: Size,
+    outputs: Size,
+) -> None:
+    """P − g/τ, and into gWt M − gWt/τ, τ of a layer from ‖g‖² and ‖gWt‖²."""
+    for s in range(S):
+        step = _length(norms[S + s], norms[s], rho, nu)
+        for i in range(s * inputs, (s + 1) * inputs):
+            out[i] = fma(-g[i], step, P[i])
+        for i in range(s * outputs, (s + 1) * outputs):
+            gWt[i] = fma(-gWt[i], step, M[i])
+
+
+def combined_(G: Floats, W: Floats, nu: Float, mu: Float, size: Size) -> None:
+    """Put ν G + μ W into G."""
+    for i in range(size):
+        G[i] = fma(W[i], mu, G[i] * nu)
+
+
+def W_best(
+    G: Floats,
+    W: Floats,
+    M: Floats,
+    PGt: Floats,
+    out: Floats,
+    room: Floats,
+    sums: Floats,
+    steps: Floats,
+    mu: Float,
+    nu: Float,
+    S: Size,
+    N: Size,
+    n: Size,
+    inputs: Size,
+) -> None:
+    """W − G/θ, and into PGt M − PGt/θ, θ of a neuron from the norms of its row of G and column of PGt."""
+    for s in range(S):
+        for i in range(N * n):
+            x = PGt[s * N * n + i]
+            room[i] = x * x
+        _columns(room, steps, s * n, N, n, sums)
+        for k in range(s * n, s * n + n):
+            for j in range(inputs):
+                x = G[k * inputs + j]
+                room[j] = x * x
+            step = steps[k] = _length(steps[k], _row(room, 0, inputs, sums), mu, nu)
+            for j in range(k * inputs, (k + 1) * inputs):
+                out[j] = fma(-G[j], step, W[j])
+        for i in range(s * N, s * N + N):
+            for j in range(n):
+                PGt[i * n + j] = fma(-PGt[i * n + j], steps[s * n + j], M[i * n + j])
+
+
+def column_means(
+    Z: Floats, M: Floats, out: Floats, room: Floats, sums: Floats, total: Float, S: Size, N: Size, n: Size
+) -> None:
+    """Sum Z − M over rows, over ``total``."""
+    for s in range(S):
+        for i in range(N * n):
+            room[i] = Z[s * N * n + i] - M[s * N * n + i]
+        _columns(room, out, s * n, N, n, sums)
+        for j in range(s * n, s * n + n):
+            out[j] = out[j] / total
+
+
+def relu_z(M: Floats, b: Floats, Z: Floats, Q: Floats, out: Floats, S: Size, N: Size, n: Size) -> None:
+    """:meth:`gamlp_admm.nn.activations.ReLU.argmin` of (M + 1bᵀ + Z)/2, Q and 2."""
+    for s in range(S):
+        for i in range(s * N, s * N + N):
+            for j in range(n):
+                c = (M[i * n + j] + b[s * n + j] + Z[i * n + j]) * HALF
+                pull = Q[i * n + j] - c
+                active, passive = fma(THIRD, pull, c), c
+                active = ZERO if active < ZERO else active
+                passive = ZERO if passive > ZERO else passive
+                chosen = passive if fma(KAPPA, pull, c) <= ZERO else active
+                out[i * n + j] = fma(ZERO, passive - active, chosen)
+
+
+def relu_q(P: Floats, Z: Floats, U: Floats, out: Floats, nu: Float, rho: Float, total: Float, size: Size) -> None:
+    """(ρ P + U + ν max(Z, 0))/total."""
+    for i in range(size):
+        z = ZERO if Z[i] < ZERO else Z[i]
+        out[i] = (fma(P[i], rho, z * nu) + U[i]) / total
+
+
+# --- the prox of cross-entropy, gamlp_admm.nn.losses -------------------------------------------------------------
+
+
+def penalized(
+    log_pi: Floats, y: Floats, away: Floats, out: Floats, room: Floats, sums: Floats, half: Float, N: Size, C: Size
+) -> None:
+    """−y · log π + ν/2 ‖away‖² of each row."""
+    for i in range(N):
+        for j in range(C):
+            room[j] = log_pi[i * C + j] * y[i * C + j]
+        risk = -_row(room, 0, C, sums)
+        for j in range(C):
+            room[j] = away[i * C + j] * away[i * C + j]
+        out[i] = risk + _row(room, 0, C, sums) * half
+
+
+def newton(
+    pi: Floats,
+    y: Floats,
+    away: Floats,
+    v: Floats,
+    step: Floats,
+    decrease: Floats,
+    open_rows: Flags,
+    room: Floats,
+    sums: Floats,
+    nu: Float,
+    limit: Float,
+    N: Size,
+    C: Size,
+) -> None:
+    """Newton's step of each row, its decrement, and whether that is above rounding."""
+    for i in range(N):
+        for j in range(C):
+            p = pi[i * C + j]
+            step[i * C + j] = (p - y[i * C + j] + away[i * C + j] * nu) / (p + nu)
+            room[j] = p * step[i * C + j]
+            room[C + j] = p / (p + nu)
+        pull = _row(room, 0, C, sums) / (_row(room, C, C, sums) * nu)
+        for j in range(C):
+            step[i * C + j] += room[C + j] * pull
+            room[j] = (pi[i * C + j] - y[i * C + j] + away[i * C + j] * nu) * step[i * C + j]
+        decrease[i] = _row(room, 0, C, sums)
+        open_rows[i] = 1 if decrease[i] > (abs(v[i]) + ONE) * limit else 0
