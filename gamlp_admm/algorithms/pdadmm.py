@@ -14,9 +14,10 @@ With a staleness of 1 both ends of a boundary are updated at once, each from wha
     Q^{k+1} = \operatorname{argmin}_Q L_ρ(P^k, Q, U^k) + \tfrac ρ2 \|Q - Q^k\|^2,
 
 and both travel while W, b and z are updated, for which a layer needs no neighbour; U follows from the new pair, as
-ever. What holds P and Q back makes of the four terms ρ ‖P − Y‖² and ρ ‖Q − Y‖², Y = (Pᵏ + Qᵏ)/2: ADMM in consensus form with
-penalty 2ρ (Boyd et al., Foundations and Trends in Machine Learning 2011, §7.1), which converges for any ρ where the
-blocks are convex. Without it both ends would overshoot. Fixed points are the same: P = Q, and L_ρ is stationary.
+ever. What holds P and Q back makes of the terms of the coupling ρ ‖P − Y‖² and ρ ‖Q − Y‖², Y = (Pᵏ + Qᵏ)/2: ADMM in
+consensus form with penalty 2ρ (Boyd et al., Foundations and Trends in Machine Learning 2011, §7.1), which converges for
+any ρ where the blocks are convex. Without it both ends overshoot. Fixed points are the same: P = Q, and L_ρ is
+stationary.
 """
 
 from __future__ import annotations
@@ -284,7 +285,7 @@ class PdADMM(Streamed):
         if self.staleness not in (0, 1):
             raise InputError(f"staleness {self.staleness}: allowed: 0, 1")
         if self.staleness and self.batch_size is not None:
-            raise InputError("staleness 1 needs all rows at once: batches wait for forward passes; leave out batch_size")
+            raise InputError("staleness 1 needs all rows at once: leave out batch_size")
 
     @property
     def phases(self) -> Sequence[Phase]:
