@@ -111,6 +111,7 @@ WRONG: dict[str, tuple[str, Any]] = {
     "no number": ("staleness must be an integer, not '1'", lambda: PdADMMG(staleness="1")),  # type: ignore[arg-type]
     "batches": ("staleness 1 needs all rows at once", lambda: PdADMMG(staleness=1, batch_size=8)),
     "sweeps": ("staleness does not apply to dladmm; it takes", lambda: trainer("dladmm", staleness=1)),
+    "less": ("staleness must be an integer from 0 to 1, not -1", lambda: Experiment(staleness=-1).resolve()),
     "option": ("staleness must be at most 1, not 2", lambda: Experiment(staleness=2).resolve()),
 }
 
