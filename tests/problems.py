@@ -234,20 +234,25 @@ def reference_prox(m: Tensor, y: Tensor, problem: Problem) -> Tensor:
     return (low + high) / 2
 
 
-def reference_iteration(s: Plain, problem: Problem) -> Plain:
-    """Return the state after one iteration, line by line as the table of the algorithm has it."""
+def reference_iteration(s: Plain, problem: Problem, stale: bool = False) -> Plain:
+    """Return the state after one iteration, line by line as the table of the algorithm has it.
+
+    What is ``stale`` has p and q from each other's last values, and holds both back by ρ/2 ‖· − last‖².
+    """
     nu, rho, mu, rule, L, w = problem.nu, problem.rho, problem.mu, problem.rule, s.depth, row_weights(problem)
+    held = rho if stale else 0.0
     P = [s.P[0]]
     for l in range(1, L):  # p: from the old z, q, u
         W, b, Z, Q, U, old = s.W[l], s.b[l], s.Z[l], s.Q[l - 1], s.U[l - 1], s.P[l]
 
-        def phi(p: Tensor, W: Any = W, b: Any = b, Z: Any = Z, Q: Any = Q, U: Any = U) -> Tensor:
+        def phi(p: Tensor, W: Any = W, b: Any = b, Z: Any = Z, Q: Any = Q, U: Any = U, old: Any = old) -> Tensor:
             fit = nu / 2 * (w * (Z - p @ W.T - b) ** 2).sum()
+            fit = fit + held / 2 * (w * (p - old) ** 2).sum()
             return fit + (w * U * (p - Q)).sum() + rho / 2 * (w * (p - Q) ** 2).sum()
 
         g = nu * (old @ W.T + b - Z) @ W + U + rho * (old - Q)
-        H = nu * W.T @ W + rho * torch.eye(W.shape[1], dtype=W.dtype)
-        exact = torch.linalg.solve(H, (nu * (Z - b) @ W - U + rho * Q).T).T
+        H = nu * W.T @ W + (rho + held) * torch.eye(W.shape[1], dtype=W.dtype)
+        exact = torch.linalg.solve(H, (nu * (Z - b) @ W - U + rho * Q + held * old).T).T
         P.append(_solve_block(phi, old, g, (w * g * (g @ H)).sum() / (w * g * g).sum(), exact, rule, w))
     W_new = []
     for l in range(L):  # W: from the new p
@@ -263,16 +268,22 @@ def reference_iteration(s: Plain, problem: Problem) -> Plain:
         exact = torch.linalg.lstsq(H, nu * (w * p).T @ (Z - b)).solution.T if rule_W.name == "exact" else W
         curvature = (G * (G @ H)).sum(1, keepdim=True) / (G * G).sum(1, keepdim=True)  # a neuron's
         W_new.append(_solve_block(phi_W, W, G, curvature, exact, rule_W))
-    b_new, Z_new, Q_new, U_new = [], [], [], []
+    b_new, Z_new, Q_new, U_new = [], [], list[Tensor](), []
+    if stale:
+        Q_new = [
+            (rho * s.P[l + 1] + s.U[l] + nu * problem.f(s.Z[l]) + held * s.Q[l]) / (rho + nu + held)
+            for l in range(L - 1)
+        ]
     for l in range(L):  # b from the new W, z from the new b
         b_new.append((w * (s.Z[l] - P[l] @ W_new[l].T)).sum(0) / w.sum())
         m = P[l] @ W_new[l].T + b_new[l]
         if l == L - 1:
             Z_new.append(reference_prox(m, problem.y, problem))
         else:
-            Z_new.append(reference_z(m, s.Z[l], s.Q[l], problem.f))
+            Z_new.append(reference_z(m, s.Z[l], (Q_new if stale else s.Q)[l], problem.f))
     for l in range(L - 1):  # q from the new p of the next layer and the new z, u from the new q
-        Q_new.append((rho * P[l + 1] + s.U[l] + nu * problem.f(Z_new[l])) / (rho + nu))
+        if not stale:
+            Q_new.append((rho * P[l + 1] + s.U[l] + nu * problem.f(Z_new[l])) / (rho + nu))
         U_new.append(s.U[l] + rho * (P[l + 1] - Q_new[l]))
     return Plain(P, W_new, b_new, Z_new, Q_new, U_new)
 

@@ -53,6 +53,7 @@ TRAINERS: dict[str, Any] = {
     "batches dladmm": DlADMM(**PENALTIES, nu=1.0, batch_size=40),
     "start": PdADMMG(**PENALTIES, nu=0.1),
     "start dladmm": DlADMM(**PENALTIES, nu=0.1, scale="unit"),
+    "stale": PdADMMG(**PENALTIES, nu=0.1, staleness=1),
     "anderson pdadmm": Anderson(PdADMMG(**PENALTIES, nu=0.1), 3),
     "anderson dladmm": Anderson(DlADMM(**PENALTIES, nu=0.1, solver="linesearch"), 3),
     "anderson mdlam": Anderson(MDLAM(**PENALTIES, epsilon=0.1, epsilon_min=0.1), 3),
@@ -60,6 +61,7 @@ TRAINERS: dict[str, Any] = {
 CODED = {
     f"coded {i}": PdADMMG(**PENALTIES, nu=0.1, codec=spec) for i, spec in enumerate(("int4-delta", "grid:auto:256"))
 }
+CODED["coded stale"] = PdADMMG(**PENALTIES, nu=0.1, codec="int2-delta", staleness=1)
 METRICS = {"start": "roc_auc", "exact": "f1_macro", "mdlam": "loss"}
 """What selects: of those trained by the others accuracy."""
 

@@ -392,35 +392,49 @@ def z_last(M: Tensor, b: Tensor, Z: Tensor, Y: Tensor, risk: Risk, nu: float, U:
 
 
 def q_update(
-    P_next: Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float, A: Tensor | None = None
+    P_next: Layers,
+    Z: Tensor,
+    U: Tensor,
+    f: Activation,
+    nu: float,
+    rho: float,
+    A: Tensor | None = None,
+    before: Tensor | None = None,
 ) -> Tensor:
     """Return argmin_Q ν/2 ‖Q − f(Z)‖² + ρ/2 ‖P₊ − Q‖² − ⟨U, Q⟩ = (ρ P₊ + U + ν f(Z))/(ρ + ν) (eq. 10).
 
-    With a residual connection ``A``, f(Z) + A stands for f(Z).
+    With a residual connection ``A``, f(Z) + A stands for f(Z). With ``before`` ρ/2 ‖Q − before‖² is added.
     """
-    if A is None and isinstance(f, ReLU):
+    if A is None and before is None and isinstance(f, ReLU):
         return _relu_q(P_next, Z, U, nu, rho)
-    return _q_mean(P_next, Z, U, f, nu, rho, A)
+    return _q_mean(P_next, Z, U, f, nu, rho, A, before)
 
 
 @native(passes.relu_q)
 def _relu_q(P_next: Tensor | Layers, Z: Tensor, U: Tensor, nu: float, rho: float) -> Tensor:
-    return _q_mean(P_next, Z, U, RELU, nu, rho, None)
+    return _q_mean(P_next, Z, U, RELU, nu, rho, None, None)
 
 
 def _q_mean(
-    P_next: Tensor | Layers, Z: Tensor, U: Tensor, f: Activation, nu: float, rho: float, A: Tensor | None
+    P_next: Tensor | Layers,
+    Z: Tensor,
+    U: Tensor,
+    f: Activation,
+    nu: float,
+    rho: float,
+    A: Tensor | None,
+    before: Tensor | None,
 ) -> Tensor:
+    total = rho + nu if before is None else 2 * rho + nu
 
-    def argmin(P_next: Tensor, Z: Tensor, U: Tensor, out: Tensor | None) -> Tensor:
-        scaled = torch.mul(f(Z), constant(nu, Z), out=out)
-        return scaled.add_(P_next, alpha=rho).add_(U).div_(constant(rho + nu, Z))
+    def argmin(P_next: Tensor, Z: Tensor, U: Tensor, *more: Tensor, out: Tensor | None) -> Tensor:
+        fZ = f(Z) if A is None else torch.add(f(Z), more[0], out=out)
+        scaled = torch.mul(fZ, constant(nu, Z), out=out).add_(P_next, alpha=rho)
+        if before is not None:
+            scaled.add_(more[-1], alpha=rho)
+        return scaled.add_(U).div_(constant(total, Z))
 
-    def argmin_skipping(P_next: Tensor, Z: Tensor, U: Tensor, A: Tensor, out: Tensor | None) -> Tensor:
-        scaled = torch.add(f(Z), A, out=out).mul_(constant(nu, Z))
-        return scaled.add_(P_next, alpha=rho).add_(U).div_(constant(rho + nu, Z))
-
-    return by_slices(argmin, P_next, Z, U) if A is None else by_slices(argmin_skipping, P_next, Z, U, A)
+    return by_slices(argmin, P_next, Z, U, *(x for x in (A, before) if x is not None))
 
 
 def u_update(U: Tensor, P_next: Layers | Tensor, Q: Tensor, rho: float) -> Tensor:

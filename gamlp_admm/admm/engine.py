@@ -23,20 +23,26 @@ class Phase:
     Attributes:
         update: The pure update of one block.
         needs: A field of the neighbour that must have arrived: ``p_next``, ``q_prev``, or ``None``.
-        sends: A field that the neighbour needs later, or ``None``.
-        to: The neighbour that gets it: the ``previous`` or the ``next`` block.
+        sends: Fields that neighbours need later: ``p``, which goes to the previous block, and ``q``, to the next.
         shares: A field of which both ends of a boundary compute the same bits, ``u``, as ``u`` below and ``u_prev``
             above it, or ``None``: where one process has both blocks, the upper one takes it from the lower.
-        order: ``together`` where the blocks do not depend on each other; in a sweep, ``backward`` or ``forward``, each
-            block needs what its neighbour sends in the same phase.
+        order: ``together`` where the blocks do not depend on each other, or ``ends first`` where what leaves the
+            process is to leave early; in a sweep, ``backward`` or ``forward``, each block needs what its neighbour
+            sends in the same phase.
     """
 
     update: Update
     needs: str | None = None
-    sends: str | None = None
-    to: Literal["previous", "next"] = "next"
+    sends: tuple[str, ...] = ()
     shares: str | None = None
-    order: Literal["together", "backward", "forward"] = "together"
+    order: Literal["together", "ends first", "backward", "forward"] = "together"
+
+    def sequence(self, count: int) -> list[int]:
+        """Return the numbers of consecutive blocks in the order in which they are updated."""
+        numbers = list(range(count))
+        if self.order == "ends first" and count > 1:
+            return [0, count - 1, *numbers[1:-1]]
+        return numbers[::-1] if self.order == "backward" else numbers
 
 
 def iterate(state: Sequence[Block], phases: Sequence[Phase], problem: Problem, channel: LocalChannel) -> list[Block]:
@@ -66,7 +72,7 @@ def advance(state: list[Block], phases: Sequence[Phase], problem: Problem, chann
         for block in state:
             _expect(block, phase.needs, problem, channel)
     for phase in phases:
-        for i in range(len(state))[:: -1 if phase.order == "backward" else 1]:
+        for i in phase.sequence(len(state)):
             _update(state, i, phase, problem, channel)
     channel.finish()
 
@@ -79,7 +85,11 @@ def _update(state: list[Block], i: int, phase: Phase, problem: Problem, channel:
         block = replace(block, **dict.fromkeys(shared, cast(Any, None)))
     with channel.trace.span(phase.update.__name__.replace("_", " "), "compute"):
         updated = phase.update(block, problem)
-    state[i] = _send(block, updated.with_fields(shared) if shared else updated, phase, problem, channel)
+    if shared:
+        updated = updated.with_fields(shared)
+    for field in phase.sends:
+        updated = _send(block, updated, field, problem, channel)
+    state[i] = updated
 
 
 def _source(block: Block, needs: str | None) -> tuple[str, int] | None:
@@ -113,14 +123,15 @@ def _receive(block: Block, needs: str | None, problem: Problem, channel: LocalCh
     return block.with_fields({needs: tensor})
 
 
-def _send(before: Block, block: Block, phase: Phase, problem: Problem, channel: LocalChannel) -> Block:
+def _send(before: Block, block: Block, field: str, problem: Problem, channel: LocalChannel) -> Block:
     # Returns the block with what its neighbours make of the field: for all layers of the stack, because what does not
     # leave the stack crosses the boundaries inside it.
-    if phase.sends is None or (block.is_first if phase.to == "previous" else block.is_last):
+    down = field == "p"
+    if block.is_first if down else block.is_last:
         return block
-    field, codecs, S = phase.sends, problem.codecs, block.num_layers
-    lowest = block.first - 1 if phase.to == "previous" else block.first
-    boundaries, outermost = range(lowest, lowest + S), 0 if phase.to == "previous" else S - 1
+    codecs, S = problem.codecs, block.num_layers
+    lowest = block.first - 1 if down else block.first
+    boundaries, outermost = range(lowest, lowest + S), 0 if down else S - 1
     boundary = boundaries[outermost]
     values = getattr(block, field)
     with channel.trace.span(f"encode {field}", "compute"):

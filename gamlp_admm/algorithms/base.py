@@ -187,8 +187,10 @@ class ADMM(Trainer):
     distributable = True
     grows = True
 
-    phases: ClassVar[Sequence[Phase]]
-    """An iteration."""
+    @property
+    @abstractmethod
+    def phases(self) -> Sequence[Phase]:
+        """An iteration."""
 
     settle: ClassVar[Sequence[Phase]] = ()
     """Phases that make consistent what follows from variables changed from outside."""

@@ -125,19 +125,19 @@ def update_u(block: Block, problem: Problem) -> Block:
 
 
 PHASES = (
-    Phase(backward, needs="p_next", sends="p", to="previous", order="backward"),
-    Phase(forward, needs="q_prev", sends="q", to="next", order="forward"),
+    Phase(backward, needs="p_next", sends=("p",), order="backward"),
+    Phase(forward, needs="q_prev", sends=("q",), order="forward"),
     Phase(update_u),
 )
 
 
 BATCH = (
-    Phase(backward_states, needs="p_next", sends="p", to="previous", order="backward"),
+    Phase(backward_states, needs="p_next", sends=("p",), order="backward"),
     Phase(update_weights_of_batch),
 )
 """What a batch goes through."""
 
-SETTLE = (Phase(output, sends="q", to="next"), Phase(keep, needs="q_prev"))
+SETTLE = (Phase(output, sends=("q",)), Phase(keep, needs="q_prev"))
 
 
 def start(block: Block) -> Block:

@@ -177,8 +177,8 @@ def forward(block: Block, problem: Problem) -> Block:
 
 
 PHASES = (
-    Phase(forward, needs="q_prev", sends="q", to="next", order="forward"),
-    Phase(keep, sends="p", to="previous"),
+    Phase(forward, needs="q_prev", sends=("q",), order="forward"),
+    Phase(keep, sends=("p",)),
     Phase(keep, needs="p_next"),
 )
 
@@ -193,8 +193,8 @@ def return_to_box(block: Block, problem: Problem) -> Block:
 
 
 SETTLE = (
-    Phase(output, sends="q", to="next"),
-    Phase(return_to_box, needs="q_prev", sends="p", to="previous"),
+    Phase(output, sends=("q",)),
+    Phase(return_to_box, needs="q_prev", sends=("p",)),
     Phase(keep, needs="p_next"),
 )
 

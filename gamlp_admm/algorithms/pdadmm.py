@@ -1,4 +1,4 @@
-"""pdADMM, pdADMM-G and pdADMM-G-Q: every layer updates at the same time; neighbours exchange p and q.
+r"""pdADMM, pdADMM-G and pdADMM-G-Q: every layer updates at the same time; neighbours exchange p and q.
 
 Source: pdADMM, ICDM 2020, arXiv 2009.02868, Algorithm 1; pdADMM-G and pdADMM-G-Q, TNNLS 2022, arXiv 2105.09837,
 Algorithms 1 and 2. The first two are the same algorithm, on plain and on graph-augmented features; in the third p (or
@@ -6,6 +6,18 @@ q, or both) lives on a finite grid Δ, which differs in where the update of p or
 
 What a layer computes of its neighbours it computes with what was sent: both ends of a boundary hold the same p̂ and q̂,
 and so the same u = u + ρ(p̂ − q̂). Without a lossy codec these are p and q.
+
+With a staleness of 1 both ends of a boundary are updated at once, each from what the other had an iteration before,
+
+.. math::
+    P^{k+1} = \operatorname{argmin}_P L_ρ(P, Q^k, U^k) + \tfrac ρ2 \|P - P^k\|^2, \qquad
+    Q^{k+1} = \operatorname{argmin}_Q L_ρ(P^k, Q, U^k) + \tfrac ρ2 \|Q - Q^k\|^2,
+
+and both travel while W, b and z are updated, for which a layer needs no neighbour; U follows from the new pair, as
+ever. What holds P and Q back makes of the terms of the coupling ρ ‖P − Y‖² and ρ ‖Q − Y‖², Y = (Pᵏ + Qᵏ)/2: ADMM in
+consensus form with penalty 2ρ (Boyd et al., Foundations and Trends in Machine Learning 2011, §7.1), which converges for
+any ρ where the blocks are convex. Without it both ends overshoot. Fixed points are the same: P = Q, and L_ρ is
+stationary.
 """
 
 from __future__ import annotations
@@ -25,10 +37,10 @@ from gamlp_admm.admm.stacked import by_slices, squared_norms
 from gamlp_admm.admm.state import Block, output
 from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.algorithms.captured import CapturedSession
-from gamlp_admm.algorithms.common import by_layer, regularizer_terms, rule_of, step_weights, update_W
+from gamlp_admm.algorithms.common import by_layer, keep, regularizer_terms, rule_of, step_weights, update_W
 from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.codecs.plan import Codecs, Plan
-from gamlp_admm.errors import InputError, unknown
+from gamlp_admm.errors import InputError, integer, unknown
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.constants import constant
 from gamlp_admm.system.records import replace
@@ -42,13 +54,15 @@ def skipped(block: Block, problem: Problem) -> Tensor | None:
     return block.p if problem.network.residual and block.between_equals else None
 
 
-def update_p(block: Block, problem: Problem) -> Block:
-    """Update the inputs p of all layers but the first."""
+def update_p(block: Block, problem: Problem, held: bool = False) -> Block:
+    """Update the inputs p of all layers but the first; ``held`` back by ρ/2 ‖P − Pᵏ‖², or not."""
     if block.is_first:
         return block
     s, nu, rho, rule = block, problem.nu, problem.rho, rule_of("p", block, problem)
     r = blocks.residual(s.M, s.b, s.z)
     g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho, rule.matmul)
+    if held:
+        rho = 2 * rho
     if s.q is not None and (a := skipped(s, problem)) is not None:  # one more term, ν/2 ‖P − (Q − f(Z))‖²
         g = g.add(a - s.q + problem.f(s.z), alpha=nu)
         rho = rho + nu
@@ -89,12 +103,13 @@ def update_z(block: Block, problem: Problem) -> Block:
     return replace(block, z=z)
 
 
-def update_q(block: Block, problem: Problem) -> Block:
-    """Update outputs q of all layers but the last, once the next layer's p is here."""
+def update_q(block: Block, problem: Problem, held: bool = False) -> Block:
+    """Update outputs q of all layers but the last from the next layer's p; ``held`` back by ρ/2 ‖Q − Qᵏ‖², or not."""
     s = block
     if s.q is None or s.u is None:
         return block
-    q = blocks.q_update(s.above("p"), s.z, s.u, problem.f, problem.nu, problem.rho, skipped(s, problem))
+    weights, before = (problem.nu, problem.rho), s.q if held else None
+    q = blocks.q_update(s.above("p"), s.z, s.u, problem.f, *weights, skipped(s, problem), before)
     return replace(block, q=problem.codecs.land("q", range(s.first, s.first + s.num_layers), q))
 
 
@@ -109,11 +124,25 @@ def update_u(block: Block, problem: Problem) -> Block:
 
 
 PHASES = (
-    Phase(update_p, sends="p", to="previous"),
+    Phase(update_p, sends=("p",)),
     Phase(update_W_b_z),
-    Phase(update_q, needs="p_next", sends="q", to="next"),
+    Phase(update_q, needs="p_next", sends=("q",)),
     Phase(update_u, needs="q_prev", shares="u"),
 )
+
+
+def update_p_q(block: Block, problem: Problem) -> Block:
+    """Update p and q of a layer, each held back and from what was there an iteration before."""
+    return replace(update_p(block, problem, held=True), q=update_q(block, problem, held=True).q)
+
+
+STALE = (
+    Phase(update_p_q, sends=("p", "q"), order="ends first"),
+    Phase(update_W_b_z),
+    Phase(keep, needs="p_next"),
+    Phase(update_u, needs="q_prev", shares="u"),
+)
+"""An iteration with a staleness of 1."""
 
 
 def update_weights_of_batch(block: Block, problem: Problem) -> Block:
@@ -210,6 +239,8 @@ class PdADMM(Streamed):
             p and q live on it (pdADMM-G-Q).
         batch_size: Rows of a batch, at most; an iteration is then a pass over all rows
             (:mod:`gamlp_admm.algorithms.streaming`). ``None``: an iteration sees all rows at once.
+        staleness: 1: a layer goes on with the p and q that its neighbours had an iteration before, while the new ones
+            travel; 0: it waits for them.
         loss: Risk of the last layer.
         class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
 
@@ -233,10 +264,10 @@ class PdADMM(Streamed):
     mu: float | None = None
     decay_to: str = "identity"
     codec: Any = "full"
+    staleness: int = 0
 
     algorithm = "pdadmm"
     unit_rows = True
-    phases = PHASES
     session = CapturedSession
     terms = staticmethod(layer_terms)
     compared = ("q",)
@@ -250,6 +281,16 @@ class PdADMM(Streamed):
         plan = self.codec_plan()
         if self.batch_size is not None and set(plan.full) != {"p", "q"}:
             raise InputError(f"batch_size: what batches exchange travels in full, not by codec {plan}")
+        object.__setattr__(self, "staleness", integer("staleness", self.staleness))
+        if self.staleness not in (0, 1):
+            raise InputError(f"staleness {self.staleness}: allowed: 0, 1")
+        if self.staleness and self.batch_size is not None:
+            raise InputError("staleness 1 needs all rows at once: leave out batch_size")
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """See :attr:`ADMM.phases`."""
+        return STALE if self.staleness else PHASES
 
     @classmethod
     def defaults(cls, given: Mapping[str, Any] = {}) -> dict[str, Any]:
@@ -283,11 +324,12 @@ class PdADMM(Streamed):
     def converges(self, f: Activation) -> bool | None:
         """Whether ρ and ν satisfy Theorem 1 of TNNLS 2022 (:func:`converges`), and stay as they are.
 
-        It holds where p lives on a grid, too. Of q on a grid, of codecs that lose bits, and of batches it says nothing:
-        ``None``.
+        It holds where p lives on a grid, too. Of q on a grid, of codecs that lose bits, of batches and of what is stale
+        it says nothing: ``None``.
         """
         plan = self.codec_plan()
         covered = "q" in plan.full and "p" in (*plan.full, *plan.gridded) and self.batch_size is None
+        covered &= not self.staleness
         rho, nu, _ = penalties(self.rho, self.nu, self.mu)
         return converges(rho, nu, f.lipschitz) and not self.changing if covered else None
 
@@ -318,6 +360,7 @@ class PdADMMG(PdADMM):
         schedule: How ρ and ν change: ``constant``, ``every:…``, ``stall:…`` or a callable.
         codec: How p and q are sent from layer to layer, such as ``int2-delta`` (:mod:`gamlp_admm.codecs`).
         batch_size: Rows of a batch, at most; ``None``: an iteration sees all rows at once.
+        staleness: 1: a layer goes on with its neighbours' p and q of the iteration before while the new ones travel.
         loss: Risk of the last layer.
         class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
 
@@ -357,6 +400,7 @@ class PdADMMGQ(PdADMMG):
         tau: First step denominator that ``backtracking`` tries.
         matmul: How precisely the products of steps are taken: ``fp32``, ``tf32`` or ``bf16``.
         schedule: How ρ and ν change: ``constant``, ``every:…``, ``stall:…`` or a callable.
+        staleness: 1: a layer goes on with its neighbours' p and q of the iteration before while the new ones travel.
         loss: Risk of the last layer.
         class_weight: Weight of each class's rows, ``[C]``, or ``"balanced"``, or ``None``.
 

@@ -135,7 +135,8 @@ class Declared:
         if isinstance(checked, int) and checked > most and most < 2**63 - 1:
             raise InputError(f"{self.name} must be at most {most}, not {value!r}")
         if least is not None and not isinstance(checked, str | tuple) and not least <= checked <= most:
-            what = "a positive integer" if least == 1 else f"an integer from {least} to 2^63 - 1"
+            limit = "2^63 - 1" if most == 2**63 - 1 else most
+            what = "a positive integer" if least == 1 else f"an integer from {least} to {limit}"
             raise InputError(f"{self.name} must be {what}, not {value!r}")
         if self.option.names and not self.option.open and isinstance(checked, str):
             allowed = [*self.option.allowed(), *(["a positive integer"] if int in self.kinds else [])]

@@ -223,7 +223,8 @@ def _recipe(given: Mapping[str, Any]) -> dict[str, Any]:
         dropped |= {"rho", "nu", "mu"}
     if "layers" in given:
         dropped |= {"grow"}
-    if "batch_size" not in registry.taken_by(given["algorithm"]) or {"codec", "anderson"} & given.keys():
+    at_once = {"codec", "anderson"} & given.keys() or given.get("staleness")
+    if "batch_size" not in registry.taken_by(given["algorithm"]) or at_once:
         dropped |= {"batch_size"}  # these see all rows at once
     return {name: value for name, value in recipe.items() if name in allowed - dropped}
 

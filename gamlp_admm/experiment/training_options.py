@@ -186,6 +186,14 @@ class TrainingOptions:
         names="codecs:CODECS",
         open=True,
     )
+    staleness: int | None = setting(
+        "1: layers go on with their neighbours' last p and q while new ones travel; 0: they wait for them.",
+        PDADMM,
+        "0",
+        least=0,
+        most=1,
+        metavar="0|1",
+    )
     quantize: str | None = setting("What lives on the grid: p, q or pq.", PDADMM_G_Q, "p", names=("p", "q", "pq"))
     regularizer: str | None = setting("Regulariser of the weights: l2 or l1.", SWEEPS, "l2", names=("l2", "l1"))
     epsilon: float | None = setting("How far inputs may be from outputs, at first.", MDLAM, "100")

@@ -80,6 +80,15 @@ def test_an_iteration(algorithm: ModuleType) -> None:
     assert steps(algorithm) == EXPECTED[algorithm]
 
 
+def test_an_iteration_in_which_what_is_sent_travels_while_weights_are_updated() -> None:
+    assert steps(pdadmm, phases="STALE") == [
+        "0: update_p_q, q to 1", "2: update_p_q, p to 1", "1: update_p_q, p to 0, q to 2",
+        "0: update_W_b_z", "1: update_W_b_z", "2: update_W_b_z",
+        "0: p from 1, keep", "1: p from 2, keep", "2: keep",
+        "0: update_u", "1: q from 0, update_u", "2: q from 1, update_u",
+    ]  # fmt: skip
+
+
 SETTLING = {
     dladmm: [
         "0: output, q to 1", "1: output, q to 2", "2: output",

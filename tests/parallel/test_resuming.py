@@ -11,7 +11,7 @@ import torch
 
 from gamlp_admm.errors import InputWarning
 
-QUICK = ["coded 0", "anderson dladmm"]
+QUICK = ["coded 0", "coded stale", "anderson dladmm"]
 EVERY = [*processes.TRAINERS, *processes.CODED]
 
 
