@@ -58,7 +58,7 @@ def interval(
         shapes: (n_out, n_in) of each layer, as they are solved.
         rows: Training rows N.
         evaluated: Rows of all splits.
-        iterations: Those of the stage. Of fewer than 40 each is evaluated; each seventh of more ends with an evaluation.
+        iterations: Those of the stage. Of fewer than 40 each is evaluated; each seventh of more ends with one.
         patience: Iterations that are waited for a better validation score; each third of them ends with one, too.
         ranked: Whether outputs are sorted for a metric.
 
