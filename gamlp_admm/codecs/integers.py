@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,88 @@ SMALLEST = torch.finfo(torch.bfloat16).tiny
 LARGEST = torch.finfo(torch.bfloat16).max
 
 
+class Multiples(RowCodec):
+    """Entries as whole multiples of a scale, which a row or a block of a row has of its own.
+
+    Attributes:
+        bits: Bits of a code: 8, 4, 2 or 1; those of fewer than 8 are packed, rows starting with a byte of their own.
+        block: Entries that share a scale; ``None`` for the whole row.
+        scales: What a scale is sent as.
+    """
+
+    bits: int
+    block: int | None
+    scales: torch.dtype
+
+    @property
+    def levels(self) -> int:
+        """The largest code m."""
+        return int(2 ** (self.bits - 1)) - 1
+
+    @abstractmethod
+    def quantised(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes ``[N, B, m]``, which are new, and scales as they are sent, ``[N, B, 1]``."""
+
+    @abstractmethod
+    def scale(self, sent: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the scales that were sent."""
+
+    def stored(self, codes: Tensor) -> Tensor:
+        """Return int8 codes, which are overwritten, as numbers from 0 in their lowest bits: c + m + 1."""
+        return codes.bitwise_xor_(-self.levels - 1)
+
+    def restored(self, codes: Tensor) -> Tensor:
+        """Return the codes of such numbers, uint8."""
+        return codes.view(torch.int8) - (self.levels + 1)  # of 8 bits: modulo 256
+
+    def parts(self, n: int, dtype: torch.dtype) -> list[tuple[torch.dtype, int]]:
+        count = min(n, 1) if self.block is None else -(-n // self.block)
+        return [(self.scales, count), (torch.uint8, packed_width(n, self.bits))]
+
+    def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
+        self.write(x, parts, out, None)
+
+    def value(self, parts: Parts, before: Tensor, out: Tensor) -> None:
+        self.read(parts, out, None)
+
+    def write(self, x: Tensor, parts: Parts | None, out: Tensor, base: Tensor | None) -> None:
+        """Write the codes of ``x`` into ``parts``, and into ``out`` what they stand for, added to ``base``."""
+        N, n = x.shape
+        codes, sent = self.quantised(self._blocks(x))
+        if parts is not None:
+            parts[0].copy_(sent.view(N, -1))
+            whole = codes.view(N, -1)[:, :n]
+            if self.bits == 8:
+                self.stored(parts[1].view(torch.int8).copy_(whole))
+            else:
+                parts[1].copy_(pack(self.stored(whole.to(torch.int8)), self.bits))
+        self._multiply(codes, self.scale(sent, x.dtype), out, base)
+
+    def read(self, parts: Parts, out: Tensor, base: Tensor | None) -> None:
+        """Write into ``out`` what ``parts`` stand for, added to ``base``: the bits of :meth:`write`."""
+        codes = self.restored(unpack(parts[1], out.shape[-1], self.bits)).to(out.dtype)
+        self._multiply(self._blocks(codes), self.scale(parts[0], out.dtype)[:, :, None], out, base)
+
+    def _multiply(self, codes: Tensor, scale: Tensor, out: Tensor, base: Tensor | None) -> None:
+        # A product of a code and a scale is exact, so that it does not matter whether it is rounded before it is added.
+        if self.block is None and base is None:
+            torch.mul(codes, scale, out=out[:, None])
+        elif self.block is None and base is not None:
+            torch.addcmul(base[:, None], codes, scale, out=out[:, None])
+        else:
+            product = codes.mul_(scale).view(len(out), -1)[:, : out.shape[-1]]
+            out.copy_(product) if base is None else torch.add(base, product, out=out)
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        # [N, blocks of a row, entries of a block]; the last block is filled up with zeros, which change no maximum
+        if self.block is None:
+            return x[:, None]
+        missing = -x.shape[-1] % self.block
+        return (pad(x, (0, missing)) if missing else x).reshape(len(x), -1, self.block)
+
+
 @dataclass(frozen=True)
-class Scaled(RowCodec):
+class Scaled(Multiples):
     """Entries as integers times a scale: ``x ≈ s·c`` with ``c`` in ``{−m, …, m}``, ``m = 2^(bits−1) − 1``.
 
     A row, or a block of a row, has a scale of its own, sent in bf16: ``s = max|x|/m``, so that entries are off by at
@@ -43,57 +124,35 @@ class Scaled(RowCodec):
     bits: int
     block: int | None = None
 
+    scales = torch.bfloat16
+
     @property
     def name(self) -> str:
         return f"int{self.bits}" + ("" if self.block is None else f":{self.block}")
 
-    @property
-    def levels(self) -> int:
-        """The largest code m."""
-        return int(2 ** (self.bits - 1)) - 1
-
-    def parts(self, n: int, dtype: torch.dtype) -> list[tuple[torch.dtype, int]]:
-        scales = min(n, 1) if self.block is None else -(-n // self.block)
-        return [(torch.bfloat16, scales), (torch.uint8, packed_width(n, self.bits))]
-
-    def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
-        N, n = x.shape
-        blocks = self._blocks(x)
+    def quantised(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         sizes = blocks.abs()
         s = self._scale(blocks, sizes).clamp_(SMALLEST, LARGEST).to(torch.bfloat16)
-        scale = s.to(x.dtype)
-        codes = torch.mul(blocks, 1 / scale, out=sizes).round_()
-        if self.bits == 2:
-            codes.clamp_(-1, 1)
-        if parts is not None:
-            signed = codes.view(N, -1)[:, :n].to(torch.int8)
-            parts[0].copy_(s.view(N, -1))
-            parts[1].copy_(pack(signed.bitwise_xor_(-self.levels - 1), self.bits))
-        self._multiply(codes, scale, out)
+        codes = torch.mul(blocks, 1 / s.to(blocks.dtype), out=sizes).round_()
+        return codes.clamp_(-1, 1) if self.bits == 2 else codes, s
 
-    def value(self, parts: Parts, before: Tensor, out: Tensor) -> None:
-        codes = unpack(parts[1], out.shape[-1], self.bits)
-        signed = codes.view(torch.int8) - (self.levels + 1)  # of 8 bits: modulo 256
-        self._multiply(self._blocks(signed.to(out.dtype)), parts[0].to(out.dtype)[:, :, None], out)
+    def scale(self, sent: Tensor, dtype: torch.dtype) -> Tensor:
+        return sent.to(dtype)
 
     def _scale(self, blocks: Tensor, sizes: Tensor) -> Tensor:
         if self.bits > 2:
-            return sizes.amax(-1, keepdim=True) / self.levels
+            return largest(sizes) / self.levels
         squares: Tensor = torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square_()
         return squares / sizes.sum(-1, keepdim=True).clamp_(min=SMALLEST)
 
-    def _multiply(self, codes: Tensor, scale: Tensor, out: Tensor) -> None:
-        if self.block is None:
-            torch.mul(codes, scale, out=out[:, None])
-        else:
-            out.copy_(codes.mul_(scale).view(len(out), -1)[:, : out.shape[-1]])
 
-    def _blocks(self, x: Tensor) -> Tensor:
-        # [N, blocks of a row, entries of a block]; the last block is filled up with zeros, which change no maximum
-        if self.block is None:
-            return x[:, None]
-        missing = -x.shape[-1] % self.block
-        return (pad(x, (0, missing)) if missing else x).reshape(len(x), -1, self.block)
+def largest(sizes: Tensor) -> Tensor:
+    """Return the largest of each row of sizes, kept as a dimension: floats from 0 are ordered as their bits are.
+
+    As integers they are compared three times as fast. (NaN is the largest, too.)
+    """
+    bits = sizes.view(torch.int32 if sizes.element_size() == 4 else torch.int64)
+    return bits.amax(-1, keepdim=True).view(sizes.dtype)
 
 
 @dataclass(frozen=True)
@@ -115,7 +174,7 @@ class Delta(RowCodec):
         True
     """
 
-    inner: RowCodec
+    inner: Multiples
 
     @property
     def name(self) -> str:
@@ -127,9 +186,7 @@ class Delta(RowCodec):
     def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
         if before.shape != x.shape:
             raise InputError(f"{self.name} needs before, what both ends hold already, of the shape of x")
-        self.inner.code(torch.sub(x, before, out=out), before, parts, out)  # which reads x before it writes out
-        out.add_(before)
+        self.inner.write(torch.sub(x, before, out=out), parts, out, before)  # which reads x before it writes out
 
     def value(self, parts: Parts, before: Tensor, out: Tensor) -> None:
-        self.inner.value(parts, before, out)
-        out.add_(before)
+        self.inner.read(parts, out, before)
