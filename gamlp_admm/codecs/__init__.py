@@ -10,6 +10,7 @@ A codec is chosen by name:
 ``int4-delta`` …         the same, of differences to what was sent before, so that errors feed back and vanish
 ``changed:INNER``        the rows that changed, in another codec; ``changed:THRESHOLD:RATE:INNER``
 ``zstd:INNER``           the payload of another codec, compressed
+``lean``                 ``zstd:changed:ternary-delta``
 ``grid:LOW:HIGH:M``      pdADMM-G-Q: the variable itself lives on M ≤ 65,536 points, and their numbers are sent
 ``grid:V;V;V``           the same, on any points
 ``grid:auto:M``          the same, with bounds from the first forward pass of each layer
@@ -114,6 +115,12 @@ def _zstd(rest: str) -> Codec:
     return Zstd(_inner("zstd", rest))
 
 
+def _lean(rest: str) -> Codec:
+    if rest:
+        raise ValueError
+    return _zstd("changed:ternary-delta")
+
+
 def _inner(outer: str, rest: str) -> Codec:
     inner = codec(rest or "int2-delta")
     if isinstance(inner, Grid | FittedGrid):
@@ -145,6 +152,7 @@ CODECS: dict[str, Parse] = {
     "ternary-delta": partial(_ternary, True),
     "changed": _changed,
     "zstd": _zstd,
+    "lean": _lean,
     "grid": _grid,
 }
 """The codecs by name: how what follows the name is read."""

@@ -47,8 +47,8 @@ class Changed(Codec):
     """
 
     inner: Codec
-    threshold: float = 0.1
-    rate: float = 0.99
+    threshold: float = 0.01
+    rate: float = 0.999
     iteration: int = 1
 
     fixed = False

@@ -12,7 +12,8 @@ from torch import Tensor
 from gamlp_admm.codecs.base import Codec
 from gamlp_admm.errors import InputError
 
-LEVEL = 1
+LEVEL, LEAST_MATCH = 1, 7
+"""Codes of differences hardly repeat, so that looking for more repetitions makes payloads longer (measured)."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,15 @@ class Zstd(Codec):
         return self.inner.decode(plain.to(payload.device), like, before)
 
     def _packed(self, payload: Tensor) -> Tensor:
-        parameters = _library().ZstdCompressionParameters.from_level(
-            LEVEL, source_size=len(payload), format=_library().FORMAT_ZSTD1_MAGICLESS, write_content_size=False
+        library = _library()
+        parameters = library.ZstdCompressionParameters.from_level(
+            LEVEL,
+            source_size=len(payload),
+            min_match=LEAST_MATCH,
+            format=library.FORMAT_ZSTD1_MAGICLESS,
+            write_content_size=False,
         )
-        short = _library().ZstdCompressor(compression_params=parameters).compress(payload.numpy().data)
+        short = library.ZstdCompressor(compression_params=parameters).compress(payload.numpy().data)
         if len(short) < len(payload):
             return torch.frombuffer(bytearray(short + b"\1"), dtype=torch.uint8)
         return torch.cat([payload, payload.new_zeros(1)])
