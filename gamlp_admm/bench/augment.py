@@ -139,9 +139,8 @@ def whole(edges: Tensor, x: Tensor, methods: Sequence[str], repeat: int) -> dict
         SCIPY: lambda: _by_hand(edges, x, _scipy),
         EDGE_INDEX: lambda: _by_hand(edges, x, _edge_index),
     }
-    room = min(TAKEN * x.nbytes + edges.nbytes, available() // 2)
     taken = {name: run for name, run in runs.items() if name == OURS or name in methods}
-    return _least(taken, repeat, lambda: blank((room,), torch.uint8).fill_(0))
+    return _least(taken, repeat, lambda: touch(TAKEN * x.nbytes + edges.nbytes))
 
 
 def measure(name: str, columns: int, threads: int, methods: Sequence[str], repeat: int = 3) -> dict[str, Any]:
@@ -287,6 +286,11 @@ def _sign(data: Data) -> object:
 def _side_by_side(states: list[Tensor]) -> object:
     """Return states as one matrix; very large ones as they are, which favours those who make them."""
     return torch.cat(states, 1) if sum(state.nbytes for state in states) < MOST else states
+
+
+def touch(size: int) -> None:
+    """Touch so much memory, half of what is free at most, and free it."""
+    blank((min(size, available() // 2),), torch.uint8).fill_(0)
 
 
 def _least(

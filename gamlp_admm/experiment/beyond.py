@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from torch import Tensor
+
 from gamlp_admm.errors import InputError
 from gamlp_admm.propagation import StoredFeatures
 from gamlp_admm.transforms.feature_transform import FeatureTransform
@@ -27,7 +29,7 @@ def beyond(features: Transform, width: int, store: StoredFeatures, what: str, mo
     steps = steps_of(features)
     made = steps_of(from_recipe(store.recipe, store.x.shape[1])) if store.recipe else []
     rest = steps[len(made) :]
-    same = [_compared(step) for step in made] == [_compared(step) for step in steps[: len(made)]]
+    same = len(steps) >= len(made) and all(map(_same, made, steps))
     if not same or not all(isinstance(step, ScaleComponents) for step in rest):
         said = ", then ".join(map(repr, made)) or "no transform that is known"
         wanted = ", then ".join(map(repr, steps)) or "features as they are"
@@ -37,6 +39,19 @@ def beyond(features: Transform, width: int, store: StoredFeatures, what: str, mo
     return chain(*rest)
 
 
+NEAR = 5e-3
+"""How far spreads may differ that were measured in types of different digits, as a share."""
+
+
+def _same(a: FeatureTransform, b: FeatureTransform) -> bool:
+    """Tell whether transforms make the same, whatever the type of what they make."""
+    return _compared(a) == _compared(b) and all(
+        isinstance(y := (b.fitted or {}).get(name), Tensor) and x.double().allclose(y.double().cpu(), rtol=NEAR)
+        for name, x in (a.fitted or {}).items()
+    )
+
+
 def _compared(step: FeatureTransform) -> str:
-    # What a transform is, whatever the type of what it makes.
-    return json.dumps({**step.recipe(), "dtype": None, "keep_original": False}, sort_keys=True, default=str)
+    parts = [_compared(part) for part in getattr(step, "parts", ())]
+    told = {**step.recipe(), "dtype": None, "keep_original": False, "fitted": None, "parts": parts}
+    return json.dumps(told, sort_keys=True, default=str)

@@ -19,7 +19,7 @@ from gamlp_admm.propagation.store import caching
 from gamlp_admm.propagation.store.plan import MemoryPlan
 from gamlp_admm.propagation.store.writing import HowFar
 from gamlp_admm.system.words import size
-from gamlp_admm.transforms import AugmentFeatures
+from gamlp_admm.transforms import AugmentFeatures, CombineFeatures
 from gamlp_admm.transforms.out_of_core import Storing
 from gamlp_admm.transforms.recipe import Transform
 
@@ -53,15 +53,12 @@ def store(
     transform = features.propagation(used, getattr(torch, dtype))
     if out is None and (memory is not None or rows != "all" or overwrite):
         raise InputError("memory, rows and overwrite are for features in a directory, and need out")
-    if out is not None and not isinstance(transform, AugmentFeatures):
-        raise InputError(
-            f"operator {used.operator} is of several parts, which are divided by their spread when all of them are "
-            "there; allowed: one operator, a directory for each part; or no out, for the cache, which keeps parts"
-        )
+    if not isinstance(transform, AugmentFeatures | CombineFeatures):
+        raise InputError(f"{used.data} holds stored features: there is nothing to propagate")
     if used.threads is not None:
         torch.set_num_threads(used.threads)
     loaded = source.load(used, mmap=True)
-    if out is None or not isinstance(transform, AugmentFeatures):
+    if out is None:
         return _kept(used, transform, loaded)
     plans: list[MemoryPlan] = []
 

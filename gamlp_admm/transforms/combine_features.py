@@ -11,9 +11,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gamlp_admm.errors import InputError, several, unknown
-from gamlp_admm.propagation import MOST_STEPS, OPERATORS
+from gamlp_admm.propagation import MOST_STEPS, OPERATORS, StoredFeatures
 from gamlp_admm.transforms.augment_features import AugmentFeatures
 from gamlp_admm.transforms.feature_transform import FeatureTransform
+from gamlp_admm.transforms.out_of_core import Storing
+from gamlp_admm.transforms.several_out_of_core import store_several
 
 NOTATION = "sym/HOPS, row/HOPS, ppr/HOPS/ALPHA or heat/HOPS/T; HOPS as 4, 0-4 or 0+2+4; then /normalized or nothing"
 
@@ -65,6 +67,34 @@ class CombineFeatures(FeatureTransform):
             ``data``, whose ``x`` holds the blocks of the parts, in their order.
         """
         return super().forward(data)
+
+    def store(self, data: Data, how: Storing) -> StoredFeatures:
+        """Make the features into a directory, or what is missing of them; ``data`` is not modified.
+
+        Each part is made there by itself, of all nodes, and goes when all are put side by side. Spreads are summed in
+        float64, some rows at a time: but for the last bits they are those of :meth:`forward`.
+
+        Args:
+            data: A graph, as :class:`AugmentFeatures` takes it; its tensors may be memory-mapped.
+            how: The directory, the cap of memory, and the rest.
+
+        Raises:
+            InputError: The graph is not allowed, the cap is too small, the directory has other features, or a part has
+                rows or a directory of its own, or another type.
+        """
+        parts = [(part, part.dtype, part.normalize_features) for part in self.parts]
+        if any(part.rows is not None or part.out is not None or part.metapaths for part in self.parts):
+            raise InputError("rows, out and metapaths of a part do not apply to features in a directory")
+        if len({dtype for _, dtype, _ in parts}) > 1:
+            raise InputError(f"parts in a directory need one dtype, not {', '.join(str(part[1]) for part in parts)}")
+
+        def recipe(spreads: Tensor) -> dict[str, Any] | None:
+            if not all(isinstance(part.operator, str) for part in self.parts):
+                return None
+            told = {"transform": type(self).__name__, "parts": [part.recipe() for part in self.parts]}
+            return {**told, "fitted": {"spread": spreads.tolist()}}
+
+        return store_several(parts, data, how, recipe)
 
     def columns(self, num_features: int) -> int:
         return sum(part.columns(num_features) for part in self.parts)

@@ -80,27 +80,7 @@ def store_features(
     Raises:
         InputError: The graph or an option is not allowed, the cap is too small, or the directory has other features.
     """
-    cap = available() // 2 if how.memory is None else byte_count("memory", how.memory)
-    for _, value in data:
-        if isinstance(value, Tensor) and value.layout is torch.strided:
-            let_go(value)  # which was looked at when it was loaded
-    dtype = kept_type(data.x, dtype)
-    (N, F), rows = data.x.shape, wanted.numbers(wanted.checked(how.rows), data, len(data.x))
-    source = _Source(transform, data, dtype, normalize, rows, how.device or data.x.device, cap, how.path / GRAPH)
-    nodes = {name: data[name] for name in OF_NODES if isinstance(data.get(name), Tensor)}
-    if rows is not None:
-        nodes = {**{name: tensor[rows] for name, tensor in nodes.items()}, "n_id": rows}
-    recipe = transform.recipe() if isinstance(transform.operator, str) else None
-    made = PropagatedFeatures(
-        num_rows=N if rows is None else len(rows),
-        columns=F,
-        states=len(transform.states),
-        dtype=dtype,
-        made_of=source.made_of(nodes),
-        nodes=nodes,
-        about={"feature_blocks": [F] * len(transform.states), "recipe": recipe, **how.about},
-        steps=transform.states[-1],
-    )
+    source = _source(transform, data, dtype, normalize, how)
 
     def prepare() -> ColumnWork | RowWork:
         give_back_freed_memory()  # that loading took
@@ -109,7 +89,25 @@ def store_features(
         give_back_freed_memory()
         return work
 
-    return make(how.path, made, prepare, how.progress, how.overwrite)
+    return make(how.path, source.described(how.about), prepare, how.progress, how.overwrite)
+
+
+def described(
+    transform: PropagatingTransform, data: Data, dtype: torch.dtype | None, normalize: bool, how: Storing
+) -> PropagatedFeatures:
+    """Return what :func:`store_features` makes of the same arguments."""
+    return _source(transform, data, dtype, normalize, how).described(how.about)
+
+
+def _source(
+    transform: PropagatingTransform, data: Data, dtype: torch.dtype | None, normalize: bool, how: Storing
+) -> _Source:
+    cap = available() // 2 if how.memory is None else byte_count("memory", how.memory)
+    for _, value in data:
+        if isinstance(value, Tensor) and value.layout is torch.strided:
+            let_go(value)  # which was looked at when it was loaded
+    dtype, rows = kept_type(data.x, dtype), wanted.numbers(wanted.checked(how.rows), data, len(data.x))
+    return _Source(transform, data, dtype, normalize, rows, how.device or data.x.device, cap, how.path / GRAPH)
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,25 @@ class _Source:
         like = torch.empty(N, 0, dtype=number, device=self.device)
         return self.transform._matrix(self.data, like, folder, working)
 
-    def made_of(self, nodes: Mapping[str, Tensor]) -> dict[str, Any]:
+    def described(self, about: Mapping[str, Any]) -> PropagatedFeatures:
+        """Return what is to be made, of which more is said."""
+        made, (N, F), rows = self.transform, self.data.x.shape, self.rows
+        nodes = {name: self.data[name] for name in OF_NODES if isinstance(self.data.get(name), Tensor)}
+        if rows is not None:
+            nodes = {**{name: tensor[rows] for name, tensor in nodes.items()}, "n_id": rows}
+        recipe = made.recipe() if isinstance(made.operator, str) else None
+        return PropagatedFeatures(
+            num_rows=N if rows is None else len(rows),
+            columns=F,
+            states=len(made.states),
+            dtype=self.dtype,
+            made_of=self._made_of(nodes),
+            nodes=nodes,
+            about={"feature_blocks": [F] * len(made.states), "recipe": recipe, **about},
+            steps=made.states[-1],
+        )
+
+    def _made_of(self, nodes: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return what identifies the features."""
         made, named = self.transform, self.transform._scheme.named
         digests = {"x": digest_of(self.data.x), **{name: digest_of(tensor) for name, tensor in nodes.items()}}

@@ -146,6 +146,8 @@ def _step(recipe: Any) -> FeatureTransform:
         _check_type(option, value, known[option].default)
     if name == CombineFeatures.__name__:
         options["parts"] = [_part(part) for part in options.get("parts", ())]
+        if isinstance(fitted, Mapping) and isinstance(spread := fitted.get("spread"), list):  # of a directory's JSON
+            fitted = {**fitted, "spread": torch.tensor(spread, dtype=torch.float64)}
     if options.get("dtype") is not None:
         if options["dtype"] not in DTYPES:
             raise unknown("dtype", options["dtype"], DTYPES)

@@ -99,8 +99,8 @@ def test_one_line_of_what_is_wrong(gamlp: Command, options: tuple[str, ...], sai
 
 def test_more_that_is_wrong(gamlp: Command) -> None:
     assert "are for features in a directory, and need out" in gamlp("augment", "--memory", "1GiB")[2]
-    assert "is of several parts" in gamlp("augment", "--operator", "ppr/10+sym/1", "--out", "made")[2]
     assert gamlp(*KARATE, "--quiet")[0] == 0
+    assert "made holds stored features: there is nothing to propagate" in gamlp("augment", "--data", "made")[2]
     status, _, err = gamlp(*KARATE, "--operator", "row")
     assert status == 2
     assert "made has features made with operator=sym, not row; allowed: another directory, or overwrite" in err

@@ -13,6 +13,8 @@ from gamlp_admm.cli import main
 from gamlp_admm.errors import InputError
 from gamlp_admm.experiment import Experiment, compare, predict, prepare, run
 from gamlp_admm.propagation import StoredFeatures
+from gamlp_admm.transforms import CombineFeatures
+from gamlp_admm.transforms.out_of_core import Storing
 from gamlp_admm.tuning import tune
 
 SHAPE: dict[str, Any] = {"hidden": 8, "layers": 2, "iterations": 3, "threads": 1}
@@ -85,6 +87,22 @@ def test_predictions_of_stored_features(tmp_path: Path, capsys: pytest.CaptureFi
         predict(model, data=tmp_path / "club")
     assert main(["predict", str(model), "--data", str(tmp_path / "three")]) == 2
     assert "has stored features of" in capsys.readouterr().err
+
+
+def test_several_operators_in_a_store(tmp_path: Path) -> None:
+    operator, graph, model = "ppr/10/0.2+sym/0-1", load_dataset("karate").data, tmp_path / "model.safetensors"
+    for name, dtype in (("club", torch.float32), ("half", torch.bfloat16)):
+        CombineFeatures.parse(operator, dtype).store(graph, Storing(tmp_path / name))
+    run(Experiment(data=str(tmp_path / "club"), **SHAPE)).save(model)
+    assert torch.equal(predict(model, data=tmp_path / "club").outputs, predict(model, dataset="karate").outputs)
+    run(Experiment(dataset="karate", operator=operator, **SHAPE)).save(model)
+    wanted = predict(model, dataset="karate").outputs
+    torch.testing.assert_close(predict(model, data=tmp_path / "club").outputs, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(predict(model, data=tmp_path / "half").outputs, wanted, rtol=0.1, atol=0.02)
+    graph.x = graph.x * torch.linspace(1, 2, 34)  # other spreads: the model's units are no longer these
+    CombineFeatures.parse(operator).store(graph, Storing(tmp_path / "other"))
+    with pytest.raises(InputError, match=r"other has stored features of CombineFeatures"):
+        predict(model, data=tmp_path / "other")
 
 
 def test_a_model_of_features_that_nobody_knows_takes_them_as_they_are(tmp_path: Path) -> None:

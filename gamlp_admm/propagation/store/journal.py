@@ -6,6 +6,7 @@
     journal.json                     what is made, and what of it is finished; until all is
     columns-00000000-00000128        every kept state of these columns of the features, [S, R, 128]; until all is there
     graph/                           the matrix Ã, where it is large; until all columns are there
+    parts/                           of several operators the directory of each; until all are put side by side
     x.safetensors                    put together from them, row by row
 
 Columns count once the journal has them, with their checksum: what a kill leaves beside it is removed and made again.
@@ -26,8 +27,8 @@ from gamlp_admm.propagation.store.stored import ABOUT, FEATURES, NODES, is_store
 from gamlp_admm.system.files import write_text
 
 FORMAT = 1
-JOURNAL, GRAPH = "journal.json", "graph"
-PARTS = re.compile(r"columns-(\d{8,})-(\d{8,})|[0-9a-f]{16}\.part")
+JOURNAL, GRAPH, PARTS = "journal.json", "graph", "parts"
+OURS = re.compile(r"columns-(\d{8,})-(\d{8,})|[0-9a-f]{16}\.part")
 
 REMEDY = "another directory, or overwrite (--overwrite), which replaces them"
 
@@ -71,7 +72,7 @@ class Journal:
         shutil.rmtree(self.folder / GRAPH, ignore_errors=True)
         kept = {self.file(*ends) for ends in self.columns}
         for path in self.folder.iterdir():
-            if PARTS.fullmatch(path.name) and path not in kept:
+            if OURS.fullmatch(path.name) and path not in kept:
                 path.unlink()
 
 
@@ -88,7 +89,8 @@ def opened(folder: Path, making: Mapping[str, Any], overwrite: bool) -> Journal 
     """
     making = json.loads(json.dumps(making))
     found = read(folder)
-    if found is not None and not found.columns and not found.rows and found.making != making:
+    begun = found is not None and (found.columns or found.rows or (folder / PARTS).exists())
+    if found is not None and not begun and found.making != making:
         found = None  # nothing is lost
     complete = is_store(folder)
     if overwrite and (complete or found is None or found.making != making):
@@ -150,9 +152,10 @@ def vacate(folder: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove what is there only until the features are; last the journal, which says that there is something."""
-    shutil.rmtree(folder / GRAPH, ignore_errors=True)
+    for name in (GRAPH, PARTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
     for path in folder.iterdir():
-        if PARTS.fullmatch(path.name):
+        if OURS.fullmatch(path.name):
             path.unlink()
     (folder / JOURNAL).unlink(missing_ok=True)
 
