@@ -22,9 +22,6 @@ FULL = Cast("full")
 AUTO = "auto"
 """In place of a plan: training chooses one (:mod:`gamlp_admm.codecs.choosing`)."""
 
-RECOMMENDED = "int2-delta"
-"""What ``auto`` stands for where nothing is limited."""
-
 
 @dataclass(frozen=True)
 class CodecRule:
@@ -83,7 +80,7 @@ class Plan:
         if isinstance(spec, Mapping) and set(spec) <= set(FIELDS):
             made = [CodecRule(codec(value), (field,)) for field, value in spec.items()]
         elif isinstance(spec, str):
-            made = rules(RECOMMENDED if spec == AUTO else spec)
+            made = rules("int2-delta" if spec == AUTO else spec)  # any that loses bits and is no grid, as the choice
         else:
             made = [CodecRule(codec(spec))]
         made = [CodecRule(FULL), *made, *(CodecRule(FULL, (field,)) for field in FIELDS if field not in quantize)]
