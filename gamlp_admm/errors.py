@@ -6,6 +6,7 @@ What users see when their input is wrong is one line that names the input and wh
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import os
 import re
@@ -186,6 +187,24 @@ def byte_count(name: str, value: object) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise InputError(f"{name} must be a number of bytes, such as 4GiB or 500MB, not {value!r}")
     return count
+
+
+def bit_rate(name: str, value: object) -> float:
+    """Return a number of bits a second: a number, or a text such as ``"100Mbit"`` or ``"2.5 Gbit/s"``.
+
+    Args:
+        name: What the value is for.
+        value: The value.
+
+    Raises:
+        InputError: It is anything else, or not positive and finite.
+    """
+    pattern = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)bit(?:/s)?", re.IGNORECASE)
+    told = pattern.fullmatch(value.strip()) if isinstance(value, str) else None
+    rate = float(told[1]) * 1000 ** " kmgt".index(told[2].lower() or " ") if told else value
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise InputError(f"{name} must be a number of bits a second, such as 100Mbit or 2.5Gbit/s, not {value!r}")
+    return float(rate)
 
 
 def flag(name: str, value: object) -> bool:

@@ -62,6 +62,7 @@ CODED = {
     f"coded {i}": PdADMMG(**PENALTIES, nu=0.1, codec=spec) for i, spec in enumerate(("int4-delta", "grid:auto:256"))
 }
 CODED["coded stale"] = PdADMMG(**PENALTIES, nu=0.1, codec="int2-delta", staleness=1)
+CODED["coded budget"] = PdADMMG(**PENALTIES, nu=0.1, codec="auto", bytes=12_000)
 METRICS = {"start": "roc_auc", "exact": "f1_macro", "mdlam": "loss"}
 """What selects: of those trained by the others accuracy."""
 

@@ -39,7 +39,8 @@ from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.algorithms.captured import CapturedSession
 from gamlp_admm.algorithms.common import by_layer, keep, regularizer_terms, rule_of, step_weights, update_W
 from gamlp_admm.algorithms.streaming import Streamed
-from gamlp_admm.codecs.plan import Codecs, Plan
+from gamlp_admm.codecs.choosing import Traffic, choose, coding_seconds, limits
+from gamlp_admm.codecs.plan import AUTO, Codecs, Plan
 from gamlp_admm.errors import InputError, integer, unknown
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.constants import constant
@@ -236,7 +237,11 @@ class PdADMM(Streamed):
             ``stall:PATIENCE:FACTOR:LIMIT``, or a callable (:mod:`gamlp_admm.training.schedules`).
         codec: How p and q are sent from layer to layer: a codec (:mod:`gamlp_admm.codecs`) by name, such as
             ``int2-delta``, or several, by field, boundary and iteration (:mod:`gamlp_admm.codecs.plan`). With a grid,
-            p and q live on it (pdADMM-G-Q).
+            p and q live on it (pdADMM-G-Q). ``auto``: as :func:`gamlp_admm.codecs.choosing.choose` does for
+            ``bytes`` and ``link``; ``Result.codec`` says what that was.
+        bytes: With ``codec="auto"``, bytes that a run may send between layers, such as ``"50MB"``: where another
+            iteration could exceed it, training ends, with the weights selected so far.
+        link: With ``codec="auto"``, the rate between processes, such as ``"100Mbit"``, or bits a second.
         batch_size: Rows of a batch, at most; an iteration is then a pass over all rows
             (:mod:`gamlp_admm.algorithms.streaming`). ``None``: an iteration sees all rows at once.
         staleness: 1: a layer goes on with the p and q that its neighbours had an iteration before, while the new ones
@@ -264,6 +269,8 @@ class PdADMM(Streamed):
     mu: float | None = None
     decay_to: str = "identity"
     codec: Any = "full"
+    bytes: int | str | None = None
+    link: float | str | None = None
     staleness: int = 0
 
     algorithm = "pdadmm"
@@ -279,6 +286,7 @@ class PdADMM(Streamed):
             raise unknown("decay_to", self.decay_to, DECAYS)
         super().__post_init__()
         plan = self.codec_plan()
+        limits(self.codec, self.bytes, self.link)
         if self.batch_size is not None and set(plan.full) != {"p", "q"}:
             raise InputError(f"batch_size: what batches exchange travels in full, not by codec {plan}")
         object.__setattr__(self, "staleness", integer("staleness", self.staleness))
@@ -315,6 +323,20 @@ class PdADMM(Streamed):
     def codecs(self) -> Codecs:
         """See :meth:`ADMM.codecs`."""
         return Codecs(self.codec_plan())
+
+    def choose_codec(self, traffic: Traffic, like: Tensor) -> dict[str, Any] | None:
+        """See :meth:`Algorithm.choose_codec`."""
+        if self.codec != AUTO:
+            return None
+        return choose(traffic, *limits(self.codec, self.bytes, self.link), lambda spec: coding_seconds(spec, like))
+
+    def with_codec(self, spec: str) -> PdADMM:
+        """See :meth:`Algorithm.with_codec`."""
+        return replace(self, codec=spec, bytes=None, link=None)
+
+    def most_bytes(self, traffic: Traffic, iteration: int, stage: int) -> int:
+        """See :meth:`Algorithm.most_bytes`."""
+        return traffic.most(self.codec_plan(), iteration, stage)
 
     def settings(self) -> dict[str, str]:
         """See :meth:`Algorithm.settings`."""
@@ -358,7 +380,9 @@ class PdADMMG(PdADMM):
         tau: First step denominator that ``backtracking`` tries.
         matmul: How precisely the products of steps are taken: ``fp32``, ``tf32`` or ``bf16``.
         schedule: How ρ and ν change: ``constant``, ``every:…``, ``stall:…`` or a callable.
-        codec: How p and q are sent from layer to layer, such as ``int2-delta`` (:mod:`gamlp_admm.codecs`).
+        codec: How p and q are sent from layer to layer, such as ``int2-delta`` (:mod:`gamlp_admm.codecs`), or ``auto``.
+        bytes: With ``codec="auto"``, bytes that a run may send between layers, such as ``"50MB"``.
+        link: With ``codec="auto"``, the rate between processes, such as ``"100Mbit"``.
         batch_size: Rows of a batch, at most; ``None``: an iteration sees all rows at once.
         staleness: 1: a layer goes on with its neighbours' p and q of the iteration before while the new ones travel.
         loss: Risk of the last layer.
@@ -391,6 +415,8 @@ class PdADMMGQ(PdADMMG):
         codec: The grid, or a plan of grids: ``grid:auto:256`` has bounds from the first forward pass of each layer.
         quantize: Which variables live on it: ``p`` (the paper), ``q`` (the released code) or ``pq``. The others travel
             in full.
+        bytes: Of ``codec="auto"``, which chooses no grid; ``None`` here.
+        link: The same.
         rho: Penalty ρ > 0 of ``p_{l+1} = q_l``; ``None`` for ν.
         nu: Penalty ν > 0 of ``z = p Wᵀ + b`` and ``q = f(z)``; ``None`` for ρ, or 0.01 if that is ``None`` too.
         mu: Weight decay μ ≥ 0; ``None`` for ν/10.
@@ -427,8 +453,8 @@ class PdADMMGQ(PdADMMG):
         """See :meth:`PdADMM.codec_plan`."""
         if self.quantize not in QUANTIZED:
             raise unknown("quantize", self.quantize, QUANTIZED)
-        if callable(self.codec):
-            raise InputError("pdadmm-g-q takes grids, such as grid:auto:256, and no function")
+        if callable(self.codec) or self.codec == AUTO:
+            raise InputError("pdadmm-g-q takes grids, such as grid:auto:256, and neither functions nor auto")
         plan = Plan.of(self.codec, self.quantize)
         if plan.gridded != tuple(self.quantize):
             raise InputError(f"codec {plan}: pdadmm-g-q takes grids, such as grid:auto:256")

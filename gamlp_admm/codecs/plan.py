@@ -19,6 +19,9 @@ CodecChoice = Callable[[str, int, int], Any]
 
 FULL = Cast("full")
 
+AUTO = "auto"
+"""In place of a plan: training chooses one (:mod:`gamlp_admm.codecs.choosing`)."""
+
 
 @dataclass(frozen=True)
 class CodecRule:
@@ -77,7 +80,7 @@ class Plan:
         if isinstance(spec, Mapping) and set(spec) <= set(FIELDS):
             made = [CodecRule(codec(value), (field,)) for field, value in spec.items()]
         elif isinstance(spec, str):
-            made = rules(spec)
+            made = rules("int2-delta" if spec == AUTO else spec)  # any that loses bits and is no grid, as the choice
         else:
             made = [CodecRule(codec(spec))]
         made = [CodecRule(FULL), *made, *(CodecRule(FULL, (field,)) for field in FIELDS if field not in quantize)]
@@ -100,6 +103,13 @@ class Plan:
             if chosen == {FULL}:
                 untouched.append(name)
         return cls(spec, choice, tuple(gridded), tuple(full), tuple(untouched))
+
+    def at(self, name: str, boundary: int, iteration: int) -> Codec:
+        """Return the codec of a field at a boundary, from 1, in an iteration; it must not be a grid to be fitted."""
+        chosen = codec(self.choice(name, boundary, iteration))
+        if isinstance(chosen, FittedGrid):
+            raise InputError(f"codec {chosen}: its bounds are not known before training")
+        return chosen.during(iteration)
 
     def __str__(self) -> str:
         if isinstance(self.spec, Mapping):

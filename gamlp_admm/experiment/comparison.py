@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gamlp_admm.codecs.plan import Plan
+from gamlp_admm.codecs.plan import AUTO, Plan
 from gamlp_admm.errors import InputError, several
 from gamlp_admm.experiment.nearing import spent
 from gamlp_admm.experiment.outcome import Run, metric_name, summary
@@ -34,7 +34,7 @@ def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) ->
     """Return the codec and the options of every run of a comparison.
 
     A grid makes pdADMM-G-Q of pdADMM-G, and another codec pdADMM-G of pdADMM-G-Q: that is what they are. Checkpoints go
-    to a folder a codec and seed.
+    to a folder a codec and seed. What limits ``auto`` is for it alone.
 
     Args:
         experiment: The options that all runs share.
@@ -48,6 +48,9 @@ def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) ->
     codecs = several("codecs", codecs, "codecs")
     if not codecs or len(set(codecs)) < len(codecs):
         raise InputError(f"codecs {','.join(codecs)!r}: allowed: different codecs, at least one")
+    limited = [name for name in ("bytes", "link") if getattr(experiment, name) is not None]
+    if limited and AUTO not in codecs:
+        raise InputError(f"{limited[0]} is for codec {AUTO}, which is not among {','.join(codecs)}")
     result: list[tuple[str, Resolved]] = []
     for name in codecs:
         on_grid = bool(Plan.of(name).gridded)
@@ -59,6 +62,7 @@ def plan(experiment: Experiment, codecs: Sequence[str], seeds: Sequence[int]) ->
         if folder is not None:
             folder = str(Path(folder) / re.sub(r"[^\w.+=-]", "_", name))
         each = replace(experiment, codec=name, algorithm=algorithm, quantize=quantize, checkpoint=folder)
+        each = each if name == AUTO else replace(each, bytes=None, link=None)
         result += [(name, one) for one in seeded(each.resolve(), seeds)]
     return result
 

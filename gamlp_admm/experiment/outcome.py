@@ -120,6 +120,7 @@ def report(used: Resolved, model: GAMLP, result: Result, seconds: dict[str, floa
         "start": result.start,
         "solver": result.solver,
         "units": result.units,
+        "codec": result.codec,
         "stopped": result.stopped,
         "diverged": result.diverged,
         "processes": result.processes,

@@ -180,11 +180,26 @@ class TrainingOptions:
         names=("identity", "zero"),
     )
     codec: str | None = setting(
-        "How p and q travel: fp16, int8, int4-delta, int2-delta, …, or rules.",
+        "How p and q travel: fp16, int8, int4-delta, int2-delta, …, or rules; auto: chosen for --bytes and --link.",
         PDADMM,
         "fp32; pdadmm-g-q: grid:auto:256",
-        names="codecs:CODECS",
+        names="codecs.choosing:codec_names",
         open=True,
+    )
+    bytes: int | str | None = setting(
+        "With --codec auto: bytes that a run may send between layers, such as 50MB; it ends before it sends more.",
+        PDADMM,
+        "any number",
+        least=1,
+        tune=FIXED,
+        metavar="SIZE",
+    )
+    link: str | None = setting(
+        "With --codec auto: the rate between processes, such as 100Mbit.",
+        PDADMM,
+        "any rate",
+        tune=FIXED,
+        metavar="RATE",
     )
     staleness: int | None = setting(
         "1: layers go on with their neighbours' last p and q while new ones travel; 0: they wait for them.",

@@ -58,6 +58,8 @@ def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
             f"{percent(official[part])} {text}" for part, text in (("valid", "validation"), ("test", "test"))
         )
         lines.append(f"OGB's evaluator: {figures} ({official['metric']})")
+    if (chosen := codec_line(report)) is not None:
+        lines.append(chosen)
     if verbose:
         about = {"device": report["environment"]["device"]}
         about |= {name: report[name] for name in ("units", "solver", "theorem") if report[name] is not None}
@@ -74,6 +76,16 @@ def traffic(report: dict[str, Any]) -> str:
         return f"would send {total} between layers in processes of their own"
     sent = sum(sum(process["wire_bytes"].values()) for process in report["processes"])
     return f"sent {size(sent)} between processes ({total} with a process a layer)"
+
+
+def codec_line(report: dict[str, Any]) -> str | None:
+    """Return which codecs ``auto`` chose, why, and whether bytes ran out, on one line; ``None`` where none did."""
+    chosen = report.get("codec")
+    if chosen is None:
+        return None
+    ended, budget = chosen["ended"], chosen["budget"]
+    over = "" if ended is None else f"; ended after iteration {ended}: another could exceed {size(budget)}"
+    return f"codec auto: {chosen['chosen']} ({chosen['why']}){over}"
 
 
 def process_line(process: dict[str, Any]) -> str:
@@ -123,6 +135,7 @@ def seeds_table(report: dict[str, Any]) -> Table:
         mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
         table.add_column(title, "-" if mean is None else f"{mean:.4f} ± {std:.4f}", justify="right")
     table.add_column("seconds", justify="right")
+    table.caption, table.caption_justify = codec_line(runs[0]), "left"
     for run in runs:
         accuracies = [percent(run[selected][key]) for selected, key, _ in columns.values()]
         table.add_row(str(run["seed"]), *accuracies, f"{run['seconds']['train']:.3g}")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from gamlp_admm.codecs.choosing import Traffic
 from gamlp_admm.errors import Diverged, InputError
 from gamlp_admm.nn.gamlp import GAMLP
 from gamlp_admm.nn.losses import Risk
@@ -84,14 +85,17 @@ class Loop:
         self.evaluator = Evaluator(nodes, the_risk, model.network, self.metric, team)
         self.schedule = trainer.penalty_schedule()
         self.result = Result(metric=self.metric.name)
-        if not model.network.residual:  # of which the theorems say nothing
-            self.result.converges, self.result.theorem = trainer.converges(model.f), trainer.theorem(model.f)
         by_iteration = options.evaluate_every == "auto"
         self.selection = Selection(self.result, options.select, options.patience, self.metric, by_iteration)
         rows_of = {shard: counts for shard, *counts in team.collect((team.shard, nodes.num_train, len(nodes.y)))}
         self.num_train, self.num_rows = map(sum, zip(*rows_of.values(), strict=True))
         first_row = sum(rows_of[shard][0] for shard in range(team.shard))
         self.rows = range(first_row, first_row + nodes.num_train)
+        self.traffic = self._traffic([rows for _, (rows, _) in sorted(rows_of.items())])
+        self.trainer = trainer = self._with_codec(trainer)
+        self.known_bytes, self.since_known = 0.0, math.inf  # sent by all processes, and the most since then
+        if not model.network.residual:  # of which the theorems say nothing
+            self.result.converges, self.result.theorem = trainer.converges(model.f), trainer.theorem(model.f)
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
         compressible = trainer.compressible and team.num_shards == 1
         self.coordinates = self._coordinates(compressible)
@@ -112,6 +116,21 @@ class Loop:
     def depth(self) -> int:
         """Depth of the network in this stage."""
         return self.options.stages[self.position.stage]
+
+    def _traffic(self, rows: list[int]) -> Traffic:
+        config, options = self.model.config, self.options
+        widths = [[n for n, _ in shapes(config, depth)[:-1]] for depth in options.stages]
+        return Traffic(rows, [(options.iterations, each) for each in widths], self.like.dtype)
+
+    def _with_codec(self, trainer: Algorithm) -> Algorithm:
+        # Chosen once a run, in one process: it may depend on measured times.
+        saved = None if self.checkpoint is None else self.checkpoint.saved
+        if saved is not None:
+            chosen = saved.get("codec")
+        else:
+            chosen = self.team.of_first(lambda: trainer.choose_codec(self.traffic, self.like))
+        self.result.codec = None if chosen is None else {**chosen, "ended": None}
+        return trainer if chosen is None else trainer.with_codec(chosen["chosen"])
 
     def _coordinates(self, compressible: bool) -> Coordinates:
         # Of features of which all processes learn that they cannot be measured.
@@ -236,7 +255,7 @@ class Loop:
             stopped = self._called_back()
         while not stopped:
             if self._stage_is_over():
-                if self.result.records[-1:] and self.result.records[-1]["iteration"] == position.iteration:
+                if self._evaluated():
                     if position.stage + 1 == len(options.stages):
                         break
                     self._grow()
@@ -244,6 +263,11 @@ class Loop:
                     self._evaluate()
                     stopped = self._called_back()
                 continue
+            if self._bytes_are_spent():
+                if position.iteration and not self._evaluated():
+                    self._evaluate()
+                    self._called_back()
+                break
             self._iterate()
             within = position.iteration - position.stage_start
             if within % self.every == 0 or within == options.iterations:
@@ -260,6 +284,25 @@ class Loop:
     def _stage_is_over(self) -> bool:
         within = self.position.iteration - self.position.stage_start
         return within >= self.options.iterations or self.selection.exhausted
+
+    def _evaluated(self) -> bool:
+        records = self.result.records[-1:]
+        return bool(records) and records[0]["iteration"] == self.position.iteration
+
+    def _bytes_are_spent(self) -> bool:
+        # Whether another iteration could exceed the budget. What all have sent is asked for only where it matters.
+        chosen, position = self.result.codec, self.position
+        if chosen is None or chosen["budget"] is None:
+            return False
+        most = self.trainer.most_bytes(self.traffic, position.iteration + 1, position.stage)
+        if self.known_bytes + self.since_known + most > chosen["budget"]:
+            sent = torch.tensor([self.session.bytes_sent], dtype=torch.float64, device=self.team.device)
+            self.known_bytes, self.since_known = position.bytes_before + float(self.team.total(sent)), 0.0
+            if self.known_bytes + most > chosen["budget"]:
+                self.result.codec = {**chosen, "ended": position.iteration}
+                return True
+        self.since_known += most
+        return False
 
     def _iterate(self) -> None:
         position = self.position
@@ -373,6 +416,7 @@ class Loop:
         about = {
             "position": {**asdict(self.position), "seconds": max(seconds)},
             "bytes_sent": sum(sent),
+            "codec": self.result.codec,
             "compressed": OUTSIDE in tensors,
         }
         self.checkpoint.write(tensors, about, self.result)

@@ -33,6 +33,9 @@ class Result:
         solver: How the first layer's weights were solved in the last stage, and why; ``None`` where nothing was chosen.
         units: What features were measured in while training.
         start: What was chosen for a start from the data (``init`` ``ridge``), and its validation scores; else ``None``.
+        codec: Where ``codec="auto"`` chose: ``chosen``, the codecs as text that ``codec`` takes; ``why``;
+            ``expected_bytes``; ``budget`` in bytes, or ``None``; and ``ended``, the iteration after which training
+            ended because another could have exceeded the budget, or ``None``. Else ``None``.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
             them ``wait_seconds`` for other processes, ``split``: seconds by what they went to, such as ``start``,
             ``update p``, ``encode q`` and ``wait``, and ``wire_bytes``: what it sent to its neighbours, by boundary.
@@ -60,6 +63,7 @@ class Result:
     start: Record | None = None
     solver: str | None = None
     units: str | None = None
+    codec: Record | None = None
     processes: list[Record] = field(default_factory=list)
     stopped: int | None = None
     diverged: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gamlp_admm.codecs.choosing import Traffic
 from gamlp_admm.nn.activations import Activation
 from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Network, Weights
@@ -153,6 +154,25 @@ class Algorithm(ABC):
     @abstractmethod
     def start(self, stage: Stage) -> Session:
         """Begin a stage of growth."""
+
+    def choose_codec(self, traffic: Traffic, like: Tensor) -> dict[str, Any] | None:
+        """Return which codecs a run will use, where that is chosen (:func:`gamlp_admm.codecs.choosing.choose`).
+
+        It is called in the first process of a run, which is the same algorithm :meth:`with_codec` from then on.
+
+        Args:
+            traffic: What the run's layers have to tell each other.
+            like: Gives the device.
+        """
+        return None
+
+    def with_codec(self, spec: str) -> Algorithm:
+        """Return the algorithm with the codecs that were chosen."""
+        return self
+
+    def most_bytes(self, traffic: Traffic, iteration: int, stage: int) -> int:
+        """Return the most bytes that an iteration, from 1 over all stages, can send between layers."""
+        return 0
 
     def opening(self, stage: Stage, seed: int) -> Opening | None:
         """Return weights that know the labels, for networks whose ``init`` is ``ridge``; ``None`` where it has none.

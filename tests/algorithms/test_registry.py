@@ -87,7 +87,8 @@ def test_what_is_taken() -> None:
     admm = {*SHARED, "rho", "mu", "solver", "tau", "matmul", "schedule", "anderson"}
     assert taken_by("adam") == taken_by("adadelta") == gradients
     assert taken_by("sisa") == {*gradients, "sigma", "rho", "sub_batches"}
-    assert taken_by("pdadmm") == taken_by("pdadmm-g") == {*admm, "nu", "decay_to", "codec", "staleness", "batch_size"}
+    pdadmm = {*admm, "nu", "decay_to", "codec", "bytes", "link", "staleness", "batch_size"}
+    assert taken_by("pdadmm") == taken_by("pdadmm-g") == pdadmm
     assert taken_by("pdadmm-g-q") == {*taken_by("pdadmm"), "quantize"} - {"batch_size"}
     assert taken_by("dladmm") == {*admm, "nu", "regularizer", "batch_size"}
     assert taken_by("mdlam") == {*admm, "regularizer", "epsilon", "epsilon_decay", "epsilon_min", "nesterov"}

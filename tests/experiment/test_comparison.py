@@ -94,5 +94,13 @@ def test_a_grid_makes_pdadmm_g_q() -> None:
     assert plain.algorithm == "pdadmm"
 
 
+def test_limits_are_for_auto_alone() -> None:
+    limited = Experiment(**{**vars(SMALL), "bytes": "40kB", "link": "1Mbit"})
+    runs = dict(plan(limited, ("fp32", "auto"), (0,)))
+    assert (runs["fp32"].bytes, runs["auto"].bytes) == (None, "40kB")
+    with pytest.raises(InputError, match="bytes is for codec auto, which is not among fp32,int4"):
+        plan(limited, ("fp32", "int4"), (0,))
+
+
 def test_comparison_of_nothing_has_no_rows() -> None:
     assert Comparison().rows() == []

@@ -80,7 +80,7 @@ def test_what_makes_another_search() -> None:
         "dtype",
         "auto",
         "metric",
-        "matmul",
+        *("matmul", "bytes", "link"),
     }
 
 

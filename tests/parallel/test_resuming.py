@@ -11,7 +11,7 @@ import torch
 
 from gamlp_admm.errors import InputWarning
 
-QUICK = ["coded 0", "coded stale", "anderson dladmm"]
+QUICK = ["coded 0", "coded stale", "coded budget", "anderson dladmm"]
 EVERY = [*processes.TRAINERS, *processes.CODED]
 
 

@@ -37,6 +37,15 @@ def test_the_summary_has_the_figures_of_ogb(grown):
     assert "OGB's evaluator: 0.7500 validation, - test (rocauc)" in text(reports.run_table({**grown, "ogb": official}))
 
 
+def test_the_summary_says_what_was_chosen_and_that_bytes_ran_out(grown):
+    chosen = {"chosen": "int2-delta", "why": "the closest, 5 kB expected of 2 kB", "budget": 2000, "ended": None}
+    shown = text(reports.run_table({**grown, "codec": chosen}), width=200)
+    assert "codec auto: int2-delta (the closest, 5 kB expected of 2 kB)" in shown
+    assert "ended" not in shown
+    shown = text(reports.run_table({**grown, "codec": {**chosen, "ended": 7}}), width=200)
+    assert "; ended after iteration 7: another could exceed 2 kB" in shown
+
+
 def test_what_processes_sent_is_not_what_layers_would(grown):
     each = grown["processes"][0]
     several = [{**each, "rank": rank, "wire_bytes": {1: 600 * (1 - rank)}} for rank in range(2)]
