@@ -74,17 +74,24 @@ class Changed(Codec):
             raise InputError(f"{self.name} needs before, what both ends hold already, of the shape of x")
         rows, held = rows_of(x), rows_of(before)
         sent = self._sent(rows, held)
-        payload, coded = self.inner.transmit(rows[sent], held[sent])
+        which = sent.nonzero()[:, 0]
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device) if out is None else out
-        out.copy_(before).view(rows.shape)[sent] = coded
-        return torch.cat([payload, pack(sent[None].to(torch.uint8), 1)[0]]), out
+        if len(which) == len(rows):
+            payload, _ = self.inner.transmit(x, before, out)
+        else:
+            payload, coded = self.inner.transmit(rows.index_select(0, which), held.index_select(0, which))
+            out.copy_(before).view(rows.shape).index_copy_(0, which, coded)
+        return torch.cat([payload, pack(sent[None], 1)[0]]), out
 
     def decode(self, payload: Tensor, like: Tensor, before: Tensor | None = None) -> Tensor:
-        out = rows_of(before).clone()
-        end = len(payload) - packed_width(len(out), 1)
-        sent = unpack(payload[None, end:], len(out), 1)[0].bool()
-        out[sent] = self.inner.decode(payload[:end], out[sent], out[sent])
-        return out.view(like.shape)
+        held = rows_of(before)
+        end = len(payload) - packed_width(len(held), 1)
+        which = unpack(payload[None, end:], len(held), 1)[0].nonzero()[:, 0]
+        if len(which) == len(held):
+            return self.inner.decode(payload[:end], like, before)
+        known = held.index_select(0, which)
+        coded = self.inner.decode(payload[:end], known, known)
+        return held.clone().index_copy_(0, which, coded).view(like.shape)
 
     def _sent(self, rows: Tensor, held: Tensor) -> Tensor:
         sent = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
