@@ -319,7 +319,10 @@ class ADMM(Trainer):
         # Shards must stack alike, because they sum stacks: any number of rows must leave the layers aligned.
         rows = stage.data.num_train if stage.team.num_shards == 1 else 1
         most = -(-stage.num_train // stage.team.num_shards)
-        groups = stacks(stage.shapes, layers, rows, stage.data.y, most)
+        parts = [layers]
+        if any(phase.order == "ends first" for phase in self.phases):  # the outermost layers are to be ready first
+            parts = [layers[:1], layers[1:-1], layers[1:][-1:]]
+        groups = [group for part in parts for group in stacks(stage.shapes, part, rows, stage.data.y, most)]
         if not self.stackable:
             groups = [range(l, l + 1) for l in layers]
 

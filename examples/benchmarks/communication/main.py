@@ -5,19 +5,13 @@ python examples/benchmarks/communication/main.py --parts network    # some of th
 python examples/benchmarks/communication/main.py --quick            # a small network, prints only
 
 ``accuracy`` needs the raw files of the five data sets under $GAMLP_ADMM_DATA and takes an hour and a half on two cores.
-``network`` needs Linux and the rights to make network namespaces and limit links (iproute2's ip and tc).
+``network`` needs Linux and the rights to make network namespaces and limit links (iproute2's ip and tc); six minutes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import shlex
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,7 +22,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.codecs import Codec, codec
@@ -37,10 +30,12 @@ from gamlp_admm.experiment.comparison import Comparison, plan
 from gamlp_admm.system.allocator import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pages import Pages, Results, arguments, stamp, table, versions
+sys.path.insert(0, str(Path(__file__).parent))
+from links import network, network_tables
+from pages import Pages, Results, arguments, percent, stamp, table, versions
 
 HERE = Path(__file__).parent
-PARTS = ("accuracy", "cost", "network")
+PARTS = ("accuracy", "cost", "network", "staleness")
 
 SETTINGS = {
     "cora": {"operator": "ppr", "hops": 10, "nu": 0.1, "mu": 0.01},
@@ -171,105 +166,49 @@ def cost(quick: bool) -> dict[str, Any]:
     return {"size": size, "rows": rows}
 
 
-# --- a slow network -----------------------------------------------------------------------------------------
+# --- layers that do not wait --------------------------------------------------------------------------------
 
-RATES = {"100 Mbit/s": "100mbit", "1 Gbit/s": "1gbit", "loopback": None}
-LINKED_CODECS = ("fp32", "int8-delta", "int4-delta", "int2-delta", "grid:auto:256")
-TARGET = 0.94  # validation accuracy with all 10 layers
-LINKED = {
-    "dataset": "digits-knn",
-    "layers": 10,
-    "grow": (2, 5, 10),
-    "hidden": 500,
-    "iterations": 20,
-    "nu": 0.01,
-    "mu": 0.001,
-    "evaluate_every": 2,
-}
-
-# Two processes in network namespaces of their own, joined by a pair of virtual Ethernet devices, of which each sends at
-# most at the given rate. Run by `unshare --map-root-user --net`, which needs no other rights.
-NAMESPACES = """
-set -e
-ip link set lo up
-unshare --net sleep 100000 & peer=$!
-trap "kill $peer" EXIT
-sleep 0.5
-ip link add name va type veth peer name vb netns $peer
-ip addr add 10.0.0.1/24 dev va; ip link set va up
-nsenter -t $peer -n sh -c 'ip link set lo up; ip addr add 10.0.0.2/24 dev vb; ip link set vb up'
-tc qdisc add dev va root tbf rate {rate} burst 256kb latency 30ms
-nsenter -t $peer -n tc qdisc add dev vb root tbf rate {rate} burst 256kb latency 30ms
-export MASTER_ADDR=10.0.0.1 MASTER_PORT=29511 WORLD_SIZE=2
-RANK=0 GLOO_SOCKET_IFNAME=va {command} &
-one=$!
-nsenter -t $peer -n env RANK=1 GLOO_SOCKET_IFNAME=vb {command}
-wait $one
-"""
-LOOPBACK = """
-export MASTER_ADDR=127.0.0.1 MASTER_PORT=29511 WORLD_SIZE=2
-RANK=0 {command} & one=$!
-RANK=1 {command}
-wait $one
-"""
+STALE_CODECS = ("fp32", "int2-delta")
+SPLIT_SEEDS = (10, 11, 12, 13, 14)
 
 
-def worker(path: str, codecs: list[str], settings: dict[str, Any]) -> None:
-    """Train under each codec as one of two processes; the first one writes the histories."""
+def unwaited_of(dataset: str, codec: str, staleness: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train on several random splits, with or without staleness; return what validated best, and what came last."""
     keep_freed_memory()
-    dist.init_process_group("gloo")
-    results = []
-    for name in codecs:
-        ((_, each),) = plan(Experiment(threads=1, processes=2, cache="none", **RAW, **settings), [name], (0,))
-        report = run(each, (), None, dist.group.WORLD).report
-        history = [
-            {k: record[k] for k in ("iteration", "layers", "seconds", "val_accuracy")} for record in report["history"]
-        ]
-        results.append({"codec": name, "history": history, "processes": report["processes"]})
-    if dist.get_rank() == 0:
-        Path(path).write_text(json.dumps(results))
-    dist.destroy_process_group()
+    shared = {**RAW, "staleness": staleness, "split": "per-class:20:30", "threads": 1, "cache": "none", **settings}
+    histories = [
+        run(Experiment(dataset=dataset, codec=codec, split_seed=seed, seed=seed, **shared)).report["history"]
+        for seed in SPLIT_SEEDS
+    ]
+    deep = [[r for r in history if r["layers"] == shared["layers"]] for history in histories]
+    return {
+        "dataset": dataset,
+        "codec": codec,
+        "staleness": staleness,
+        "best": [max(r["val_accuracy"] for r in records) for records in deep],
+        "last": [records[-1]["val_accuracy"] for records in deep],
+        "objective": [records[-1]["objective"] for records in deep],
+        "primal_residual": [records[-1]["primal_residual"] for records in deep],
+    }
 
 
-def linked(rate: str | None, codecs: tuple[str, ...], settings: dict[str, Any]) -> list[dict]:
-    """Run :func:`worker` in two processes over a link of that rate."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/result.json"
-        arguments = [sys.executable, __file__, "--worker", path, json.dumps(codecs), json.dumps(settings)]
-        script = (LOOPBACK if rate is None else NAMESPACES).format(rate=rate, command=shlex.join(arguments))
-        isolated = ["unshare", "--map-root-user", "--net"] if rate else []
-        done = subprocess.run(
-            [*isolated, "bash", "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
-        )
-        if done.returncode:
-            raise SystemExit(f"the processes over a link of {rate or 'any rate'} failed")
-        return json.loads(Path(path).read_text())
-
-
-def network(quick: bool) -> dict[str, Any]:
-    """Return seconds until the target accuracy and seconds an iteration, by rate and codec."""
-    settings = {**LINKED, "hidden": 16, "iterations": 3, "layers": 3, "grow": "none"} if quick else LINKED
-    result: dict[str, Any] = {"settings": settings, "target": TARGET, "rates": {}}
-    for title, rate in {"loopback": None}.items() if quick else RATES.items():
-        rows = []
-        for each in linked(rate, LINKED_CODECS[-2:] if quick else LINKED_CODECS, settings):
-            deep = [record for record in each["history"] if record["layers"] == settings["layers"]]
-            first = each["history"][-1 - len(deep)]["seconds"] if len(deep) < len(each["history"]) else 0.0
-            reached = next((r["seconds"] for r in deep if r["val_accuracy"] >= TARGET), None)
-            rows.append(
-                {
-                    "codec": each["codec"],
-                    "seconds_to_target": reached,
-                    "seconds": deep[-1]["seconds"],
-                    "iteration": (deep[-1]["seconds"] - first) / len(deep),
-                    "val_accuracy": max(r["val_accuracy"] for r in deep),
-                    "history": [(r["iteration"], r["seconds"], r["val_accuracy"]) for r in each["history"]],
-                    "wait_share": [p["wait_seconds"] / p["seconds"] for p in each["processes"]],
-                }
-            )
-            print(title, rows[-1], file=sys.stderr)
-        result["rates"][title] = rows
-    return result
+def unwaited(quick: bool, done: list[dict]) -> list[dict]:
+    """Return the rows of every data set and codec, those of an earlier, interrupted call among them."""
+    shared = {"layers": 10, "grow": (2, 5, 10), "hidden": 100, "iterations": WIDTHS[100], "evaluate_every": 10}
+    of = {name: {**settings, **shared} for name, settings in SETTINGS.items()}
+    if quick:
+        of = {
+            "karate": {"layers": 3, "grow": "none", "iterations": 5, "operator": "sym", "hops": 1, "evaluate_every": 1}
+        }
+    rows = [] if quick else list(done)
+    known = {(row["dataset"], row["codec"], row["staleness"]) for row in rows}
+    for task in ((d, c, s) for d in of for c in STALE_CODECS for s in (0, 1)):
+        if task not in known:
+            rows.append(unwaited_of(*task, of[task[0]]))
+            print(*task, f"{statistics.fmean(rows[-1]['best']):.4f}", file=sys.stderr)
+            if not quick:
+                PAGES.save({"staleness": rows})
+    return rows
 
 
 # --- results ------------------------------------------------------------------------------------------------
@@ -305,21 +244,16 @@ def cost_table(measured: dict[str, Any]) -> str:
     )
 
 
-def network_table(measured: dict[str, Any]) -> str:
-    """Return seconds to the target, and an iteration's, by codec and rate."""
-    rates = measured["rates"]
-    headings = ["codec"]
-    for title in rates:
-        headings += [f"{title}: to {100 * measured['target']:.0f} %, s", "iteration, ms", "waiting"]
+def unwaited_table(rows: list[dict]) -> str:
+    """Return validation accuracies with and without staleness, by codec and data set."""
+    cells = {(row["codec"], row["staleness"], row["dataset"]): row for row in rows}
+    datasets = list(dict.fromkeys(dataset for _, _, dataset in cells))
     lines = []
-    for i, first in enumerate(next(iter(rates.values()))):
-        line = [f"`{first['codec']}`"]
-        for rows in rates.values():
-            row = rows[i]
-            reached = "not" if row["seconds_to_target"] is None else f"{row['seconds_to_target']:.1f}"
-            line += [reached, f"{1e3 * row['iteration']:.0f}", f"{100 * max(row['wait_share']):.0f} %"]
-        lines.append(line)
-    return table(headings, lines)
+    for name, staleness in dict.fromkeys(key[:2] for key in cells):
+        found = [row for dataset in datasets if (row := cells.get((name, staleness, dataset)))]
+        accuracies = [f"{percent(row['best'])}; {100 * statistics.fmean(row['last']):.1f}" for row in found]
+        lines.append([f"`{name}`" + (", staleness 1" if staleness else ""), *accuracies])
+    return table(["best on validation; last", *datasets], lines)
 
 
 def tables(results: Results) -> dict[str, str]:
@@ -331,7 +265,9 @@ def tables(results: Results) -> dict[str, str]:
     if "cost" in results:
         made["cost"] = cost_table(results["cost"])
     if "network" in results:
-        made["network"] = network_table(results["network"])
+        made |= network_tables(results["network"])
+    if "staleness" in results:
+        made["staleness"] = unwaited_table(results["staleness"])
     made["environment"] = f"{results['date']}; float32, one thread a process; {versions(results)}."
     return made
 
@@ -368,19 +304,16 @@ def measured(parts: Sequence[str], quick: bool, before: Results) -> Results:
     if "cost" in parts:
         results["cost"] = cost(quick)
     if "network" in parts:
-        results["network"] = network(quick)
+        results["network"] = network(quick, PAGES.save)
+    if "staleness" in parts:
+        results["staleness"] = unwaited(quick, before.get("staleness", []))
     return results
 
 
 def main() -> None:
     """Measure and write."""
     parser = arguments(__doc__, PARTS)
-    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.worker:
-        path, codecs, settings = given.worker
-        worker(path, json.loads(codecs), json.loads(settings))
-        return
     if given.quick:
         print("\n\n".join(tables(measured(given.parts, True, {})).values()))
         return
