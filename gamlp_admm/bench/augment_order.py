@@ -180,8 +180,9 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
                 continue
             seconds, extra = _medians(measured)
             compared = ["", ""] if way == LABELLED else [f"{seconds / few[0]:.1f}", f"{extra / max(few[1], 1):.1f}"]
-            apart = "" if way == SIGN else f"{max(each['difference'] for each in measured):.0e}"
-            cells = graph, way, f"{seconds:.2f}", f"{extra / 2**20:,.0f}", *compared, apart
+            apart = [each["difference"] for each in measured if each["difference"] is not None]
+            last = f"{max(apart):.0e}" if apart else ""
+            cells = graph, way, f"{seconds:.2f}", f"{extra / 2**20:,.0f}", *compared, last
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

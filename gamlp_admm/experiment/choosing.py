@@ -31,6 +31,9 @@ MOST_HOPS = 2
 MOST_MEASURED = 1_000
 """Features up to which units by column are tried: more are words or the like, of one unit."""
 
+MOST_COPIED = 2**26
+"""Numbers of stored features, 256 MiB, up to which units by row are tried: they are a copy in memory."""
+
 MANY_ROWS, ROWS_A_COLUMN = 16_384, 4
 """Training rows, and rows for each column, from which on they come in batches: one step over all of them is then much
 work for what it teaches (measured: docs/algorithms.md)."""
@@ -174,7 +177,8 @@ def _labels(used: Resolved, data: Any) -> Mapping[str, Any] | None:
 
 
 def _unit_rows(used: Resolved, data: Any) -> Mapping[str, Any] | None:
-    return None if stored(data) else {"unit_rows": True}  # of stored features that would be a copy
+    large = stored(data) is not None and data.x.numel() > MOST_COPIED
+    return None if large else {"unit_rows": True}
 
 
 def _columns(used: Resolved, data: Any) -> Mapping[str, Any] | None:

@@ -14,8 +14,9 @@ from torch_geometric.data import Data, HeteroData
 
 from gamlp_admm import propagation
 from gamlp_admm.errors import InputError, byte_count, file_name
-from gamlp_admm.transforms import metapaths as along
+from gamlp_admm.transforms import metapaths as paths
 from gamlp_admm.transforms import wanted
+from gamlp_admm.transforms.along import Along
 from gamlp_admm.transforms.out_of_core import Storing, store_features
 from gamlp_admm.transforms.propagating import PropagatingTransform
 
@@ -145,7 +146,7 @@ class AugmentFeatures(PropagatingTransform):
         self.keep_original = keep_original
         self.dtype = dtype
         self.rows = wanted.checked(rows)
-        self.metapaths = None if metapaths is None else along.checked(metapaths)
+        self.metapaths = None if metapaths is None else paths.checked(metapaths)
         self.node_type = node_type
         self.out = None if out is None else file_name("out", out)
         self.memory = None if memory is None else byte_count("memory", memory)
@@ -258,34 +259,12 @@ class AugmentFeatures(PropagatingTransform):
     def _along_metapaths(self, data: HeteroData) -> Data:
         """Return the nodes of one type, with features along the metapaths."""
         if self.metapaths is None:
-            raise InputError(f"a HeteroData needs metapaths, {along.ALLOWED}; {along.types_of(data)}")
-        target = along.target_type(data, self.metapaths, self.node_type)
-        having = [kind for kind in (target, *data.node_types) if data[kind].get("x") is not None]
-        if not having:
-            raise InputError(f"no node type has x; {along.types_of(data)}")
-
-        def checked(kind: str, dtype: torch.dtype | None) -> tuple[Tensor, torch.dtype]:
-            given, dtype = propagation.NodeFeatures.of(data[kind].x, dtype, self.normalize_features)
-            return given.tile(), dtype
-
-        first, dtype = checked(having[0], self.dtype)
-        known = {having[0]: first}
-
-        def features(kind: str) -> Tensor | None:
-            if kind in having and kind not in known:
-                known[kind], _ = checked(kind, first.dtype)
-            return known.get(kind)
-
-        relations, steps = along.Relations(data, features, self.weight_attr), [step for step in self.states if step]
-        blocks = [known[target]] if 0 in self.states and target in having else []
-        for path in self.metapaths if steps else ():
-            blocks += relations.states(path, target, steps)
-        if not blocks:
-            raise InputError(f"hops is {self.hops}: {target} has no x, so that there is no state 0")
+            raise InputError(f"a HeteroData needs metapaths, {paths.ALLOWED}; {paths.types_of(data)}")
+        target = paths.target_type(data, self.metapaths, self.node_type)
+        made = Along(data, self.metapaths, target, self.states, self.weight_attr, self.dtype, self.normalize_features)
         nodes = Data(**{name: value for name, value in data[target].items() if name != "x"})
-        nodes.x = torch.cat(blocks, 1).to(dtype)
-        nodes.feature_blocks = tuple(block.shape[1] for block in blocks)
-        if self.keep_original and target in having:
+        nodes.x, nodes.feature_blocks = made.features(repr(self)), made.blocks
+        if self.keep_original and data[target].get("x") is not None:
             nodes.x_original = data[target].x
         if (rows := wanted.numbers(self.rows, nodes, len(nodes.x))) is not None:
             wanted.only(nodes, rows)

@@ -101,14 +101,14 @@ def target_type(data: HeteroData, metapaths: Sequence[Metapath], node_type: str 
     if node_type not in data.node_types:
         raise unknown("node type", node_type, data.node_types)
     for path in metapaths:
-        ends = (
-            {path[-1][2]}
-            if isinstance(path, tuple)
-            else {end for source, _, target in path for end in (source, target)}
-        )
-        if node_type not in ends:
+        if node_type not in ({path[-1][2]} if isinstance(path, tuple) else ends_of(path)):
             raise InputError(f"metapath {shown(path)} does not lead to {node_type}, of which features are made")
     return node_type
+
+
+def ends_of(path: Metapath) -> set[str]:
+    """Return the types of nodes at the ends of a metapath's relations."""
+    return {end for source, _, target in path for end in (source, target)}
 
 
 class Relations:
@@ -150,7 +150,7 @@ class Relations:
                 yield state
 
     def _of_set(self, path: frozenset[EdgeType], target: str, steps: Sequence[int]) -> Iterator[Tensor]:
-        kinds = sorted({end for source, _, to in path for end in (source, to)})
+        kinds = sorted(ends_of(path))
         found = {kind: x for kind in kinds if (x := self.features(kind)) is not None}
         widths = {kind: x.shape[1] for kind, x in found.items()}
         if len({*widths.values()}) != 1:

@@ -11,7 +11,7 @@ import torch
 from gamlp_admm import AugmentFeatures, load_dataset, load_graph, load_predictor
 from gamlp_admm.cli import main
 from gamlp_admm.errors import InputError
-from gamlp_admm.experiment import Experiment, compare, predict, prepare, run
+from gamlp_admm.experiment import Experiment, choosing, compare, predict, prepare, run
 from gamlp_admm.propagation import StoredFeatures
 from gamlp_admm.transforms import CombineFeatures
 from gamlp_admm.transforms.out_of_core import Storing
@@ -53,11 +53,15 @@ def test_the_same_run_from_memory_and_from_the_store(tmp_path: Path) -> None:
         assert torch.equal(predictor(load_graph(store)).outputs, wanted)
 
 
-def test_what_is_left_open_is_chosen_of_stored_features(tmp_path: Path) -> None:
-    prepared = prepare(Experiment(data=str(kept(tmp_path / "club"))))
-    assert prepared.changes["operator"] == "none"
-    assert not {"unit_rows", "label_operator"} & {name for tried in prepared.about for name in tried["options"]}
-    assert torch.equal(prepared.data.x, AugmentFeatures(2)(load_dataset("karate").data).x)
+def test_what_is_left_open_is_chosen_of_stored_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    club = Experiment(data=str(kept(tmp_path / "club")))
+    for most, words in ((1000, {"operator", "hops"}), (choosing.MOST_COPIED, {"operator", "hops", "unit_rows"})):
+        monkeypatch.setattr(choosing, "MOST_COPIED", most)
+        prepared = prepare(club)
+        assert prepared.changes["operator"] == "none"
+        assert {name for tried in prepared.about for name in tried["options"]} - {"scale"} == words
+    x = AugmentFeatures(2)(load_dataset("karate").data).x
+    assert torch.equal(prepared.data.x, x / x.norm(dim=1, keepdim=True) if prepared.changes.get("unit_rows") else x)
 
 
 def test_units_are_chained_with_what_was_stored(tmp_path: Path) -> None:

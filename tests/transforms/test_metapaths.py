@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from torch_geometric.data import Data, HeteroData
 
 from gamlp_admm import GAMLP, PdADMMG
 from gamlp_admm.errors import InputError
+from gamlp_admm.propagation.store import caching
 from gamlp_admm.transforms import AugmentFeatures, fit_features
+from gamlp_admm.transforms.metapaths import Relations
 
 CITES, WRITES, TOPIC = ("paper", "cites", "paper"), ("author", "writes", "paper"), ("paper", "has", "topic")
 WRITTEN = ("paper", "rev_writes", "author")
@@ -89,6 +92,48 @@ def test_sets_are_means_over_all_neighbours(seed: int, authors: bool) -> None:
         states.append(means(A) @ states[-1])
     found = AugmentFeatures((0, 1, 3), metapaths=[{CITES, WRITES, TOPIC}])(data)
     close(found, *(states[k][places["paper"]] for k in (0, 1, 3)))
+
+
+@pytest.mark.parametrize("keep", ["none", "all"])
+def test_kept_along_metapaths(keep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMLP_ADMM_CACHE", str(tmp_path))
+    paths = [[CITES], [WRITES], {CITES, WRITES}, [WRITTEN, WRITES]]
+    transform = AugmentFeatures(2, metapaths=paths, node_type="paper", rows="labelled")
+    wanted = transform(graph())
+    with caching(keep) as first:
+        made = transform(graph())
+    monkeypatch.setattr(Relations, "states", Relations.states if keep == "none" else None)
+    with caching(keep) as second:
+        found = transform(graph())
+    for data in (made, found):
+        close(data, *wanted.x.split(list(wanted.feature_blocks), 1))
+        assert data.x.equal(wanted.x)
+        assert data.n_id.equal(wanted.n_id)
+    told = ((0, 1), (0, 1)) if keep == "none" else ((0, 1), (1, 0))
+    assert ((first.found, first.made), (second.found, second.made)) == told
+
+
+def test_whatever_decides_features_along_metapaths_decides_their_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAMLP_ADMM_CACHE", str(tmp_path))
+    features, edges, weights, nodes = (graph() for _ in range(4))
+    features["author"].x[0, 0] += 1
+    edges[CITES].edge_index[0, 0] = (edges[CITES].edge_index[0, 0] + 1) % 12
+    weights[WRITES].edge_weight = torch.arange(1.0, 16)
+    nodes["paper"].y = nodes["paper"].y.flip(0)  # decides nothing
+    usual: dict[str, Any] = {"hops": 1, "metapaths": [{CITES, WRITES}]}
+    others = [{"hops": 2}, {"metapaths": [[CITES]]}, {"normalize_features": True}, {"dtype": torch.float32}]
+    with caching("all") as cache:
+        for data in (graph(), features, edges, weights):
+            AugmentFeatures(**usual)(data)
+        for other in others:
+            AugmentFeatures(**usual | other)(graph())
+        assert (len({*cache.keys}), cache.found) == (8, 0)
+        AugmentFeatures(**usual)(nodes)
+        assert cache.found == 1
+        with pytest.raises(InputError, match="the graph has no edge type"):
+            AugmentFeatures(1, metapaths=[[("paper", "no", "paper")]])(graph())
 
 
 def test_reverses_are_those_of_pyg() -> None:
