@@ -36,14 +36,16 @@ def operands(S: int, N: int, n: int, inputs: int, unusual: bool) -> dict[str, tu
     def parts() -> tuple[Tensor, ...]:
         return (made(1, N, n), made(S - 1, N, n)) if S > 1 else (stack(),)
 
-    W, G = made(S, n, inputs), made(S, n, inputs)
+    def inputs_in_parts() -> tuple[Tensor, ...]:
+        return (made(1, N, inputs), made(S - 1, N, inputs)) if S > 1 else (made(S, N, inputs),)
+
+    P, W, given = made(S, N, inputs), made(S, n, inputs), (stack(), made(S, n), stack())
     rows = [made(N, n) for _ in range(3)]
     return {
         "residual": (stack(), made(S, n), stack()),
         "_scaled_gap": (stack(), parts(), parts(), 0.3),
-        "_p_best": (made(S, N, inputs), made(S, N, inputs), stack(), stack(), made(2, S), 0.01, 0.3),
-        "_combined_": (G, W, 0.3, 1e-3),
-        "_W_best": (G, W, stack(), stack(), 0.3, 1e-3),
+        "p_update": (*given, P, W, inputs_in_parts(), inputs_in_parts(), 0.3, 0.01),
+        "W_b_update": (P, W, *given, 0.3, 1e-3, float(N), float(n == inputs)),
         "_column_means": (stack(), stack(), float(N)),
         "_relu_z": (stack(), made(S, n), stack(), stack()),
         "_relu_q": (parts(), stack(), stack(), 0.3, 0.01),
