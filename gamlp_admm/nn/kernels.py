@@ -76,7 +76,9 @@ def _columns(X: Floats, out: Floats, at: Size, N: Size, n: Size, sums: Floats) -
                 out[at + whole + j] += sums[j]
 
 
-def _row_by(X: Floats, start: Size, n: Size, lanes: Size, sums: Floats) -> Float:
+def _row(X: Floats, start: Size, n: Size, sums: Floats) -> Float:
+    # Σ_j X[start + j], with room for 128 numbers.
+    lanes = LANES if n >= LANES else 1
     vectors = n // lanes
     _cascade(X, start, CHAINS * lanes, vectors // CHAINS, CHAINS * lanes, sums)
     for i in range(vectors - vectors % CHAINS, vectors):
@@ -91,11 +93,6 @@ def _row_by(X: Floats, start: Size, n: Size, lanes: Size, sums: Floats) -> Float
     for j in range(lanes):
         total += sums[j]
     return total
-
-
-def _row(X: Floats, start: Size, n: Size, sums: Floats) -> Float:
-    # Σ_j X[start + j], with room for 128 numbers.
-    return _row_by(X, start, n, LANES, sums) if n >= LANES else _row_by(X, start, n, 1, sums)
 
 
 def _length(image: Float, gradient: Float, base: Float, nu: Float) -> Float:

@@ -50,7 +50,7 @@ def _blas() -> dict[str, int]:
     return {"gemm": address("sgemm_"), "dot": address("sdot_")}
 
 
-def native(form: Form) -> Callable[[Form], Form]:
+def native(form: Callable[..., Any]) -> Callable[[Form], Form]:
     """Return a decorator of an update made of torch operators, which has its kernel take their place where it can.
 
     Args:

@@ -30,6 +30,16 @@ def _spans(like: Tensor, *stacks: Tensor | _Parts) -> list[tuple[list[int], int]
     return found
 
 
+def _padded(size: int) -> int:
+    # So many entries or more, after which the next are at a multiple of 64 bytes.
+    return -(-size * FLOAT // 64) * 64 // FLOAT
+
+
+def _aligned(S: int, *sizes: int) -> bool:
+    # Whether layers of S are at multiples of 64 bytes, as tensors of their own are: BLAS rounds by alignment.
+    return S == 1 or all(size == _padded(size) for size in sizes)
+
+
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
     """See ``admm.blocks``."""
     out = torch.empty_like(M)
@@ -93,14 +103,13 @@ def p_update(
     M: Tensor, b: Tensor, Z: Tensor, P: Tensor, W: Tensor, Q: Tensor | _Parts, U: Tensor | _Parts, nu: float, rho: float
 ) -> tuple[Tensor, Tensor] | None:
     """See ``admm.blocks``."""
-    kernels = loaded()
-    if not kernels.gemm or not kernels.dot:
+    kernels, (S, N, n), inputs = loaded(), M.shape, P.shape[2]
+    if not kernels.gemm or not kernels.dot or not _aligned(S, N * n, N * inputs, n * inputs):
         return None
-    _, N, n = M.shape
-    inputs = P.shape[2]
-    P_new, M_new, room = torch.empty_like(P), torch.empty_like(M), M.new_empty(N * (n + inputs))
+    size_r = _padded(N * n)
+    P_new, M_new, room = torch.empty_like(P), torch.empty_like(M), M.new_empty(size_r + N * inputs)
     r = room.data_ptr()
-    routines = r, r + FLOAT * N * n, kernels.gemm, kernels.dot
+    routines = r, r + FLOAT * size_r, kernels.gemm, kernels.dot
     for places, size in _spans(P, M, b, Z, P, W, Q, U, P_new, M_new):
         kernels.p_update(*places, *routines, nu, rho, size // (N * inputs), N, n, inputs)
     return P_new, M_new
@@ -110,13 +119,11 @@ def W_b_update(
     P: Tensor, W: Tensor, M: Tensor, b: Tensor, Z: Tensor, nu: float, mu: float, total: float, shift: float
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """See ``admm.blocks``."""
-    kernels = loaded()
-    if not kernels.gemm:
+    kernels, (S, N, n), inputs = loaded(), M.shape, P.shape[2]
+    if not kernels.gemm or not _aligned(S, N * n, N * inputs, n * inputs):
         return None
-    S, N, n = M.shape
-    inputs = W.shape[2]
     W_new, M_new, b_new = torch.empty_like(W), torch.empty_like(M), torch.empty_like(b)
-    sizes = max(N * n, inputs), n * inputs, 4 * n + ROOM
+    sizes = _padded(max(N * n, inputs)), _padded(n * inputs), 4 * n + ROOM
     room = M.new_empty(sum(sizes))
     r = room.data_ptr()
     G = r + FLOAT * sizes[0]

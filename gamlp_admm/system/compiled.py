@@ -28,6 +28,7 @@ Floats: TypeAlias = Any
 Flags: TypeAlias = Any
 Float: TypeAlias = Any
 Size: TypeAlias = Any
+FROM_C = {"memset", "memcpy", "memmove"}
 TYPES = {"Floats": ctypes.c_void_p, "Flags": ctypes.c_void_p, "Float": ctypes.c_float, "Size": ctypes.c_int64}
 
 
@@ -68,7 +69,14 @@ def load(module: ModuleType, folder: Path) -> dict[str, Kernel]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    about = [inspect.getsource(module), version("numba"), version("llvmlite"), cpu, features]
+    about = [
+        inspect.getsource(module),
+        Path(__file__).read_text(encoding="utf-8"),
+        version("numba"),
+        version("llvmlite"),
+        cpu,
+        features,
+    ]
     kept = folder / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]}.o"
     functions = [f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__]
     kernels = [f for f in functions if not f.__name__.startswith("_")]
@@ -125,6 +133,9 @@ def _compiled(kernels: Sequence[Kernel], functions: Sequence[Kernel], machine: A
             symbol.linkage = "internal"
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     builder.getModulePassManager().run(whole, builder)
+    called = {f.name for f in whole.functions if f.is_declaration and not f.name.startswith("llvm.")}
+    if called - FROM_C:
+        raise ImportError(f"compiled code needs {', '.join(sorted(called - FROM_C))} of Numba")
     return bytes(machine.emit_object(whole))
 
 
@@ -157,31 +168,14 @@ def _teach_numba() -> None:
         return float32(int64, int64, X, Y), code
 
     @extending.intrinsic  # type: ignore[untyped-decorator]
-    def gemm_(
-        typing: Any,
-        r: Any,
-        t: Any,
-        u: Any,
-        m: Any,
-        n: Any,
-        k: Any,
-        a: Any,
-        A: Any,
-        lda: Any,
-        B: Any,
-        ldb: Any,
-        b: Any,
-        C: Any,
-        ldc: Any,
-    ) -> Any:
+    def gemm_(typing: Any, routine: Any, arguments: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            call(builder, args[0], ir.VoidType(), args[1:])
+            call(builder, args[0], ir.VoidType(), cgutils.unpack_tuple(builder, args[1]))
             return context.get_dummy_value()
 
-        sizes = (int64,) * 6
-        return void(*sizes, float32, A, int64, B, int64, float32, C, int64), code
+        return void(int64, arguments), code
 
     extending.overload(fma)(lambda a, b, c: lambda a, b, c: fma_(a, b, c))
     extending.overload(at)(lambda X, i: lambda X, i: at_(X, i))
     extending.overload(dot)(lambda routine, n, X, Y: lambda routine, n, X, Y: dot_(routine, n, X, Y))
-    extending.overload(gemm)(lambda routine, *arguments: lambda routine, *arguments: gemm_(routine, *arguments))
+    extending.overload(gemm)(lambda routine, *arguments: lambda routine, *arguments: gemm_(routine, arguments))
