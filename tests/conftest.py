@@ -29,6 +29,12 @@ settings.register_profile("repeatable", derandomize=True, database=None, deadlin
 settings.load_profile("repeatable")
 torch.set_num_threads(1)
 
+from gamlp_admm.nn import native
+from gamlp_admm.system import compiled
+
+if compiled.available():
+    native.loaded()  # compiled before a test or its processes would have to wait for it
+
 
 @pytest.fixture
 def hears_ctrl_c() -> Iterator[None]:

@@ -137,21 +137,16 @@ def p_step(
     """Return P − g/τ and its product with Wᵀ, M − (g Wᵀ)/τ; g is the gradient over the weights."""
     gWt = rule.matmul.bmm(g, W.mT)
     norms = row_sum(squared_norms_of((g, gWt), weight))
-    if rule.name == "backtracking":
-        return _p_moved(P, g, M, gWt, rule.step(rayleigh(rho, nu, *norms.unsqueeze(-1))))
-    return _p_best(P, g, M, gWt, norms, rho, nu)
-
-
-@native(passes.p_best)
-def _p_best(
-    P: Tensor, g: Tensor, M: Tensor, gWt: Tensor, norms: Tensor, rho: float, nu: float
-) -> tuple[Tensor, Tensor]:
-    # By the best step along g, whose squared norm and that of whose image are given, [2, S].
-    return _p_moved(P, g, M, gWt, BEST.step(rayleigh(rho, nu, *norms.unsqueeze(-1))))
-
-
-def _p_moved(P: Tensor, g: Tensor, M: Tensor, gWt: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    step = rule.step(rayleigh(rho, nu, *norms.unsqueeze(-1)))
     return torch.addcmul(P, g, step, value=-1, out=room(P.shape, P)), torch.addcmul(M, gWt, step, value=-1, out=gWt)
+
+
+@native(passes.p_update)
+def p_update(
+    M: Tensor, b: Tensor, Z: Tensor, P: Tensor, W: Tensor, Q: Layers, U: Layers, nu: float, rho: float
+) -> tuple[Tensor, Tensor]:
+    """Return :func:`p_step` by ``linesearch`` along :func:`p_gradient`, where one process has all rows, each once."""
+    return p_step(p_gradient(residual(M, b, Z), W, P, Q, U, nu, rho), P, W, M, nu, rho, BEST)
 
 
 def p_exact(g: Tensor, P: Tensor, W: Tensor, nu: float, rho: float) -> tuple[Tensor, Tensor]:
@@ -200,12 +195,7 @@ def W_gradient(
     matmul: Matmul = FULL,
 ) -> Tensor:
     """Return G = ν rᵀ D P + μ W, ``[S, n_out, n_in]``."""
-    return _combined_(row_sum(matmul.bmm(weighed(r, weight).mT, P)), W, nu, mu)
-
-
-@native(passes.combined_)
-def _combined_(G: Tensor, W: Tensor, nu: float, mu: float) -> Tensor:
-    return G.mul_(constant(nu, G)).add_(W, alpha=mu)
+    return row_sum(matmul.bmm(weighed(r, weight).mT, P)).mul_(constant(nu, r)).add_(W, alpha=mu)
 
 
 def W_step(
@@ -224,22 +214,33 @@ def W_step(
     φ is a sum over neurons, the rows of W: ``linesearch`` takes the best step of each. The papers' rule has one θ.
     """
     PGt = rule.matmul.bmm(P, G.mT)
-    if rule.name != "backtracking" and row_sum is all_rows_here and weight is None:
-        return _W_best(G, W, M, PGt, nu, mu)
     gradient, image = G.square().sum(-1), row_sum(squared_columns(PGt, weight))
     if rule.name == "backtracking":
         gradient, image = gradient.sum(-1, keepdim=True), image.sum(-1, keepdim=True)
-    return _W_moved(G, W, M, PGt, rule.step(rayleigh(mu, nu, gradient, image)))
-
-
-@native(passes.W_best)
-def _W_best(G: Tensor, W: Tensor, M: Tensor, PGt: Tensor, nu: float, mu: float) -> tuple[Tensor, Tensor]:
-    # By the best step of each neuron.
-    return _W_moved(G, W, M, PGt, BEST.step(rayleigh(mu, nu, G.square().sum(-1), squared_columns(PGt))))
-
-
-def _W_moved(G: Tensor, W: Tensor, M: Tensor, PGt: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    step = rule.step(rayleigh(mu, nu, gradient, image))
     return torch.addcmul(W, G, step, value=-1), torch.addcmul(M, PGt, step.mT, value=-1, out=PGt)
+
+
+@native(passes.W_b_update)
+def W_b_update(
+    P: Tensor, W: Tensor, M: Tensor, b: Tensor, Z: Tensor, nu: float, mu: float, total: float, shift: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return :func:`W_step` by ``linesearch`` along :func:`W_gradient`, and b.
+
+    One process has all rows, each once; weight decay draws to ``shift`` I.
+    """
+    G = W_gradient(residual(M, b, Z), P, decayed(W, shift), nu, mu)
+    W, M = W_step(G, P, W, M, nu, mu, BEST)
+    return W, M, b_update(M, Z, total)
+
+
+def decayed(W: Tensor, shift: float) -> Tensor:
+    """Return what weight decay to ``shift`` I draws to zero, W − ``shift`` I, ``[S, n_out, n_in]``."""
+    if not shift:
+        return W
+    moved = W.clone()
+    moved.diagonal(dim1=1, dim2=2).sub_(constant(shift, W))
+    return moved
 
 
 def W_exact(

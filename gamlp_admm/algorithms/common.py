@@ -17,7 +17,6 @@ from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.state import Block
 from gamlp_admm.algorithms.base import ADMM, LayerTerms, row_sum
 from gamlp_admm.errors import unknown
-from gamlp_admm.nn.constants import constant
 from gamlp_admm.system.records import replace
 from gamlp_admm.training.session import Stage
 
@@ -101,11 +100,12 @@ def decaying(block: Block, W: Tensor, problem: Problem) -> Tensor:
     Decay to the identity leaves a layer that learns nothing as what it is when a network grows: a layer that passes its
     input on. Decay to zero would shrink the input by every such layer; with residual connections it does not.
     """
-    if problem.regularizer != "identity" or problem.network.residual or not block.between_equals:
-        return W
-    decayed = W.clone()
-    decayed.diagonal(dim1=1, dim2=2).sub_(constant(1.0, W))
-    return decayed
+    return blocks.decayed(W, decay_shift(block, problem))
+
+
+def decay_shift(block: Block, problem: Problem) -> float:
+    """Return 1 where weight decay draws to the identity, 0 where to zero."""
+    return float(problem.regularizer == "identity" and not problem.network.residual and block.between_equals)
 
 
 def regularizer_terms(block: Block, W: Tensor, problem: Problem) -> Tensor:

@@ -30,14 +30,24 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.admm import blocks
+from gamlp_admm.admm.blocks import Rule
 from gamlp_admm.admm.engine import Phase
+from gamlp_admm.admm.matmul import FULL
 from gamlp_admm.admm.problem import Problem
 from gamlp_admm.admm.proximal import p_on_grid
-from gamlp_admm.admm.stacked import by_slices, squared_norms
+from gamlp_admm.admm.stacked import all_rows_here, by_slices, squared_norms
 from gamlp_admm.admm.state import Block, output
 from gamlp_admm.algorithms.base import check_positive
 from gamlp_admm.algorithms.captured import CapturedSession
-from gamlp_admm.algorithms.common import by_layer, keep, regularizer_terms, rule_of, step_weights, update_W
+from gamlp_admm.algorithms.common import (
+    by_layer,
+    decay_shift,
+    keep,
+    regularizer_terms,
+    rule_of,
+    step_weights,
+    update_W,
+)
 from gamlp_admm.algorithms.streaming import Streamed
 from gamlp_admm.codecs.choosing import Traffic, choose, coding_seconds, limits
 from gamlp_admm.codecs.plan import AUTO, Codecs, Plan
@@ -55,11 +65,21 @@ def skipped(block: Block, problem: Problem) -> Tensor | None:
     return block.p if problem.network.residual and block.between_equals else None
 
 
+def steps_alone(rule: Rule, problem: Problem) -> bool:
+    """Whether a block is solved by the best step of one process that has all rows, each once."""
+    full = rule.name == "linesearch" and rule.matmul is FULL
+    return full and problem.weight is None and problem.row_sum is all_rows_here
+
+
 def update_p(block: Block, problem: Problem, held: bool = False) -> Block:
     """Update the inputs p of all layers but the first; ``held`` back by ρ/2 ‖P − Pᵏ‖², or not."""
     if block.is_first:
         return block
     s, nu, rho, rule = block, problem.nu, problem.rho, rule_of("p", block, problem)
+    plain = not held and skipped(s, problem) is None and not problem.codecs.on_grid("p")
+    if plain and steps_alone(rule, problem):
+        p, M = blocks.p_update(s.M, s.b, s.z, s.p, s.W, s.below("q"), s.below("u"), nu, rho)
+        return replace(block, p=p, M=M)
     r = blocks.residual(s.M, s.b, s.z)
     g = blocks.p_gradient(r, s.W, s.p, s.below("q"), s.below("u"), nu, rho, rule.matmul)
     if held:
@@ -88,6 +108,11 @@ def update_W_b_z(block: Block, problem: Problem) -> Block:
 
 def update_weights(block: Block, problem: Problem) -> Block:
     """Update W and b."""
+    s = block
+    if steps_alone(rule_of("W", s, problem), problem) and problem.regularizer != "l1":
+        numbers = problem.nu, problem.mu, problem.total, decay_shift(s, problem)
+        W, M, b = blocks.W_b_update(s.p, s.W, s.M, s.b, s.z, *numbers)
+        return replace(block, W=W, M=M, b=b)
     W, M = update_W(block, block.W, block.M, block.z, problem.nu, problem)
     b = blocks.b_update(M, block.z, problem.total, problem.row_sum, problem.weight)
     return replace(block, W=W, M=M, b=b)

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from gamlp_admm.system.compiled import Flags, Float, Floats, Size, fma
+from gamlp_admm.system.compiled import Flags, Float, Floats, Size, at, dot, fma, gemm
 
 ZERO, HALF, ONE, INF = (np.float32(x) for x in (0, 0.5, 1, math.inf))
 LARGEST = np.finfo(np.float32).max
@@ -104,6 +104,28 @@ def _length(image: Float, gradient: Float, base: Float, nu: Float) -> Float:
     return length if abs(length) < INF else ZERO
 
 
+# --- products, by the BLAS that torch uses ------------------------------------------------------------------------
+
+
+def _product(
+    gemm_: Size,
+    A: Floats,
+    turned_A: Size,
+    B: Floats,
+    turned_B: Size,
+    C: Floats,
+    m: Size,
+    k: Size,
+    n: Size,
+    alpha: Float,
+    beta: Float,
+) -> None:
+    # C = α A B + β C of matrices by rows, A [m, k] and B [k, n] or their transposes: by columns, Cᵀ = α Bᵀ Aᵀ + β Cᵀ.
+    ldb, tb = (k, ord("T")) if turned_B else (n, ord("N"))
+    lda, ta = (m, ord("T")) if turned_A else (k, ord("N"))
+    gemm(gemm_, tb, ta, n, m, k, alpha, B, ldb, A, lda, beta, C, n)
+
+
 # --- the blocks, gamlp_admm.admm.blocks --------------------------------------------------------------------------
 
 
@@ -121,35 +143,7 @@ def scaled_gap(A: Floats, B: Floats, C: Floats, out: Floats, factor: Float, size
         out[i] = (A[i] - B[i]) * factor + C[i]
 
 
-def p_best(
-    P: Floats,
-    g: Floats,
-    M: Floats,
-    gWt: Floats,
-    norms: Floats,
-    out: Floats,
-    rho: Float,
-    nu: Float,
-    S: Size,
-    inputs: Size,
-    outputs: Size,
-) -> None:
-    """P − g/τ, and into gWt M − gWt/τ, τ of a layer from ‖g‖² and ‖gWt‖²."""
-    for s in range(S):
-        step = _length(norms[S + s], norms[s], rho, nu)
-        for i in range(s * inputs, (s + 1) * inputs):
-            out[i] = fma(-g[i], step, P[i])
-        for i in range(s * outputs, (s + 1) * outputs):
-            gWt[i] = fma(-gWt[i], step, M[i])
-
-
-def combined_(G: Floats, W: Floats, nu: Float, mu: Float, size: Size) -> None:
-    """Put ν G + μ W into G."""
-    for i in range(size):
-        G[i] = fma(W[i], mu, G[i] * nu)
-
-
-def W_best(
+def _W_best(
     G: Floats,
     W: Floats,
     M: Floats,
@@ -158,8 +152,8 @@ def W_best(
     room: Floats,
     sums: Floats,
     steps: Floats,
-    mu: Float,
     nu: Float,
+    mu: Float,
     S: Size,
     N: Size,
     n: Size,
@@ -193,6 +187,80 @@ def column_means(
         _columns(room, out, s * n, N, n, sums)
         for j in range(s * n, s * n + n):
             out[j] = out[j] / total
+
+
+def p_update(
+    M: Floats,
+    b: Floats,
+    Z: Floats,
+    P: Floats,
+    W: Floats,
+    Q: Floats,
+    U: Floats,
+    P_new: Floats,
+    M_new: Floats,
+    r: Floats,
+    g: Floats,
+    gemm_: Size,
+    dot_: Size,
+    nu: Float,
+    rho: Float,
+    S: Size,
+    N: Size,
+    n: Size,
+    inputs: Size,
+) -> None:
+    """The p-block by the best step, layer by layer, with room for r and g of one."""
+    for s in range(S):
+        x, z = s * N * inputs, s * N * n
+        residual(at(M, z), at(b, s * n), at(Z, z), r, 1, N, n)
+        scaled_gap(at(P, x), at(Q, x), at(U, x), g, rho, N * inputs)
+        _product(gemm_, r, 0, at(W, s * n * inputs), 0, g, N, n, inputs, nu, ONE)
+        _product(gemm_, g, 0, at(W, s * n * inputs), 1, at(M_new, z), N, inputs, n, ONE, ZERO)
+        gradient = dot(dot_, N * inputs, g, g)
+        step = _length(dot(dot_, N * n, at(M_new, z), at(M_new, z)), gradient, rho, nu)
+        for i in range(N * inputs):
+            P_new[x + i] = fma(-g[i], step, P[x + i])
+        for i in range(z, z + N * n):
+            M_new[i] = fma(-M_new[i], step, M[i])
+
+
+def W_b_update(
+    P: Floats,
+    W: Floats,
+    M: Floats,
+    b: Floats,
+    Z: Floats,
+    W_new: Floats,
+    M_new: Floats,
+    b_new: Floats,
+    r: Floats,
+    G: Floats,
+    sums: Floats,
+    gemm_: Size,
+    nu: Float,
+    mu: Float,
+    total: Float,
+    shift: Float,
+    S: Size,
+    N: Size,
+    n: Size,
+    inputs: Size,
+) -> None:
+    """W by the best step of each neuron, drawn to ``shift`` I, and b; layer by layer, with room for r and G of one."""
+    for s in range(S):
+        w, z = s * n * inputs, s * N * n
+        residual(at(M, z), at(b, s * n), at(Z, z), r, 1, N, n)
+        _product(gemm_, r, 1, at(P, s * N * inputs), 0, G, n, N, inputs, ONE, ZERO)
+        for k in range(n):
+            diagonal = G[k * inputs + k] if k < inputs else ZERO
+            for j in range(k * inputs, (k + 1) * inputs):
+                G[j] = fma(W[w + j], mu, G[j] * nu)
+            if k < inputs:
+                G[k * inputs + k] = fma(W[w + k * inputs + k] - shift, mu, diagonal * nu)
+        _product(gemm_, at(P, s * N * inputs), 0, G, 1, at(M_new, z), N, inputs, n, ONE, ZERO)
+        _W_best(G, at(W, w), at(M, z), at(M_new, z), at(W_new, w), r, sums, at(b_new, s * n), nu, mu, 1, N, n, inputs)
+        column_means(at(Z, z), at(M_new, z), at(b_new, s * n), r, sums, total, 1, N, n)
 
 
 def relu_z(M: Floats, b: Floats, Z: Floats, Q: Floats, out: Floats, S: Size, N: Size, n: Size) -> None:

@@ -8,6 +8,7 @@ numbers of all kinds, and where one bit differs, the operators serve.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, wraps
@@ -26,6 +27,8 @@ Form = TypeVar("Form", bound=Callable[..., Any])
 MOST = 1 << 18
 """Entries of a stack up to which kernels serve; operators share larger ones among threads."""
 
+FLOAT32, _threads, _watching = torch.float32, torch.get_num_threads, torch._C._len_torch_dispatch_stack
+
 UNUSUAL = (0.0, -0.0, 1.0, math.inf, -math.inf, math.nan, 1e-45, -1e-40, 1e-20, 3e38, -3e38)
 
 
@@ -33,15 +36,26 @@ UNUSUAL = (0.0, -0.0, 1.0, math.inf, -math.inf, math.nan, 1e-45, -1e-40, 1e-20, 
 def loaded() -> Any:
     """Return the kernels as attributes; they are compiled if the user's cache does not hold them."""
     folder = platformdirs.user_cache_path("gamlp-admm", appauthor=False) / "kernels"
-    return SimpleNamespace(**compiled.load(kernels, folder))
+    return SimpleNamespace(**compiled.load(kernels, folder), **_blas())
 
 
-def native(form: Form) -> Callable[[Form], Form]:
+def _blas() -> dict[str, int]:
+    # Addresses of the BLAS routines that torch calls; 0 where they are not found.
+    library = ctypes.CDLL(torch._C.__file__)  # and what it is linked with
+
+    def address(name: str) -> int:
+        found = getattr(library, name, None)
+        return (found and ctypes.cast(found, ctypes.c_void_p).value) or 0
+
+    return {"gemm": address("sgemm_"), "dot": address("sdot_")}
+
+
+def native(form: Callable[..., Any]) -> Callable[[Form], Form]:
     """Return a decorator of an update made of torch operators, which has its kernel take their place where it can.
 
     Args:
         form: The update by a kernel. It takes the same operands: contiguous float32 tensors on the CPU, tuples of them,
-            and numbers; and returns one tensor or several.
+            and numbers; and returns one tensor or several, or ``None`` where it cannot serve here.
     """
 
     def decorate(operators: Form) -> Form:
@@ -66,13 +80,13 @@ def native(form: Form) -> Callable[[Form], Form]:
 
 def _shapes(operands: tuple[Any, ...]) -> Hashable | None:
     # What torch's order of sums depends on; None where an operand is not for kernels, or what operators do is watched.
-    if torch._C._len_torch_dispatch_stack():
+    if _watching():
         return None
-    found: list[Hashable] = [torch.get_num_threads()]
+    found: list[Hashable] = [_threads()]
     for x in operands:
         kind = type(x)
         if kind is Tensor:
-            if x.dtype is not torch.float32 or not x.is_cpu or not x.is_contiguous():
+            if x.dtype is not FLOAT32 or not x.is_cpu or not x.is_contiguous():
                 return None
             found.append(x.shape)
         elif kind is tuple:
@@ -89,8 +103,8 @@ def _agree(form: Callable[..., Any], operators: Callable[..., Any], operands: tu
         return False
     for unusual in (True, False):
         sample = _sample(operands, 0, unusual)
-        found, expected = (_flat((f(*_copied(sample)),)) for f in (form, operators))
-        if not all(map(same_bits, found, expected)):
+        expected, found = (f(*_copied(sample)) for f in (operators, form))  # operators refuse shapes that do not fit
+        if found is None or not all(map(same_bits, _flat((found,)), _flat((expected,)))):
             return False
     return True
 

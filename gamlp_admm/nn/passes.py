@@ -20,12 +20,24 @@ def _spans(like: Tensor, *stacks: Tensor | _Parts) -> list[tuple[list[int], int]
     parts = next((x for x in stacks if isinstance(x, tuple)), ())
     if len(parts) < 2:
         return [([x[0].data_ptr() if isinstance(x, tuple) else x.data_ptr() for x in stacks], like.numel())]
-    found, first = [], 0
+    S, found, first = like.shape[0], [], 0
     for i, part in enumerate(parts):
-        places = [x[i].data_ptr() if isinstance(x, tuple) else x.data_ptr() + first * FLOAT for x in stacks]
-        found.append((places, part.numel()))
-        first += part.numel()
+        places = [
+            x[i].data_ptr() if isinstance(x, tuple) else x.data_ptr() + first * (x.numel() // S) * FLOAT for x in stacks
+        ]
+        found.append((places, part.shape[0] * (like.numel() // S)))
+        first += part.shape[0]
     return found
+
+
+def _padded(size: int) -> int:
+    # So many entries or more, after which the next are at a multiple of 64 bytes.
+    return -(-size * FLOAT // 64) * 64 // FLOAT
+
+
+def _aligned(S: int, *sizes: int) -> bool:
+    # Whether layers of S are at multiples of 64 bytes, as tensors of their own are: BLAS rounds by alignment.
+    return S == 1 or all(size == _padded(size) for size in sizes)
 
 
 def residual(M: Tensor, b: Tensor, Z: Tensor) -> Tensor:
@@ -42,33 +54,6 @@ def scaled_gap(A: Tensor | _Parts, B: Tensor | _Parts, C: Tensor | _Parts, facto
     for places, size in _spans(like, A, B, C, out):
         loaded().scaled_gap(*places, factor, size)
     return out
-
-
-def p_best(P: Tensor, g: Tensor, M: Tensor, gWt: Tensor, norms: Tensor, rho: float, nu: float) -> tuple[Tensor, Tensor]:
-    """See ``admm.blocks``."""
-    out = torch.empty_like(P)
-    places = [x.data_ptr() for x in (P, g, M, gWt, norms, out)]
-    S, N, n = P.shape
-    loaded().p_best(*places, rho, nu, S, N * n, N * M.shape[2])
-    return out, gWt
-
-
-def combined_(G: Tensor, W: Tensor, nu: float, mu: float) -> Tensor:
-    """See ``admm.blocks``."""
-    loaded().combined_(G.data_ptr(), W.data_ptr(), nu, mu, G.numel())
-    return G
-
-
-def W_best(G: Tensor, W: Tensor, M: Tensor, PGt: Tensor, nu: float, mu: float) -> tuple[Tensor, Tensor]:
-    """See ``admm.blocks``."""
-    S, N, n = M.shape
-    inputs = W.shape[2]
-    out, room = torch.empty_like(W), M.new_empty(max(N * n, inputs) + 4 * n + ROOM + S * n)
-    at = room.data_ptr()
-    sums = at + FLOAT * max(N * n, inputs)
-    places = [x.data_ptr() for x in (G, W, M, PGt, out)]
-    loaded().W_best(*places, at, sums, sums + FLOAT * (4 * n + ROOM), mu, nu, S, N, n, inputs)
-    return out, PGt
 
 
 def column_means(Z: Tensor, M: Tensor, total: float) -> Tensor:
@@ -112,3 +97,37 @@ def newton(pi: Tensor, y: Tensor, away: Tensor, v: Tensor, nu: float) -> tuple[T
     places = [x.data_ptr() for x in (pi, y, away, v, step, decrease, open_rows, room)]
     loaded().newton(*places, places[-1] + 2 * FLOAT * C, nu, 8 * torch.finfo(pi.dtype).eps, N, C)
     return step, decrease, open_rows
+
+
+def p_update(
+    M: Tensor, b: Tensor, Z: Tensor, P: Tensor, W: Tensor, Q: Tensor | _Parts, U: Tensor | _Parts, nu: float, rho: float
+) -> tuple[Tensor, Tensor] | None:
+    """See ``admm.blocks``."""
+    kernels, (S, N, n), inputs = loaded(), M.shape, P.shape[2]
+    if not kernels.gemm or not kernels.dot or not _aligned(S, N * n, N * inputs, n * inputs):
+        return None
+    size_r = _padded(N * n)
+    P_new, M_new, room = torch.empty_like(P), torch.empty_like(M), M.new_empty(size_r + N * inputs)
+    r = room.data_ptr()
+    routines = r, r + FLOAT * size_r, kernels.gemm, kernels.dot
+    for places, size in _spans(P, M, b, Z, P, W, Q, U, P_new, M_new):
+        kernels.p_update(*places, *routines, nu, rho, size // (N * inputs), N, n, inputs)
+    return P_new, M_new
+
+
+def W_b_update(
+    P: Tensor, W: Tensor, M: Tensor, b: Tensor, Z: Tensor, nu: float, mu: float, total: float, shift: float
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """See ``admm.blocks``."""
+    kernels, (S, N, n), inputs = loaded(), M.shape, P.shape[2]
+    if not kernels.gemm or not _aligned(S, N * n, N * inputs, n * inputs):
+        return None
+    W_new, M_new, b_new = torch.empty_like(W), torch.empty_like(M), torch.empty_like(b)
+    sizes = _padded(max(N * n, inputs)), _padded(n * inputs), 4 * n + ROOM
+    room = M.new_empty(sum(sizes))
+    r = room.data_ptr()
+    G = r + FLOAT * sizes[0]
+    places = [x.data_ptr() for x in (P, W, M, b, Z, W_new, M_new, b_new)]
+    numbers = nu, mu, total, shift
+    kernels.W_b_update(*places, r, G, G + FLOAT * sizes[1], kernels.gemm, *numbers, S, N, n, inputs)
+    return W_new, M_new, b_new

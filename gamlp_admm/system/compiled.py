@@ -2,8 +2,9 @@
 
 Numba takes seconds to import and compile; what it made is kept and loaded by llvmlite alone, in some 30 ms. A function
 says by annotations what it takes: ``Floats`` or ``Flags`` (the address of float32 numbers, or of bytes), ``Float`` (a
-float32 number) or ``Size``. It returns nothing, and uses :func:`fma`, constants of NumPy's float32, and of its module's
-functions those whose names begin with ``_``.
+float32 number) or ``Size``. It returns nothing, and uses constants of NumPy's float32, functions above it in its
+module, of which those whose names begin with ``_`` are for nothing else, :func:`fma`, :func:`at`, :func:`dot` and
+:func:`gemm`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ Floats: TypeAlias = Any
 Flags: TypeAlias = Any
 Float: TypeAlias = Any
 Size: TypeAlias = Any
+FROM_C = {"memset", "memcpy", "memmove"}
 TYPES = {"Floats": ctypes.c_void_p, "Flags": ctypes.c_void_p, "Float": ctypes.c_float, "Size": ctypes.c_int64}
 
 
@@ -38,6 +40,21 @@ def available() -> bool:
 def fma(a: float, b: float, c: float) -> float:
     """Stand for a b + c, rounded once, in a function that is compiled."""
     raise NotImplementedError("fma is for functions that are compiled")
+
+
+def at(X: Any, i: int) -> Any:
+    """Stand for the address of X[i]."""
+    raise NotImplementedError("at is for functions that are compiled")
+
+
+def dot(routine: int, n: int, X: Any, Y: Any) -> float:
+    """Stand for Σ_i X[i] Y[i] by BLAS's ``sdot`` at an address."""
+    raise NotImplementedError("dot is for functions that are compiled")
+
+
+def gemm(routine: int, *arguments: Any) -> None:
+    """Stand for BLAS's ``sgemm`` at an address, with its arguments in its order; transposed or not as ``ord("T")``."""
+    raise NotImplementedError("gemm is for functions that are compiled")
 
 
 def load(module: ModuleType, folder: Path) -> dict[str, Kernel]:
@@ -52,7 +69,14 @@ def load(module: ModuleType, folder: Path) -> dict[str, Kernel]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    about = [inspect.getsource(module), version("numba"), version("llvmlite"), cpu, features]
+    about = [
+        inspect.getsource(module),
+        Path(__file__).read_text(encoding="utf-8"),
+        version("numba"),
+        version("llvmlite"),
+        cpu,
+        features,
+    ]
     kept = folder / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]}.o"
     functions = [f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__]
     kernels = [f for f in functions if not f.__name__.startswith("_")]
@@ -60,7 +84,7 @@ def load(module: ModuleType, folder: Path) -> dict[str, Kernel]:
     try:
         code = kept.read_bytes()
     except OSError:
-        code = _compiled(kernels, [f for f in functions if f not in kernels], machine)
+        code = _compiled(kernels, functions, machine)
         _keep(kept, code)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -87,30 +111,71 @@ def _kinds(function: Kernel) -> list[str]:
     return [kind for name, kind in function.__annotations__.items() if name != "return"]
 
 
-def _compiled(functions: Sequence[Kernel], helpers: Sequence[Kernel], machine: Any) -> bytes:
-    # Object code in which each function has its own name.
+def _compiled(kernels: Sequence[Kernel], functions: Sequence[Kernel], machine: Any) -> bytes:
+    # Object code in which each kernel has its own name; any function may call those above it.
     import llvmlite.binding as llvm
     from numba import cfunc, extending, float32, int64, types, uint8
 
-    @extending.intrinsic  # type: ignore[untyped-decorator]
-    def rounded_once(typing: Any, a: Any, b: Any, c: Any) -> Any:
-        return float32(float32, float32, float32), lambda context, builder, signature, args: builder.fma(*args)
-
-    extending.overload(fma)(lambda a, b, c: lambda a, b, c: rounded_once(a, b, c))
-    for f in helpers:
+    _teach_numba()
+    for f in functions:
         extending.register_jitable(error_model="numpy")(f)
     kinds = {"Floats": types.CPointer(float32), "Flags": types.CPointer(uint8), "Float": float32, "Size": int64}
     whole = llvm.parse_assembly("")
-    for f in functions:
+    for f in kernels:
         made = cfunc(types.void(*(kinds[kind] for kind in _kinds(f))), error_model="numpy")(f)
         module = llvm.parse_assembly(made.inspect_llvm())
         module.get_function(made._wrapper_name).name = f.__name__
         whole.link_in(module)
     # Nothing else is called from outside, so that what handles Python's errors, of which there are none, goes.
-    names = {f.__name__ for f in functions}
+    names = {f.__name__ for f in kernels}
     for symbol in [*whole.functions, *whole.global_variables]:
         if not symbol.is_declaration and symbol.name not in names:
             symbol.linkage = "internal"
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     builder.getModulePassManager().run(whole, builder)
+    called = {f.name for f in whole.functions if f.is_declaration and not f.name.startswith("llvm.")}
+    if called - FROM_C:
+        raise ImportError(f"compiled code needs {', '.join(sorted(called - FROM_C))} of Numba")
     return bytes(machine.emit_object(whole))
+
+
+def _teach_numba() -> None:
+    # What fma, at, dot and gemm stand for.
+    from llvmlite import ir
+    from numba import extending, float32, int64, void
+    from numba.core import cgutils
+
+    def call(builder: Any, routine: Any, result: Any, arguments: Sequence[Any]) -> Any:
+        # Fortran's way, everything by address; who reads 32 bits of an integer, or a character, finds it in the first.
+        places = [x if isinstance(x.type, ir.PointerType) else cgutils.alloca_once_value(builder, x) for x in arguments]
+        kind = ir.FunctionType(result, [place.type for place in places])
+        return builder.call(builder.inttoptr(routine, kind.as_pointer()), places)
+
+    @extending.intrinsic  # type: ignore[untyped-decorator]
+    def fma_(typing: Any, a: Any, b: Any, c: Any) -> Any:
+        return float32(float32, float32, float32), lambda context, builder, signature, args: builder.fma(*args)
+
+    @extending.intrinsic  # type: ignore[untyped-decorator]
+    def at_(typing: Any, X: Any, i: Any) -> Any:
+        return X(X, int64), lambda context, builder, signature, args: builder.gep(args[0], [args[1]])
+
+    @extending.intrinsic  # type: ignore[untyped-decorator]
+    def dot_(typing: Any, routine: Any, n: Any, X: Any, Y: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            one = ir.Constant(ir.IntType(64), 1)
+            return call(builder, args[0], ir.FloatType(), [args[1], args[2], one, args[3], one])
+
+        return float32(int64, int64, X, Y), code
+
+    @extending.intrinsic  # type: ignore[untyped-decorator]
+    def gemm_(typing: Any, routine: Any, arguments: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            call(builder, args[0], ir.VoidType(), cgutils.unpack_tuple(builder, args[1]))
+            return context.get_dummy_value()
+
+        return void(int64, arguments), code
+
+    extending.overload(fma)(lambda a, b, c: lambda a, b, c: fma_(a, b, c))
+    extending.overload(at)(lambda X, i: lambda X, i: at_(X, i))
+    extending.overload(dot)(lambda routine, n, X, Y: lambda routine, n, X, Y: dot_(routine, n, X, Y))
+    extending.overload(gemm)(lambda routine, *arguments: lambda routine, *arguments: gemm_(routine, arguments))
