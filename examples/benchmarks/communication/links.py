@@ -86,7 +86,7 @@ CASES = tuple(
 )
 TARGET = 0.94  # validation accuracy with all 10 layers
 DEEP = 6  # iterations with all layers, at least, over which one is timed
-LIMIT = 30.0  # seconds after which a run is given up
+LIMIT = 25.0  # seconds after which a run is given up
 SETTINGS = {
     "dataset": "digits-knn",
     "layers": 10,

@@ -250,8 +250,10 @@ def unwaited_table(rows: list[dict]) -> str:
     datasets = list(dict.fromkeys(dataset for _, _, dataset in cells))
     lines = []
     for name, staleness in dict.fromkeys(key[:2] for key in cells):
-        found = [row for dataset in datasets if (row := cells.get((name, staleness, dataset)))]
-        accuracies = [f"{percent(row['best'])}; {100 * statistics.fmean(row['last']):.1f}" for row in found]
+        found = [cells.get((name, staleness, dataset)) for dataset in datasets]
+        accuracies = [
+            f"{percent(row['best'])}; {100 * statistics.fmean(row['last']):.1f}" if row else "" for row in found
+        ]
         lines.append([f"`{name}`" + (", staleness 1" if staleness else ""), *accuracies])
     return table(["best on validation; last", *datasets], lines)
 
