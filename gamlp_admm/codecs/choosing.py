@@ -27,7 +27,7 @@ CANDIDATES: Mapping[str, float] = {
     "int8-delta": 1.0,
     "int4-delta": 1.0,
     "int2-delta": 1.0,
-    "zstd:changed:0.01:0.999:ternary:1.5-delta": 0.35,
+    "lean": 0.35,
 }
 """The codecs that are chosen from, the closest first, and which share of their greatest size payloads take: the largest
 of the data sets of docs/communication-results.md. The last is what is recommended where nothing is limited."""

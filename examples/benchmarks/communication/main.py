@@ -2,6 +2,7 @@
 
 python examples/benchmarks/communication/main.py                    # all parts; writes results and pages
 python examples/benchmarks/communication/main.py --parts network    # some of them
+python examples/benchmarks/communication/main.py --parts accuracy,to-accuracy --only "cora 100"   # these rows alone
 python examples/benchmarks/communication/main.py --quick            # a small network, prints only
 
 ``accuracy`` needs the raw files of the five data sets under $GAMLP_ADMM_DATA and takes an hour and a half on two cores.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
 from multiprocessing import get_context
@@ -31,11 +32,12 @@ from gamlp_admm.system.allocator import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
+import to_accuracy as nearing
 from links import network, network_tables
 from pages import Pages, Results, arguments, percent, stamp, table, versions
 
 HERE = Path(__file__).parent
-PARTS = ("accuracy", "cost", "network", "staleness")
+PARTS = ("accuracy", "to-accuracy", "cost", "network", "staleness")
 
 SETTINGS = {
     "cora": {"operator": "ppr", "hops": 10, "nu": 0.1, "mu": 0.01},
@@ -44,10 +46,14 @@ SETTINGS = {
     "amazon-computers": {"operator": "sym", "hops": (1, 2), "nu": 0.01, "mu": 0.01},
     "coauthor-cs": {"operator": "ppr", "hops": 10, "nu": 0.01, "mu": 0.01},
 }
+SHARES = "60/20/20"
+SETTINGS |= {f"{name} {SHARES}": {**SETTINGS[name], "split": SHARES} for name in ("amazon-photo", "amazon-computers")}
 DRAWN = {"init": "kaiming", "solver": "linesearch"}  # the network grows, and all layers step alike
 RAW = {"scale": "none", "decay_to": "zero", **DRAWN}  # what these penalties are for
+GROWN = {"layers": 10, "grow": (2, 5, 10)}
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
-CODECS = ("fp32", "int4-delta", "int2-delta", "grid:auto:256", "grid:auto:65536")
+CODECS = ("fp32", "int4-delta", "int2-delta", "lean", "grid:auto:256", "grid:auto:65536")
+CODECS_OF_SHARES = ("fp32", "int2-delta", "lean")  # of splits by shares
 SEEDS = (0, 1, 2, 3, 4)
 
 
@@ -57,7 +63,8 @@ SEEDS = (0, 1, 2, 3, 4)
 def accuracy_of(dataset: str, hidden: int, codec: str, seeds: tuple[int, ...], settings: dict[str, Any]) -> dict:
     """Train one network under one codec from every seed; return its row of the comparison, and a mean history."""
     keep_freed_memory()
-    experiment = Experiment(dataset=dataset, hidden=hidden, threads=1, cache="none", **RAW, **settings)
+    name, _, _ = dataset.partition(" ")
+    experiment = Experiment(dataset=name, hidden=hidden, threads=1, cache="none", **RAW, **settings)
     prepared, comparison = prepare(experiment), Comparison()
     for name, each in plan(experiment, [codec], seeds):
         comparison.add(name, run(each, (), prepared))
@@ -72,7 +79,7 @@ def accuracy_of(dataset: str, hidden: int, codec: str, seeds: tuple[int, ...], s
         "history": [
             {
                 "iteration": records[0]["iteration"],
-                "bytes_sent": records[0]["bytes_sent"],
+                "bytes_sent": statistics.fmean(record["bytes_sent"] for record in records),
                 "test_accuracy": [record["test_accuracy"] for record in records],
             }
             for records in histories
@@ -85,7 +92,7 @@ def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, A
     if quick:
         small = {"layers": 3, "iterations": 5, "operator": "sym", "hops": 1, "evaluate_every": 1}
         return [("karate", 16, codec, (0, 1), small) for codec in ("fp32", "int2-delta", "grid:auto:256")]
-    shared = {"layers": 10, "grow": (2, 5, 10), "evaluate_every": 10}
+    shared = {**GROWN, "evaluate_every": 10}
     return [
         (
             dataset,
@@ -97,22 +104,64 @@ def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, A
         for hidden in sorted(WIDTHS, reverse=True)
         for codec in CODECS
         for dataset, settings in SETTINGS.items()
+        if codec in CODECS_OF_SHARES or "split" not in settings
     ]
 
 
-def accuracy(quick: bool, done: list[dict]) -> list[dict]:
+def accuracy(quick: bool, done: list[dict], only: str) -> list[dict]:
     """Return the rows of all tasks, those of an earlier, interrupted call among them."""
-    rows = list(done)
-    known = {(row["dataset"], row["hidden"], row["codec"]) for row in rows}
+    known = {(row["dataset"], row["hidden"], row["codec"]) for row in done}
     missing = [task for task in tasks(quick) if task[:3] not in known]
+    return [accuracy_of(*t) for t in missing] if quick else completed("accuracy", accuracy_of, done, missing, only, 3)
+
+
+def to_accuracy(quick: bool, done: list[dict], only: str) -> list[dict]:
+    """Return the rows of :mod:`to_accuracy`, those of an earlier call among them."""
     if quick:
-        return [accuracy_of(*task) for task in missing]
+        small = {"layers": 3, "operator": "sym", "hops": 1, "evaluate_every": 1}
+        before = {**RAW, **small, "iterations": 20, "grow": (2, 3), "codec": "fp32"}
+        missing = [("karate", 16, (0, 1), before, {**nearing.NOW, **small})]
+    else:
+        known = {(row["dataset"], row["hidden"]) for row in done}
+        missing = [
+            (
+                dataset,
+                hidden,
+                SEEDS,
+                {**RAW, **settings, **GROWN, "iterations": WIDTHS[hidden], "evaluate_every": 2, "codec": "fp32"},
+                {"layers": 10, **nearing.NOW, **{k: v for k, v in settings.items() if k in nearing.FEATURES}},
+            )
+            for hidden in WIDTHS
+            for dataset, settings in SETTINGS.items()
+            if (dataset, hidden) not in known
+        ]
+    if quick:
+        return [nearing.compared(*task) for task in missing]
+    return completed("to-accuracy", nearing.compared, done, missing, only, 2)
+
+
+def completed(
+    part: str, measure: Callable[..., dict], done: list[dict], missing: list[Any], only: str, named: int
+) -> list[dict]:
+    """Return rows of a part, and those that are measured now, each kept as soon as it is there.
+
+    Args:
+        part: Its name.
+        measure: Measures a row.
+        done: Rows that are there.
+        missing: Arguments of the others.
+        only: What the first arguments of those wanted now, with spaces between, begin with.
+        named: How many arguments those are.
+    """
+    rows = list(done)
+    titles = [" ".join(map(str, task[:named])) for task in missing]
+    wanted = [task for task, title in zip(missing, titles, strict=True) if f"{title} ".startswith(only and f"{only} ")]
     with ProcessPoolExecutor(torch.get_num_threads(), mp_context=get_context("spawn")) as pool:
-        for finished in as_completed([pool.submit(accuracy_of, *task) for task in missing]):
+        started = {pool.submit(measure, *task): task for task in wanted}
+        for finished in as_completed(started):
             rows.append(finished.result())
-            row = rows[-1]
-            print(row["dataset"], row["hidden"], row["codec"], f"{row['test_accuracy_mean']:.4f}", file=sys.stderr)
-            PAGES.save({"accuracy": rows})
+            print(part, *started[finished][:named], file=sys.stderr)
+            PAGES.save({part: rows})
     return rows
 
 
@@ -195,7 +244,7 @@ def unwaited_of(dataset: str, codec: str, staleness: int, settings: dict[str, An
 def unwaited(quick: bool, done: list[dict]) -> list[dict]:
     """Return the rows of every data set and codec, those of an earlier, interrupted call among them."""
     shared = {"layers": 10, "grow": (2, 5, 10), "hidden": 100, "iterations": WIDTHS[100], "evaluate_every": 10}
-    of = {name: {**settings, **shared} for name, settings in SETTINGS.items()}
+    of = {name: {**settings, **shared} for name, settings in SETTINGS.items() if "split" not in settings}
     if quick:
         of = {
             "karate": {"layers": 3, "grow": "none", "iterations": 5, "operator": "sym", "hops": 1, "evaluate_every": 1}
@@ -224,8 +273,7 @@ def accuracy_table(rows: list[dict], hidden: int, which: str = "test_accuracy") 
         accuracies = [
             f"{100 * row[f'{which}_mean']:.1f} ± {100 * row[f'{which}_std']:.1f}" if row else "" for row in found
         ]
-        known = next(row for row in found if row)
-        fewer = [f"{known[f'times_fewer_than_{whom}']:.1f}×" for whom in ("fp32", "authors")]
+        fewer = [f"{min(row[f'times_fewer_than_{whom}'] for row in found if row):.1f}×" for whom in ("fp32", "authors")]
         lines.append([f"`{name}`", *accuracies, *fewer])
     return table([f"{hidden:,} neurons", *datasets, "less than fp32", "than p, q, u"], lines)
 
@@ -264,6 +312,8 @@ def tables(results: Results) -> dict[str, str]:
     for hidden in dict.fromkeys(row["hidden"] for row in results.get("accuracy", [])):
         made[f"accuracy {hidden}"] = accuracy_table(results["accuracy"], hidden)
         made[f"last {hidden}"] = accuracy_table(results["accuracy"], hidden, "last_test_accuracy")
+    if results.get("to-accuracy"):
+        made["to-accuracy"] = nearing.tables(results["to-accuracy"])
     if "cost" in results:
         made["cost"] = cost_table(results["cost"])
     if "network" in results:
@@ -278,7 +328,7 @@ PAGES = Pages(HERE, tables, ("docs/communication-results.md",))
 
 
 def plot(rows: list[dict], hidden: int, path: Path) -> None:
-    """Plot mean test accuracy against bytes, a panel a data set."""
+    """Plot test accuracy against bytes, means and ranges over seeds, a panel a data set."""
     from matplotlib.figure import Figure
 
     datasets = [name for name in SETTINGS if any(r["dataset"] == name and r["hidden"] == hidden for r in rows)]
@@ -288,8 +338,13 @@ def plot(rows: list[dict], hidden: int, path: Path) -> None:
         for name in CODECS:
             for row in rows:
                 if (row["dataset"], row["hidden"], row["codec"]) == (dataset, hidden, name):
-                    means = [statistics.fmean(record["test_accuracy"]) for record in row["history"]]
-                    axes.plot([record["bytes_sent"] for record in row["history"]], means, label=name, linewidth=1.1)
+                    sent = [record["bytes_sent"] for record in row["history"]]
+                    low, mean, high = (
+                        [of(record["test_accuracy"]) for record in row["history"]]
+                        for of in (min, statistics.fmean, max)
+                    )
+                    (line,) = axes.plot(sent, mean, label=name, linewidth=1.1)
+                    axes.fill_between(sent, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set(xscale="log", title=dataset, xlabel="bytes sent")
         axes.set_ylim(bottom=0.5)
         axes.grid(alpha=0.3)
@@ -298,11 +353,13 @@ def plot(rows: list[dict], hidden: int, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def measured(parts: Sequence[str], quick: bool, before: Results) -> Results:
+def measured(parts: Sequence[str], quick: bool, before: Results, only: str = "") -> Results:
     """Return what was measured before, with these parts renewed."""
     results = {**before, **stamp()}
     if "accuracy" in parts:
-        results["accuracy"] = accuracy(quick, before.get("accuracy", []))
+        results["accuracy"] = accuracy(quick, before.get("accuracy", []), only)
+    if "to-accuracy" in parts:
+        results["to-accuracy"] = to_accuracy(quick, before.get("to-accuracy", []), only)
     if "cost" in parts:
         results["cost"] = cost(quick)
     if "network" in parts:
@@ -315,13 +372,16 @@ def measured(parts: Sequence[str], quick: bool, before: Results) -> Results:
 def main() -> None:
     """Measure and write."""
     parser = arguments(__doc__, PARTS)
+    parser.add_argument(
+        "--only", default="", help="rows that begin with this: data set, neurons, codec; others are kept"
+    )
     given = parser.parse_args()
     if given.quick:
         print("\n\n".join(tables(measured(given.parts, True, {})).values()))
         return
     results = PAGES.read()
     if not given.tables:
-        results = PAGES.save(measured(given.parts, False, results))
+        results = PAGES.save(measured(given.parts, False, results, given.only))
     PAGES.renew(results)
     for hidden in WIDTHS:
         if any(row["hidden"] == hidden for row in results.get("accuracy", [])):
