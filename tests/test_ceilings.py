@@ -41,7 +41,7 @@ CEILINGS = {
     "pdadmm-g, 2 layers": (7, 491, 101, 128),
     "pdadmm-g, 10 layers": (39, 4685, 201, 854),
     "pdadmm-g, 10 layers, cross-entropy": (39, 4685, 362, 854),
-    "pdadmm-g, 10 layers, int2-delta": (39, 4685, 305, 1006),
+    "pdadmm-g, 10 layers, int2-delta": (39, 4685, 309, 1006),
     "pdadmm-g, large": (15, 357040, 503, 26884),
     "pdadmm-g:linesearch, large": (14, 356515, 533, 26836),
     "pdadmm-g:exact, 10 layers": (66, 7589, 386, 854),

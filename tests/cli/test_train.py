@@ -54,6 +54,7 @@ def test_json_has_the_keys_of_the_contract(gamlp):
         *(
             "metric",
             "bytes_sent_total",
+            "codec",
             "num_parameters",
             "num_nodes",
             "seed",

@@ -25,7 +25,7 @@ def test_values_have_the_types_of_their_options() -> None:
 def test_what_says_what_is_trained_and_where_is_not_searched() -> None:
     assert {*declared()} - {*searchable()} == {
         *("dataset", "root", "split", "split_seed", "algorithm", "recipe", "seed", "device", "dtype", "threads"),
-        *("auto", "metric", "memory", "scratch", "cache", "matmul"),
+        *("auto", "metric", "memory", "scratch", "cache", "matmul", "bytes", "link"),
         *("checkpoint", "checkpoint_every", "resume", "overwrite"),
         *("data", "label", "features", "id", "weight", "split_index"),
         *("processes", "node_shards", "balance", "timeout", "trace"),
