@@ -12,24 +12,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch_geometric.data import Data
 
-
-def product_rate(rows: int, width: int) -> float:
-    """Return operations a second of products ``[rows, width]`` by ``[width, width]``, the best of some, one thread."""
-    torch.set_num_threads(1)
-    P, W, out = torch.randn(rows, width), torch.randn(width, width), torch.empty(rows, width)
-    taken = []
-    for _ in range(10):
-        begin = time.perf_counter()
-        torch.mm(P, W, out=out)
-        taken.append(time.perf_counter() - begin)
-    return 2 * rows * width**2 / min(taken)
+from gamlp_admm.bench.timing import product_rate
 
 
 def main() -> None:
@@ -57,7 +46,8 @@ def main() -> None:
     took = statistics.median(after["seconds"] - before["seconds"] for before, after in pairwise(history))
     # Four products a layer, two in the first, whose inputs stay; the last has 4 classes.
     work = 2 * given.rows * width * (width * (4 * given.layers - 6) + 4 * 4)
-    rate = product_rate(given.rows, width)
+    torch.set_num_threads(1)
+    rate = product_rate(given.rows, width, width)
     print(f"{took:.3g} s an iteration, {work / took / 1e9:.3g} GFLOP/s: {work / took / rate:.0%} of {rate / 1e9:.3g}")
 
 
