@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,6 +297,7 @@ def main() -> None:
     results = {**pages.stamp(), "environment": environment(device.type), "device": name}
     if "iterations" in args.parts and size == 1:
         results["iterations"] = iterations(SMALL if args.quick else SIZES, device)
+    warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")  # of others' matrices
     if "propagation" in args.parts and size == 1:
         graphs = {"small": Shape(500, 4_000)} if args.quick else {graph: SHAPES[graph] for graph in GRAPHS}
         results["propagation"] = propagation(graphs, 8 if args.quick else COLUMNS, device)
