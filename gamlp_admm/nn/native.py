@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import warnings
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, wraps
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from gamlp_admm.errors import InputWarning
 from gamlp_admm.nn import kernels
 from gamlp_admm.system import compiled
 
@@ -37,6 +39,18 @@ def loaded() -> Any:
     """Return the kernels as attributes; they are compiled if the user's cache does not hold them."""
     folder = platformdirs.user_cache_path("gamlp-admm", appauthor=False) / "kernels"
     return SimpleNamespace(**compiled.load(kernels, folder), **_blas())
+
+
+@cache
+def _ready() -> bool:
+    # Whether kernels can be had. Training needs none, so that whatever Numba, or a file of the cache, lacks ends none.
+    try:
+        loaded()
+    except Exception as error:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        warnings.warn(f"kernels are not used: {told[0]}; operators give the same numbers", InputWarning, stacklevel=2)
+        return False
+    return True
 
 
 def _blas() -> dict[str, int]:
@@ -69,7 +83,7 @@ def native(form: Callable[..., Any]) -> Callable[[Form], Form]:
             if shapes is None:
                 return operators(*operands)
             if shapes not in agreed:
-                agreed[shapes] = _agree(form, operators, operands)
+                agreed[shapes] = _ready() and _agree(form, operators, operands)
             return form(*operands) if agreed[shapes] else operators(*operands)
 
         update.forms = operators, form  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from torch import Tensor
 from gamlp_admm import GAMLP, DlADMM, PdADMMG, PdADMMGQ, load_dataset
 from gamlp_admm.admm import blocks
 from gamlp_admm.bench.counts import Counts
+from gamlp_admm.errors import InputWarning
 from gamlp_admm.nn import losses, native
 from gamlp_admm.system import compiled
 
@@ -136,3 +137,19 @@ def test_only_plain_small_tensors_are_for_kernels() -> None:
 def test_without_numba_operators_are_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "available", lambda: False)
     assert native.native(lambda x: x)(doubled) is doubled
+
+
+@pytest.mark.skipif(not compiled.available(), reason="needs numba")
+def test_kernels_that_cannot_be_had_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> Any:
+        raise ImportError("Numba needs NumPy 2.4 or less\nand so on")
+
+    monkeypatch.setattr(native, "loaded", fails)
+    native._ready.cache_clear()
+    try:
+        update = native.native(lambda x: native.loaded().doubled(x))(doubled)
+        with pytest.warns(InputWarning, match="kernels are not used: Numba needs NumPy 2.4 or less; operators give"):
+            assert torch.equal(update(torch.ones(3)), doubled(torch.ones(3)))
+        assert torch.equal(update(torch.ones(4)), doubled(torch.ones(4)))  # said once
+    finally:
+        native._ready.cache_clear()
