@@ -17,6 +17,7 @@ from gamlp_admm.nn.losses import Risk
 from gamlp_admm.nn.network import Weights, finite
 from gamlp_admm.parallel.balance import layer_costs
 from gamlp_admm.parallel.team import Pair, Team
+from gamlp_admm.training.budget import ByteBudget
 from gamlp_admm.training.checkpoint import Checkpoint
 from gamlp_admm.training.coordinates import Coordinates
 from gamlp_admm.training.evaluation import Evaluator
@@ -93,7 +94,7 @@ class Loop:
         self.rows = range(first_row, first_row + nodes.num_train)
         self.traffic = self._traffic([rows for _, (rows, _) in sorted(rows_of.items())])
         self.trainer = trainer = self._with_codec(trainer)
-        self.known_bytes, self.since_known = 0.0, math.inf  # sent by all processes, and the most since then
+        self.budget = ByteBudget(None if self.result.codec is None else self.result.codec["budget"], team)
         if not model.network.residual:  # of which the theorems say nothing
             self.result.converges, self.result.theorem = trainer.converges(model.f), trainer.theorem(model.f)
         # Shards would each have a basis of their own, so features are compressed only where one process has all rows.
@@ -290,19 +291,14 @@ class Loop:
         return bool(records) and records[0]["iteration"] == self.position.iteration
 
     def _bytes_are_spent(self) -> bool:
-        # Whether another iteration could exceed the budget. What all have sent is asked for only where it matters.
-        chosen, position = self.result.codec, self.position
+        position, chosen = self.position, self.result.codec
         if chosen is None or chosen["budget"] is None:
             return False
         most = self.trainer.most_bytes(self.traffic, position.iteration + 1, position.stage)
-        if self.known_bytes + self.since_known + most > chosen["budget"]:
-            sent = torch.tensor([self.session.bytes_sent], dtype=torch.float64, device=self.team.device)
-            self.known_bytes, self.since_known = position.bytes_before + float(self.team.total(sent)), 0.0
-            if self.known_bytes + most > chosen["budget"]:
-                self.result.codec = {**chosen, "ended": position.iteration}
-                return True
-        self.since_known += most
-        return False
+        if not self.budget.spent(most, self.session.bytes_sent, position.bytes_before):
+            return False
+        self.result.codec = {**chosen, "ended": position.iteration}
+        return True
 
     def _iterate(self) -> None:
         position = self.position
