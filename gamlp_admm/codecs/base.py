@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from gamlp_admm.codecs.native import Coder, Parts, coder_of
 from gamlp_admm.errors import InputError
-
-Parts = tuple[Tensor, ...]
 
 SLICE = 1 << 19
 """Entries that are coded at a time on the CPU: what the passes over them make stays in the cache (measured)."""
@@ -100,11 +99,13 @@ class RowCodec(Codec):
         return math.prod(rows) * sum(kind.itemsize * count for kind, count in self.parts(n, dtype))
 
     def decode(self, payload: Tensor, like: Tensor, before: Tensor | None = None) -> Tensor:
+        self.check(like, before)
         out = torch.empty(like.shape, dtype=like.dtype, device=payload.device)
         rows, known = rows_of(out), rows_of(before)  # a view of it
         views = self._views(payload, len(rows), like.shape[-1], like.dtype)
+        coder = coder_of(self, rows, known)
         for i, j in slices(rows):
-            self.value(tuple(view[i:j] for view in views), known[i:j], rows[i:j])
+            coder.value(tuple(view[i:j] for view in views), known[i:j], rows[i:j])
         return out
 
     def project(self, x: Tensor, before: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -115,14 +116,15 @@ class RowCodec(Codec):
         return payload, self._run(x, before, out, payload)
 
     def _run(self, x: Tensor, before: Tensor | None, out: Tensor | None, payload: Tensor | None) -> Tensor:
+        self.check(x, before)
         rows, known = rows_of(x), rows_of(before)
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device) if out is None else out
-        target, views = rows_of(out), None
+        target, views, coder = rows_of(out), None, coder_of(self, rows, known)
         if payload is not None:
             views = self._views(payload, len(rows), x.shape[-1], x.dtype)
         for i, j in slices(rows):
             parts = None if views is None else tuple(view[i:j] for view in views)
-            self.code(rows[i:j], known[i:j], parts, target[i:j])
+            coder.code(rows[i:j], known[i:j], parts, target[i:j])
         return out
 
     def _views(self, payload: Tensor, rows: int, n: int, dtype: torch.dtype) -> Parts:
@@ -132,6 +134,17 @@ class RowCodec(Codec):
             views.append(payload[start:end].view(kind).view(rows, count))
             start = end
         return tuple(views)
+
+    def check(self, x: Tensor, before: Tensor | None) -> None:
+        """Look whether ``before`` is what the codec needs.
+
+        Raises:
+            InputError: It is not.
+        """
+
+    def twin(self) -> Coder | None:
+        """Return what does by kernels, bit for bit, what :meth:`code` and :meth:`value` do, if anything does."""
+        return None
 
     # What a codec is made of; rows are [N, n].
 

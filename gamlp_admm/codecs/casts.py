@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gamlp_admm.codecs.base import Parts, RowCodec
+from gamlp_admm.codecs.base import RowCodec
+from gamlp_admm.codecs.native import Parts
 
 FORMATS = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

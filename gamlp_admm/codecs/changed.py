@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.codecs.base import Codec, rows_of, slices
+from gamlp_admm.codecs.native import changed_of
 from gamlp_admm.codecs.packing import pack, packed_width, unpack
 from gamlp_admm.errors import InputError
 
@@ -73,14 +74,16 @@ class Changed(Codec):
         if before is None or before.shape != x.shape:
             raise InputError(f"{self.name} needs before, what both ends hold already, of the shape of x")
         rows, held = rows_of(x), rows_of(before)
-        sent = self._sent(rows, held)
-        which = sent.nonzero()[:, 0]
+        threshold = self.threshold * self.rate ** (self.iteration - 1)
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device) if out is None else out
+        target = out.view(rows.shape)
+        sent = changed_of(changed, rows, held)(rows, held, threshold, target)
+        which = sent.nonzero()[:, 0]
         if len(which) == len(rows):
             payload, _ = self.inner.transmit(x, before, out)
         else:
             payload, coded = self.inner.transmit(rows.index_select(0, which), held.index_select(0, which))
-            out.copy_(before).view(rows.shape).index_copy_(0, which, coded)
+            target.index_copy_(0, which, coded)
         return torch.cat([payload, pack(sent[None], 1)[0]]), out
 
     def decode(self, payload: Tensor, like: Tensor, before: Tensor | None = None) -> Tensor:
@@ -93,11 +96,14 @@ class Changed(Codec):
         coded = self.inner.decode(payload[:end], known, known)
         return held.clone().index_copy_(0, which, coded).view(like.shape)
 
-    def _sent(self, rows: Tensor, held: Tensor) -> Tensor:
-        sent = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-        for i, j in slices(rows):
-            x = rows[i:j]
-            change = torch.linalg.vector_norm(x - held[i:j], dim=-1)
-            least = torch.linalg.vector_norm(x, dim=-1).mul_(self.threshold * self.rate ** (self.iteration - 1))
-            sent[i:j] = change.le_(least).logical_not_()  # which NaN is
-        return sent
+
+def changed(rows: Tensor, held: Tensor, threshold: float, out: Tensor) -> Tensor:
+    """Return whether ‖x − held‖ > threshold ‖x‖, or is NaN, by rows, bool ``[N]``; write what is held into ``out``."""
+    sent = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    for i, j in slices(rows):
+        x, known = rows[i:j], held[i:j]
+        change = torch.linalg.vector_norm(torch.sub(x, known, out=out[i:j]), dim=-1)
+        least = torch.linalg.vector_norm(x, dim=-1).mul_(threshold)
+        sent[i:j] = change.le_(least).logical_not_()
+        out[i:j] = known
+    return sent

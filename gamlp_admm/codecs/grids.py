@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamlp_admm.codecs.base import Parts, RowCodec
+from gamlp_admm.codecs.base import RowCodec
+from gamlp_admm.codecs.native import Parts, Points
 from gamlp_admm.codecs.packing import pack, packed_width, unpack
 from gamlp_admm.errors import InputError
 
@@ -101,6 +102,9 @@ class UniformGrid(Grid):
     def step(self) -> float:
         """The distance between neighbouring points."""
         return (self.high - self.low) / (self.count - 1)
+
+    def twin(self) -> Points:
+        return Points(self.low, self.step, self.count, self.bits)
 
     def numbers(self, x: Tensor) -> Tensor:
         return torch.sub(x, self.low).div_(self.step).round_().clamp_(0, self.count - 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gamlp_admm.codecs.base import Parts, RowCodec
+from gamlp_admm.codecs.base import RowCodec
+from gamlp_admm.codecs.native import Integers, Parts, Ternary
 from gamlp_admm.codecs.packing import pack, packed_width, unpack
 from gamlp_admm.errors import InputError
 
@@ -34,6 +35,9 @@ class Multiples(RowCodec):
     def levels(self) -> int:
         """The largest code m."""
         return int(2 ** (self.bits - 1)) - 1
+
+    def twin(self) -> Integers | Ternary | None:
+        return None
 
     @abstractmethod
     def quantised(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,6 +134,9 @@ class Scaled(Multiples):
     def name(self) -> str:
         return f"int{self.bits}" + ("" if self.block is None else f":{self.block}")
 
+    def twin(self) -> Integers | None:
+        return Integers(self.bits) if self.block is None else None
+
     def quantised(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         sizes = blocks.abs()
         s = self._scale(blocks, sizes).clamp_(SMALLEST, LARGEST).to(torch.bfloat16)
@@ -183,9 +190,15 @@ class Delta(RowCodec):
     def parts(self, n: int, dtype: torch.dtype) -> list[tuple[torch.dtype, int]]:
         return self.inner.parts(n, dtype)
 
-    def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
-        if before.shape != x.shape:
+    def twin(self) -> Integers | Ternary | None:
+        inner = self.inner.twin()
+        return None if inner is None else replace(inner, delta=True)
+
+    def check(self, x: Tensor, before: Tensor | None) -> None:
+        if before is None or before.shape != x.shape:
             raise InputError(f"{self.name} needs before, what both ends hold already, of the shape of x")
+
+    def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
         self.inner.write(torch.sub(x, before, out=out), parts, out, before)  # which reads x before it writes out
 
     def value(self, parts: Parts, before: Tensor, out: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gamlp_admm.codecs.integers import SMALLEST, Multiples, largest
+from gamlp_admm.codecs.native import Ternary
 from gamlp_admm.errors import InputError
 
 LOWEST = 4 * (127 - 44)
@@ -59,6 +60,9 @@ class Signs(Multiples):
     def bits(self) -> int:  # type: ignore[override]
         """Bits of an entry."""
         return 2 if self.dead else 1
+
+    def twin(self) -> Ternary | None:
+        return Ternary(self.dead) if self.dead else None
 
     def quantised(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         sizes = blocks.abs()

@@ -12,87 +12,11 @@ import math
 import numpy as np
 
 from gamlp_admm.system.compiled import Flags, Float, Floats, Size, at, dot, fma, gemm
+from gamlp_admm.system.sums import column_sums, row_sum
 
 ZERO, HALF, ONE, INF = (np.float32(x) for x in (0, 0.5, 1, math.inf))
 LARGEST = np.finfo(np.float32).max
 KAPPA, THIRD = np.float32(1 - math.sqrt(2 / 3)), np.float32(1 / 3)
-
-LEVELS, CHAINS, LANES = 4, 4, 8
-"""How torch sums: in a tree of so many levels, in so many chains at a time, by vectors of so many numbers."""
-
-# --- sums in torch's order: at::native::cascade_sum --------------------------------------------------------------
-
-
-def _cascade(X: Floats, start: Size, stride: Size, size: Size, width: Size, sums: Floats) -> None:
-    # sums[j] = Σ_i X[start + i stride + j] for j < width, with room for LEVELS times as many.
-    bits = 0
-    while size - 1 >> bits > 0:
-        bits += 1
-    power = max(4, bits // LEVELS)
-    levels = LEVELS if size >> power else 1
-    for j in range(levels * width):
-        sums[j] = ZERO
-    i = 0
-    while i + (1 << power) <= size:
-        for _ in range(1 << power):
-            for j in range(width):
-                sums[j] += X[start + i * stride + j]
-            i += 1
-        level = 1
-        while level < LEVELS:
-            for j in range(width):
-                sums[level * width + j] += sums[(level - 1) * width + j]
-                sums[(level - 1) * width + j] = ZERO
-            if i & (((1 << power) - 1) << (level * power)):
-                break
-            level += 1
-    while i < size:
-        for j in range(width):
-            sums[j] += X[start + i * stride + j]
-        i += 1
-    for level in range(1, levels):
-        for j in range(width):
-            sums[j] += sums[level * width + j]
-
-
-def _columns(X: Floats, out: Floats, at: Size, N: Size, n: Size, sums: Floats) -> None:
-    # out[at + j] = Σ_i X[i, j] of X [N, n], with room for 4 n numbers.
-    group = CHAINS * LANES if n >= LANES else CHAINS
-    whole = n - n % group
-    _cascade(X, 0, n, N, whole, sums)
-    for j in range(whole):
-        out[at + j] = sums[j]
-    rest = n - whole
-    for chain in range(CHAINS):
-        _cascade(X, chain * n + whole, CHAINS * n, N // CHAINS, rest, sums)
-        if chain == 0:
-            for j in range(rest):
-                total = sums[j]
-                for i in range(N - N % CHAINS, N):
-                    total += X[i * n + whole + j]
-                out[at + whole + j] = total
-        else:
-            for j in range(rest):
-                out[at + whole + j] += sums[j]
-
-
-def _row(X: Floats, start: Size, n: Size, sums: Floats) -> Float:
-    # Σ_j X[start + j], with room for 128 numbers.
-    lanes = LANES if n >= LANES else 1
-    vectors = n // lanes
-    _cascade(X, start, CHAINS * lanes, vectors // CHAINS, CHAINS * lanes, sums)
-    for i in range(vectors - vectors % CHAINS, vectors):
-        for j in range(lanes):
-            sums[j] += X[start + i * lanes + j]
-    for chain in range(1, CHAINS):
-        for j in range(lanes):
-            sums[j] += sums[chain * lanes + j]
-    total = ZERO
-    for j in range(vectors * lanes, n):
-        total += X[start + j]
-    for j in range(lanes):
-        total += sums[j]
-    return total
 
 
 def _length(image: Float, gradient: Float, base: Float, nu: Float) -> Float:
@@ -164,12 +88,12 @@ def _W_best(
         for i in range(N * n):
             x = PGt[s * N * n + i]
             room[i] = x * x
-        _columns(room, steps, s * n, N, n, sums)
+        column_sums(room, steps, s * n, N, n, sums)
         for k in range(s * n, s * n + n):
             for j in range(inputs):
                 x = G[k * inputs + j]
                 room[j] = x * x
-            step = steps[k] = _length(steps[k], _row(room, 0, inputs, sums), mu, nu)
+            step = steps[k] = _length(steps[k], row_sum(room, 0, inputs, sums), mu, nu)
             for j in range(k * inputs, (k + 1) * inputs):
                 out[j] = fma(-G[j], step, W[j])
         for i in range(s * N, s * N + N):
@@ -184,7 +108,7 @@ def column_means(
     for s in range(S):
         for i in range(N * n):
             room[i] = Z[s * N * n + i] - M[s * N * n + i]
-        _columns(room, out, s * n, N, n, sums)
+        column_sums(room, out, s * n, N, n, sums)
         for j in range(s * n, s * n + n):
             out[j] = out[j] / total
 
@@ -294,10 +218,10 @@ def penalized(
     for i in range(N):
         for j in range(C):
             room[j] = log_pi[i * C + j] * y[i * C + j]
-        risk = -_row(room, 0, C, sums)
+        risk = -row_sum(room, 0, C, sums)
         for j in range(C):
             room[j] = away[i * C + j] * away[i * C + j]
-        out[i] = risk + _row(room, 0, C, sums) * half
+        out[i] = risk + row_sum(room, 0, C, sums) * half
 
 
 def newton(
@@ -322,9 +246,9 @@ def newton(
             step[i * C + j] = (p - y[i * C + j] + away[i * C + j] * nu) / (p + nu)
             room[j] = p * step[i * C + j]
             room[C + j] = p / (p + nu)
-        pull = _row(room, 0, C, sums) / (_row(room, C, C, sums) * nu)
+        pull = row_sum(room, 0, C, sums) / (row_sum(room, C, C, sums) * nu)
         for j in range(C):
             step[i * C + j] += room[C + j] * pull
             room[j] = (pi[i * C + j] - y[i * C + j] + away[i * C + j] * nu) * step[i * C + j]
-        decrease[i] = _row(room, 0, C, sums)
+        decrease[i] = row_sum(room, 0, C, sums)
         open_rows[i] = 1 if decrease[i] > (abs(v[i]) + ONE) * limit else 0

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import math
-import warnings
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
-import platformdirs
 import torch
 from torch import Tensor
 
-from gamlp_admm.errors import InputWarning
 from gamlp_admm.nn import kernels
 from gamlp_admm.system import compiled
 
@@ -37,20 +34,12 @@ UNUSUAL = (0.0, -0.0, 1.0, math.inf, -math.inf, math.nan, 1e-45, -1e-40, 1e-20, 
 @cache
 def loaded() -> Any:
     """Return the kernels as attributes; they are compiled if the user's cache does not hold them."""
-    folder = platformdirs.user_cache_path("gamlp-admm", appauthor=False) / "kernels"
-    return SimpleNamespace(**compiled.load(kernels, folder), **_blas())
+    return SimpleNamespace(**compiled.load(kernels), **_blas())
 
 
 @cache
 def _ready() -> bool:
-    # Whether kernels can be had. Training needs none, so that whatever Numba, or a file of the cache, lacks ends none.
-    try:
-        loaded()
-    except Exception as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
-        warnings.warn(f"kernels are not used: {told[0]}; operators give the same numbers", InputWarning, stacklevel=2)
-        return False
-    return True
+    return compiled.ready(loaded)
 
 
 def _blas() -> dict[str, int]:
