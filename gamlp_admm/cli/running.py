@@ -106,7 +106,8 @@ def train_all(
 
     console = Console(stderr=True, highlight=False)
     visible = console.is_terminal and not quiet
-    always = [] if group is None or quiet else [report.DivisionLine(console)]
+    lines = () if quiet else (report.CodecLine,) if group is None else (report.CodecLine, report.DivisionLine)
+    always = [line(console) for line in lines]
     for _, each in plan:  # before data are loaded
         on_first(partial(check, each), group)
     with ExitStack() as stack:

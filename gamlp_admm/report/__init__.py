@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from gamlp_admm.report.ogb import ogb_markdown, ogb_table
     from gamlp_admm.report.page import html_page
     from gamlp_admm.report.plots import check_plot, plot, plot_comparison
-    from gamlp_admm.report.progress import DivisionLine, LiveProgress, WorkProgress
+    from gamlp_admm.report.progress import CodecLine, DivisionLine, LiveProgress, WorkProgress
     from gamlp_admm.report.search import SearchProgress, search_table
     from gamlp_admm.report.speed import plot_speed, speed_markdown, speed_tables
     from gamlp_admm.report.tables import comparison_table, datasets_table, percent, run_table, seeds_table, size
 
 __all__ = [
     "BenchmarkProgress",
+    "CodecLine",
     "DivisionLine",
     "LiveProgress",
     "SearchProgress",
@@ -55,7 +56,7 @@ HOMES = {
     "ogb": ("ogb_markdown", "ogb_table"),
     "page": ("html_page",),
     "plots": ("check_plot", "plot", "plot_comparison"),
-    "progress": ("DivisionLine", "LiveProgress", "WorkProgress"),
+    "progress": ("CodecLine", "DivisionLine", "LiveProgress", "WorkProgress"),
     "search": ("SearchProgress", "search_table"),
     "speed": ("plot_speed", "speed_markdown", "speed_tables"),
     "tables": ("comparison_table", "datasets_table", "percent", "run_table", "seeds_table", "size"),

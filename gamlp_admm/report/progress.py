@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gamlp_admm.report.tables import SPLITS, percent
+from gamlp_admm.report.tables import SPLITS, codec_line, percent
 
 if TYPE_CHECKING:  # importing torch takes a second, which tables do not need
     from gamlp_admm.training.result import Progress
@@ -77,6 +77,20 @@ class DivisionLine:
             self.parts = progress.parts
             owned = [f"{part[0] + 1}-{part[-1] + 1}" if part else "none" for part in self.parts]
             self.console.print(f"layers of each part: {', '.join(owned)}")
+
+
+class CodecLine:
+    """A callback of ``fit`` that says what ``codec auto`` chose, as soon as an iteration has been evaluated."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.told: str | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Print the choice if it is new."""
+        if progress.codec is not None and (line := codec_line(progress.codec)) != self.told:
+            self.told = line
+            self.console.print(line)
 
 
 class WorkProgress:

@@ -58,8 +58,8 @@ def run_table(report: dict[str, Any], verbose: bool = False) -> Group:
             f"{percent(official[part])} {text}" for part, text in (("valid", "validation"), ("test", "test"))
         )
         lines.append(f"OGB's evaluator: {figures} ({official['metric']})")
-    if (chosen := codec_line(report)) is not None:
-        lines.append(chosen)
+    if report.get("codec") is not None:
+        lines.append(codec_line(report["codec"]))
     if verbose:
         about = {"device": report["environment"]["device"]}
         about |= {name: report[name] for name in ("units", "solver", "theorem") if report[name] is not None}
@@ -78,11 +78,8 @@ def traffic(report: dict[str, Any]) -> str:
     return f"sent {size(sent)} between processes ({total} with a process a layer)"
 
 
-def codec_line(report: dict[str, Any]) -> str | None:
-    """Return which codecs ``auto`` chose, why, and whether bytes ran out, on one line; ``None`` where none did."""
-    chosen = report.get("codec")
-    if chosen is None:
-        return None
+def codec_line(chosen: dict[str, Any]) -> str:
+    """Return which codecs ``auto`` chose, why, and whether bytes ran out, on one line."""
     ended, budget = chosen["ended"], chosen["budget"]
     over = "" if ended is None else f"; ended after iteration {ended}: another could exceed {size(budget)}"
     return f"codec auto: {chosen['chosen']} ({chosen['why']}){over}"
@@ -135,7 +132,8 @@ def seeds_table(report: dict[str, Any]) -> Table:
         mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
         table.add_column(title, "-" if mean is None else f"{mean:.4f} ± {std:.4f}", justify="right")
     table.add_column("seconds", justify="right")
-    table.caption, table.caption_justify = codec_line(runs[0]), "left"
+    chosen = runs[0].get("codec")
+    table.caption, table.caption_justify = None if chosen is None else codec_line(chosen), "left"
     for run in runs:
         accuracies = [percent(run[selected][key]) for selected, key, _ in columns.values()]
         table.add_row(str(run["seed"]), *accuracies, f"{run['seconds']['train']:.3g}")

@@ -358,6 +358,7 @@ class Loop:
             self.team.parts,
             lambda: self.coordinates.leave(self.session.weights()),
             self.metric.name,
+            self.result.codec,
         )
         answers = [callback(progress) for callback in self.options.callbacks]
         return self.team.maximum(float(True in answers)) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gamlp_admm.nn.network import Weights
 from gamlp_admm.system.words import outcome
@@ -109,6 +110,7 @@ class Progress:
         parts: The layers of each part, which a process owns, counted from 0.
         weights: Returns (W, b) of each layer of the network as it stands, of those that this process owns.
         metric: Name of the metric that selects (:attr:`Result.metric`).
+        codec: What ``codec="auto"`` chose (:attr:`Result.codec`), or ``None``.
     """
 
     record: Record
@@ -116,6 +118,7 @@ class Progress:
     parts: list[range]
     weights: Callable[[], Weights]
     metric: str = "accuracy"
+    codec: dict[str, Any] | None = None
 
 
 Callback = Callable[[Progress], object]
