@@ -41,6 +41,7 @@ def made(seed: int = 0, iterations: int = 20, gain: float = 0.0, codec: str = "f
                 "wait_seconds": 0.0,
                 "split": {"update p": 1.0, "wait": 0.0},
                 "wire_bytes": {},
+                "evaluation_bytes": 0,
             }
         ],
         "per_class": {split: [{"class": name} | scores for name in ("cat", "dog")] for split in ("val", "test")},

@@ -6,6 +6,7 @@ rows. :class:`Team` is the run in one process; :class:`ProcessTeam` has the same
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -138,6 +139,15 @@ class Team:
             new: Makes (W, b) of a layer, in its shape.
         """
         return [new(layer) if (source := sources[layer]) is None else weights[source] for layer in self.layers]
+
+    def whole(self, weights: Weights, shapes: Sequence[tuple[int, int]]) -> Weights | None:
+        """Return (W, b) of all layers in the owner of the first, ``None`` elsewhere.
+
+        Args:
+            weights: (W, b) of the layers that this process owns.
+            shapes: Shape of W of every layer.
+        """
+        return weights
 
     def share_layer(self, layer: int, pair: Pair) -> None:
         """Overwrite ``pair`` in every process by what the owner of ``layer`` holds."""
@@ -342,6 +352,24 @@ class ProcessTeam(Team):
                 rank = old * self.num_shards + self.shard
                 W, b = (self._receive(tuple(t.shape), t, rank, "moving a layer") for t in new(layer))
                 result.append((W, b))
+        return result
+
+    def whole(self, weights: Weights, shapes: Sequence[tuple[int, int]]) -> Weights | None:
+        """See :meth:`Team.whole`."""
+        first, result = self._owner(0, self.parts), list(weights)
+        if self.part != first:
+            if weights:
+                flat = torch.cat([t.flatten() for pair in weights for t in pair])
+                self._send(flat, first * self.num_shards + self.shard, "sending weights")
+            return None
+        for part, layers in enumerate(self.parts):
+            if part != first and layers:
+                sizes = [size for l in layers for size in (math.prod(shapes[l]), shapes[l][0])]
+                rank = part * self.num_shards + self.shard
+                flat = self._receive((sum(sizes),), weights[0][0], rank, "receiving weights")
+                tensors = torch.split(flat, sizes)
+                pairs = zip(layers, tensors[::2], tensors[1::2], strict=True)
+                result += [(W.view(shapes[l]), b) for l, W, b in pairs]
         return result
 
     def share_layer(self, layer: int, pair: Pair) -> None:

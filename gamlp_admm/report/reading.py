@@ -223,6 +223,7 @@ class _Reader:
         """Return the summary of a process."""
         summary = self.of(where, summary, dict)
         numbers = {key: self.number(f"{where}.{key}", summary.get(key)) for key in ("seconds", "wait_seconds")}
+        numbers["evaluation_bytes"] = self.number(f"{where}.evaluation_bytes", summary.get("evaluation_bytes", 0))
         layers = summary.get("layers")
         if layers is not None and len(self.of(f"{where}.layers", layers, list)) != 2:
             self.fail(f"{where}.layers", "is no pair")

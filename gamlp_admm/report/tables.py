@@ -75,7 +75,8 @@ def traffic(report: dict[str, Any]) -> str:
     if len(report["processes"]) < 2:
         return f"would send {total} between layers in processes of their own"
     sent = sum(sum(process["wire_bytes"].values()) for process in report["processes"])
-    return f"sent {size(sent)} between processes ({total} with a process a layer)"
+    evaluated = size(sum(process.get("evaluation_bytes") or 0 for process in report["processes"]))
+    return f"sent {size(sent)} between processes ({total} with a process a layer), and {evaluated} to evaluate"
 
 
 def codec_line(chosen: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +17,26 @@ from gamlp_admm.training.metrics import METRICS, Metric, figures
 from gamlp_admm.training.rows import SPLITS, NodeData
 
 CHUNK = 4096  # rows of one step of the forward pipeline; fixed, so that the bits do not depend on the processes
+
+
+LIGHTER = 2
+"""How many times fewer bytes weights must be than activations to be what travels: the process that has all of them does
+all of the work, which the processes share where activations go through them."""
+
+
+def weights_travel(shapes: Sequence[tuple[int, int]], parts: Sequence[range], rows: int, shards: int) -> bool:
+    """Return whether, for an evaluation, weights go to the owner of the first layer, and not activations to the others.
+
+    Args:
+        shapes: Shape of W of every layer.
+        parts: The layers of every part.
+        rows: Rows to be evaluated, of all shards.
+        shards: Number of parts of the rows.
+    """
+    _, *others = [part for part in parts if part]
+    weights = sum(shapes[l][0] * (shapes[l][1] + 1) for part in others for l in part)
+    activations = sum(rows * shapes[part[0]][1] for part in others)
+    return 0 < LIGHTER * shards * weights <= activations
 
 
 class Evaluator:

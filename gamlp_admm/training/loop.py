@@ -20,7 +20,7 @@ from gamlp_admm.parallel.team import Pair, Team
 from gamlp_admm.training.budget import ByteBudget
 from gamlp_admm.training.checkpoint import Checkpoint
 from gamlp_admm.training.coordinates import Coordinates
-from gamlp_admm.training.evaluation import Evaluator
+from gamlp_admm.training.evaluation import Evaluator, weights_travel
 from gamlp_admm.training.gathering import gather
 from gamlp_admm.training.growth import grown_from, kept, passing, shapes
 from gamlp_admm.training.interval import interval
@@ -104,6 +104,7 @@ class Loop:
         self.fresh = False  # from a checkpoint, which does not know the iterate before its own
         self.split: defaultdict[str, float] = defaultdict(float)  # the seconds of iterations, by name of span
         self.wire_before: Counter[int] = Counter()
+        self.evaluation_bytes = 0  # but those of the channel
         self._plan()
         self.opened, begin = False, _now(like)
         first = self._first_weights()
@@ -329,10 +330,10 @@ class Loop:
 
     def _record(self, weights: Weights) -> Record:
         # What all processes measure, in one sum over them.
-        team, features = self.team, self.coordinates.features
+        team = self.team
         with team.trace.span("evaluate", "compute"):
             own = self.session.layer_terms()
-            z = self.evaluator.outputs(weights, team.layers, features, self.channel, team.owns_last)
+            z = self._outputs(weights)
         terms = own.new_zeros(len(own), self.depth)
         terms[:, list(team.layers)] = own
         sent = own.new_tensor([self.session.bytes_sent])
@@ -349,6 +350,17 @@ class Loop:
             "seconds": team.maximum(self.position.seconds),
             "bytes_sent": self.position.bytes_before + int(sent),
         }
+
+    def _outputs(self, weights: Weights) -> Tensor | None:
+        # Of the rows of all splits, in one of the processes.
+        team, features = self.team, self.coordinates.features
+        if not weights_travel(self.shapes, team.parts, self.num_rows, team.num_shards):
+            return self.evaluator.outputs(weights, team.layers, features, self.channel, team.owns_last)
+        whole = team.whole(weights, self.shapes)
+        if whole is None:
+            self.evaluation_bytes += sum(t.nbytes for pair in weights for t in pair)
+            return None
+        return self.evaluator.outputs(whole, range(self.depth), features, self.channel, last=True)
 
     def _called_back(self) -> bool:
         # Whether any process's callbacks want to stop.
@@ -376,6 +388,7 @@ class Loop:
     def _grow(self) -> None:
         before, parts, weights = self.depth, self.team.parts, self.session.weights()
         self.wire_before.update(self.session.wire_bytes())
+        self.evaluation_bytes += sum(self.channel.wire_bytes.values())
         self.position.stage += 1
         self.position.stage_start = self.position.iteration
         self.position.bytes_before = self.result.records[-1]["bytes_sent"]
@@ -396,6 +409,7 @@ class Loop:
             "wait_seconds": self.split["wait"],
             "split": dict(self.split),
             "wire_bytes": dict(self.wire_before + Counter(self.session.wire_bytes())),
+            "evaluation_bytes": self.evaluation_bytes + sum(self.channel.wire_bytes.values()),
         }
 
     def _save(self) -> None:

@@ -39,7 +39,8 @@ class Result:
             ended because another could have exceeded the budget, or ``None``. Else ``None``.
         processes: One summary a process: ``rank``, ``layers`` (first and last, from 1), ``seconds`` of training, of
             them ``wait_seconds`` for other processes, ``split``: seconds by what they went to, such as ``start``,
-            ``update p``, ``encode q`` and ``wait``, and ``wire_bytes``: what it sent to its neighbours, by boundary.
+            ``update p``, ``encode q`` and ``wait``, ``wire_bytes``: what it sent to its neighbours, by boundary, and
+            ``evaluation_bytes``: what it sent for evaluations.
         stopped: The iteration after which a callback, in whichever process, ended training early, or at which it
             diverged; ``None`` if none did.
         diverged: What was no longer finite, of the result of a :class:`gamlp_admm.errors.Diverged`; else ``None``.

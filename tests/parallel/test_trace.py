@@ -24,6 +24,8 @@ def test_balance_trace_and_what_each_process_holds(tmp_path):
     assert [p["layers"] for p in ranks[0]["processes"]] == [[1, 1], [2, 5]]
     # p goes back over the one boundary and q forward, each 61 rows x 8 float32 an iteration
     assert [p["wire_bytes"] for p in ranks[0]["processes"]] == [{0: 5 * 61 * 8 * 4}] * 2
+    # for an evaluation the second sends its weights and biases: three layers 8 x 8, and one 4 x 8
+    assert [p["evaluation_bytes"] for p in ranks[0]["processes"]] == [0, 5 * (3 * 8 * 9 + 4 * 9) * 4]
     for process in ranks[0]["processes"]:
         split, seconds = process["split"], process["seconds"]
         assert {"start", "update p", "update W b z", "update q", "update u", "wait"} <= set(split)

@@ -53,8 +53,9 @@ DRAWN = {"init": "kaiming", "solver": "linesearch"}  # the network grows, and al
 RAW = {"scale": "none", "decay_to": "zero", **DRAWN}  # what these penalties are for
 GROWN = {"layers": 10, "grow": (2, 5, 10)}
 WIDTHS = {100: 200, 1000: 100}  # neurons: iterations of each stage of growth, 2, 5 and 10 layers
-CODECS = ("fp32", "int4-delta", "int2-delta", "lean", "grid:auto:256", "grid:auto:65536")
-CODECS_OF_SHARES = ("fp32", "int2-delta", "lean")  # of splits by shares
+CODECS = ("fp32", "int4-delta", "int2-delta", "changed:int2-delta", "lean", "grid:auto:256", "grid:auto:65536")
+OF_SHARES = ("fp32", "int2-delta", "lean")  # codecs of splits by shares
+OF_100 = ("changed:int2-delta",)  # codecs of 100 neurons alone
 SEEDS = (0, 1, 2, 3, 4)
 
 
@@ -105,7 +106,7 @@ def tasks(quick: bool) -> list[tuple[str, int, str, tuple[int, ...], dict[str, A
         for hidden in sorted(WIDTHS, reverse=True)
         for codec in CODECS
         for dataset, settings in SETTINGS.items()
-        if codec in CODECS_OF_SHARES or "split" not in settings
+        if (codec in OF_SHARES or "split" not in settings) and (hidden == 100 or codec not in OF_100)
     ]
 
 
