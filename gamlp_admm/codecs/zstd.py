@@ -18,7 +18,9 @@ LEVEL, LEAST_MATCH = 1, 7
 
 @dataclass(frozen=True)
 class Zstd(Codec):
-    """The payload of another codec, compressed by Zstandard; as it is where that is shorter. A last byte says which.
+    """The payload of another codec, compressed by Zstandard; as it is where that is no longer.
+
+    Its length says which it is or, where the other codec's payloads have none that is known, a last byte.
 
     Codes are far from uniformly distributed: those of 2 bits carry 1.5 bits for normal numbers, and less for heavier
     tails. Values are those of the other codec, bit for bit. On a GPU payloads go through the host.
@@ -56,7 +58,7 @@ class Zstd(Codec):
         return replace(self, inner=self.inner.during(iteration))
 
     def size(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
-        return self.inner.size(shape, dtype) + 1
+        return self.inner.size(shape, dtype) + (not self.inner.fixed)
 
     def lossless(self, dtype: torch.dtype) -> bool:
         return self.inner.lossless(dtype)
@@ -79,15 +81,18 @@ class Zstd(Codec):
             write_content_size=False,
         )
         short = library.ZstdCompressor(compression_params=parameters).compress(payload.numpy().data)
-        if len(short) < len(payload):
-            return torch.frombuffer(bytearray(short + b"\1"), dtype=torch.uint8)
-        return torch.cat([payload, payload.new_zeros(1)])
+        packed = len(short) < len(payload)
+        payload = torch.frombuffer(bytearray(short), dtype=torch.uint8) if packed else payload
+        return payload if self.inner.fixed else torch.cat([payload, payload.new_tensor([packed])])
 
     def _unpacked(self, payload: Tensor, most: int) -> Tensor:
-        if not payload[-1]:
-            return payload[:-1]
+        packed = len(payload) < most
+        if not self.inner.fixed:
+            payload, packed = payload[:-1], bool(payload[-1])
+        if not packed:
+            return payload
         zstd = _library().ZstdDecompressor(format=_library().FORMAT_ZSTD1_MAGICLESS)
-        plain = zstd.decompress(payload[:-1].numpy().data, max_output_size=max(most, 1))
+        plain = zstd.decompress(payload.numpy().data, max_output_size=max(most, 1))
         return torch.frombuffer(bytearray(plain), dtype=torch.uint8)
 
 
