@@ -91,8 +91,8 @@ def _same_codes(codec: Any, twin: Coder, x: Tensor, before: Tensor) -> bool:
         coder.code(x, before, None, alone)
         coder.value(parts, before, read)
         finite = coded.isfinite().all(-1)  # NaN and infinity have no codes
-        results.append([coded, alone, read[finite], *(part[finite].view(torch.uint8) for part in parts)])
-    return all(map(same_bits, *results))
+        results.append([*map(bits_of, (coded, alone, read[finite])), *(p[finite].view(torch.uint8) for p in parts)])
+    return all(map(torch.equal, *results))
 
 
 def _samples(n: int) -> list[tuple[Tensor, Tensor]]:
@@ -108,10 +108,9 @@ def _samples(n: int) -> list[tuple[Tensor, Tensor]]:
     return [(usual, usual + 0.01 * change * (change > 0)), (many, x), (many, many.roll(1, 0))]
 
 
-def same_bits(x: Tensor, y: Tensor) -> bool:
-    """Whether two tensors have the same bits, where they are numbers."""
-    same = (x == y) & (x.signbit() == y.signbit())
-    return x.shape == y.shape and bool((same | x.isnan() & y.isnan()).all())
+def bits_of(x: Tensor) -> Tensor:
+    """Return the bits of numbers, of which any NaN has the same."""
+    return torch.where(x.isnan(), math.nan, x).view(torch.int32)
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def _agree_on_changes(operators: Watch, n: int) -> bool:
     def same(x: Tensor, held: Tensor, threshold: float) -> bool:
         one, other = torch.empty_like(x), torch.empty_like(x)
         sent = operators(x, held, threshold, one).equal(changed(x, held, threshold, other))
-        return sent and same_bits(one, other)
+        return sent and torch.equal(bits_of(one), bits_of(other))
 
     samples = ((*sample, threshold) for sample in _samples(n) for threshold in (0.0, 0.01, 1.0))
     return compiled.available() and _ready() and all(same(*sample) for sample in samples)
