@@ -207,7 +207,10 @@ def linked(cases: Sequence[Case], links: Sequence[Link], settings: dict[str, Any
 def network(
     quick: bool, save: Callable[[dict[str, Any]], object], done: list[dict[str, Any]], only: str = ""
 ) -> dict[str, Any]:
-    """Return what every case took over every link that begins with ``only``; rows are saved link by link."""
+    """Return what every case took over every link that begins with a part of ``only``, which ``;`` divides.
+
+    Links of one delay take turns, so that they meet a machine of one speed; rows are saved delay by delay.
+    """
     settings, cases = SETTINGS, CASES
     if quick:
         settings = {**SETTINGS, "hidden": 16, "iterations": 3, "layers": 3, "grow": "none"}
@@ -215,9 +218,11 @@ def network(
     result: dict[str, Any] = {"settings": settings, "target": TARGET, "limit": LIMIT, "rows": []}
     if quick:
         return {**result, "rows": linked(cases, LINKS[:1], settings, apart=False)}
-    for link in [link for link in LINKS if link.title.startswith(only)]:
-        kept = [row for row in done if row["link"] != link.title]
-        done = result["rows"] = kept + linked(cases, [link], settings, apart=True)
+    chosen = [link for link in LINKS if link.title.startswith(tuple(only.split(";")))]
+    for delay in dict.fromkeys(link.delay for link in chosen):
+        links = [link for link in chosen if link.delay == delay]
+        kept = [row for row in done if row["link"] not in {link.title for link in links}]
+        done = result["rows"] = kept + linked(cases, links, settings, apart=True)
         save({"network": result})
     return result
 

@@ -22,11 +22,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 
 from gamlp_admm import GAMLP, PdADMMG
-from gamlp_admm.codecs import Codec, codec
+from gamlp_admm.codecs import Codec, codec, native
 from gamlp_admm.experiment import Experiment, prepare, run
 from gamlp_admm.experiment.comparison import Comparison, plan
 from gamlp_admm.system.allocator import keep_freed_memory
@@ -216,10 +217,14 @@ def cost(quick: bool) -> dict[str, Any]:
         if name not in runs:
             runs[name] = [iteration_seconds(size, each, 3) for each in ("fp32", name)]
         full, coded = runs[name]
-        encode = seconds_of(lambda coder=coder, before=before: coder.transmit(x, before), repeats)
-        decode = seconds_of(lambda c=coder, payload=payload, before=before: c.decode(payload, x, before), repeats)
-        share = 2 * (encode + decode) / (full / size["layers"])
-        rows.append({"codec": title, "encode": encode, "decode": decode, "share": share, "full": full, "coded": coded})
+        row = {"codec": title, "full": full, "coded": coded}
+        for by, serves in (("", native.serves), ("_by_operators", lambda *_: False)):
+            with mock.patch.object(native, "serves", serves):
+                encode = seconds_of(lambda coder=coder, before=before: coder.transmit(x, before), repeats)
+                decode = seconds_of(lambda c=coder, load=payload, before=before: c.decode(load, x, before), repeats)
+            share = 2 * (encode + decode) / (full / size["layers"])
+            row |= {f"encode{by}": encode, f"decode{by}": decode, f"share{by}": share}
+        rows.append(row)
         print(rows[-1], file=sys.stderr)
     return {"size": size, "rows": rows}
 
@@ -292,13 +297,15 @@ def cost_table(measured: dict[str, Any]) -> str:
     lines = []
     for row in measured["rows"]:
         slower = f"{100 * (row['coded'] / row['full'] - 1):+.1f} %"
-        times = [f"{1e3 * row[name]:.1f}" for name in ("encode", "decode")]
-        lines.append([row["codec"], *times, f"{100 * row['share']:.1f} %", slower])
+        both = ("", "_by_operators")
+        times = [" / ".join(f"{1e3 * row[f'{name}{by}']:.1f}" for by in both) for name in ("encode", "decode")]
+        shares = " / ".join(f"{100 * row[f'share{by}']:.1f}" for by in both)
+        lines.append([row["codec"], *times, f"{shares} %", slower])
     size = measured["size"]
     entries = f"{size['nodes'] * size['hidden']:,} entries"
-    return table(
-        [entries, "encode, ms", "decode, ms", "p and q, of a layer's iteration", "whole run, 1 process"], lines
-    )
+    layer = 1e3 * statistics.median(row["full"] for row in measured["rows"]) / size["layers"]
+    columns = "encode, ms", "decode, ms", f"p and q, of a layer's iteration of {layer:.0f} ms", "whole run, 1 process"
+    return table([entries, *columns], lines)
 
 
 def unwaited_table(rows: list[dict]) -> str:
@@ -382,7 +389,9 @@ def main() -> None:
     """Measure and write."""
     parser = arguments(__doc__, PARTS)
     parser.add_argument(
-        "--only", default="", help="rows that begin with this: data set, neurons, codec; or link; others are kept"
+        "--only",
+        default="",
+        help="rows that begin with this: data set, neurons, codec; or links, divided by ;",
     )
     given = parser.parse_args()
     if given.quick:
