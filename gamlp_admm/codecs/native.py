@@ -1,7 +1,7 @@
 """Coding by compiled kernels in place of torch operators, where Numba is installed.
 
-A codec made of operators passes a dozen times over the entries, a kernel (:mod:`gamlp_admm.codecs.kernels`) once, in a
-third of the time and one call. It gives the same bits, which is not taken on trust: before kernels first serve for rows
+A codec made of operators passes a dozen times over the entries, a kernel (:mod:`gamlp_admm.codecs.kernels`) once, in one
+call and about half of the time. It gives the same bits, which is not taken on trust: before kernels first serve for rows
 of some length, they are compared with the operators on numbers of all kinds, and where one bit differs, the operators
 serve.
 """
