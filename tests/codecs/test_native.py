@@ -130,6 +130,7 @@ def test_differences_need_what_is_held(before: Tensor | None) -> None:
             call()
 
 
+@pytest.mark.slow
 def test_two_modules_are_compiled_beside_each_other(tmp_path: Any) -> None:
     from gamlp_admm.codecs import kernels
     from gamlp_admm.nn import kernels as updates
