@@ -1,9 +1,9 @@
 """Coding by compiled kernels in place of torch operators, where Numba is installed.
 
-A codec made of operators passes a dozen times over the entries, a kernel (:mod:`gamlp_admm.codecs.kernels`) once, in one
-call and about half of the time. It gives the same bits, which is not taken on trust: before kernels first serve for rows
-of some length, they are compared with the operators on numbers of all kinds, and where one bit differs, the operators
-serve.
+A codec made of operators passes a dozen times over the entries, a kernel (:mod:`gamlp_admm.codecs.kernels`) once, in
+one call and about half of the time. It gives the same bits, which is not taken on trust: before kernels first serve for
+rows of some length, they are compared with the operators on numbers of all kinds, and where one bit differs, the
+operators serve.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _agree(codec: Any, twin: Coder, n: int) -> bool:
 def _same_codes(codec: Any, twin: Coder, x: Tensor, before: Tensor) -> bool:
     results = []
     for coder in (codec, twin):
-        parts = tuple(torch.empty(len(x), count, dtype=kind) for kind, count in codec.parts(x.shape[-1], x.dtype))
+        parts = tuple(x.new_empty(len(x), count, dtype=kind) for kind, count in codec.parts(x.shape[-1], x.dtype))
         coded, alone, read = (torch.empty_like(x) for _ in range(3))
         coder.code(x, before, parts, coded)
         coder.code(x, before, None, alone)
@@ -97,12 +97,13 @@ def _same_codes(codec: Any, twin: Coder, x: Tensor, before: Tensor) -> bool:
 
 def _samples(n: int) -> list[tuple[Tensor, Tensor]]:
     # Rows as they are in training, and rows of many magnitudes, the last ones of what arithmetic seldom meets.
-    source = torch.Generator().manual_seed(n)
-    x, change = torch.randn(2, SAMPLE, n, generator=source)
-    special = torch.tensor([*UNUSUAL, math.inf, math.nan])
-    many = x * torch.randn(SAMPLE, n, generator=source).mul_(9).exp2_()
+    like = torch.empty(0, dtype=torch.float32, device="cpu")  # whatever a caller has made the default
+    source = torch.Generator("cpu").manual_seed(n)
+    x, change, power = like.new_empty(3, SAMPLE, n).normal_(generator=source)
+    special = like.new_tensor([*UNUSUAL, math.inf, math.nan])
+    many = x * power.mul_(9).exp2_()
     for i, count in enumerate((len(UNUSUAL), len(special)), 1):
-        many[-i] = special[torch.randint(count, (n,), generator=source)]
+        many[-i] = special[torch.randint(count, (n,), generator=source, device="cpu")]
     many[0], many[1] = 0, many[1, :1]
     usual = x.relu()
     return [(usual, usual + 0.01 * change * (change > 0)), (many, x), (many, many.roll(1, 0))]
@@ -128,7 +129,7 @@ class Integers:
     def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
         """See :class:`Coder`."""
         N, n = x.shape
-        room = torch.empty(N + n + ROOM)
+        room = x.new_empty(N + n + ROOM)
         scales = room.data_ptr()
         codes, width = (0, 0) if parts is None else (parts[1].data_ptr(), parts[1].shape[1])
         places = x.data_ptr(), before.data_ptr(), out.data_ptr(), out.data_ptr(), scales, scales, codes
@@ -152,7 +153,7 @@ class Ternary:
 
     def code(self, x: Tensor, before: Tensor, parts: Parts | None, out: Tensor) -> None:
         """See :class:`Coder`."""
-        room = torch.empty(1 + x.shape[1] + ROOM)
+        room = x.new_empty(1 + x.shape[1] + ROOM)
         scale = room.data_ptr()
         sent = (0, 0) if parts is None else (parts[0].data_ptr(), parts[1].data_ptr())
         places = x.data_ptr(), before.data_ptr(), out.data_ptr(), out.data_ptr(), scale, scale, *sent, scale + 4
@@ -160,7 +161,7 @@ class Ternary:
 
     def value(self, parts: Parts, before: Tensor, out: Tensor) -> None:
         """See :class:`Coder`."""
-        scales = torch.empty(len(out))
+        scales = out.new_empty(len(out))
         loaded().eighths(parts[0].data_ptr(), scales.data_ptr(), len(out))
         places = parts[1].data_ptr(), scales.data_ptr(), before.data_ptr(), out.data_ptr(), parts[1].shape[1]
         loaded().scaled_value(*places, 1.0, 2, self.delta, *out.shape)
@@ -210,7 +211,7 @@ def _agree_on_changes(operators: Watch, n: int) -> bool:
 
 def changed(rows: Tensor, held: Tensor, threshold: float, out: Tensor) -> Tensor:
     """See ``codecs.changed``."""
-    sent = torch.empty(len(rows), dtype=torch.bool)
+    sent = rows.new_empty(len(rows), dtype=torch.bool)
     places = rows.data_ptr(), held.data_ptr(), sent.data_ptr(), out.data_ptr()
     loaded().changed(*places, threshold, *rows.shape)
     return sent

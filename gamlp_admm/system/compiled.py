@@ -97,7 +97,7 @@ def ready(loaded: Callable[[], object]) -> bool:
 
 
 def load(module: ModuleType, folder: Path | None = None) -> dict[str, Kernel]:
-    """Return a module's functions as machine code, by name; they take addresses for ``Floats`` and ``Flags``.
+    """Return a module's functions as machine code, by name; they take addresses for numbers and bytes.
 
     Args:
         module: Holds them, and functions of no other kind.

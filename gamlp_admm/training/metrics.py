@@ -144,12 +144,12 @@ def warn_of_undefined(metric: Metric, record: Record) -> None:
 def figures(metric: Metric, z: Tensor | None, data: NodeData, the_risk: Risk, team: Team) -> Tensor:
     """Return a metric of each split, float64 ``[3]``, NaN where it is not defined; add up over processes.
 
-    Called in all processes. Those that own the last layer and have a shard of the rows give theirs to the first of
-    them, which has the figures; the others have zeros.
+    Called in all processes. Those that have the outputs of a shard of the rows give theirs to the first of them, which
+    has the figures; the others have zeros.
 
     Args:
         metric: The metric.
-        z: Outputs of this process's rows ``[N, C]``, ``None`` where the last layer is not owned.
+        z: Outputs of this process's rows ``[N, C]``, ``None`` where they are not.
         data: This process's rows.
         the_risk: The risk.
         team: The processes.

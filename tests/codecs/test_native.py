@@ -121,6 +121,18 @@ def test_payloads_are_the_same_without_kernels(name: str, monkeypatch: pytest.Mo
         assert torch.equal(one, other)
 
 
+def test_the_default_dtype_does_not_matter() -> None:
+    x, before = torch.randn(2, 30, 50)
+    coders = [codec(name) for name in ("int4-delta", "ternary-delta", "changed:int8-delta", "grid:-1:2:100")]
+    expected = [of.encode(x, before) for of in coders]  # type: ignore[union-attr]
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = [of.encode(x, before) for of in coders]  # type: ignore[union-attr]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(map(torch.equal, found, expected))
+
+
 @pytest.mark.parametrize("before", [None, torch.zeros(3, 50)])
 def test_differences_need_what_is_held(before: Tensor | None) -> None:
     of, x = Delta(Scaled(4)), torch.randn(4, 50)
